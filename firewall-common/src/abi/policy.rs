@@ -1,0 +1,178 @@
+//! The compiled policy as the programs read it.
+//!
+//! Address → address class by longest-prefix match; (protocol, destination port or ICMP type and code) → service
+//! class by array; (policy, direction, address class, service class) → rule set id by hash. Class 0 means that no
+//! rule anywhere names the address or the service.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Be16;
+use super::Direction;
+
+/// Key of the cells: which rules match, for one policy, direction, address class and service class. A missing cell
+/// is a deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct CellKey {
+    /// Policy of the interface ([`InterfaceSettings::policy`]).
+    pub policy: u16,
+    /// Service class of the packet.
+    pub service_class: u16,
+    /// Address class of the peer in the low 31 bits, [`Direction`] in the highest.
+    pub direction_and_address_class: u32,
+}
+
+impl CellKey {
+    /// Puts the parts together.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(policy: u16, direction: Direction, address_class: u32, service_class: u16) -> Self {
+        Self {
+            policy,
+            service_class,
+            direction_and_address_class: (address_class & 0x7fff_ffff) | ((direction as u32) << 31),
+        }
+    }
+}
+
+/// Bit of a cell's value: the packet is admitted without keeping state (AWS "untracked connections"). The rest of
+/// the value is the rule set id, which is never 0.
+pub const UNTRACKED: u32 = 1 << 31;
+
+/// Service classes in one element of the service array. Array elements take at least 8 bytes each, so they are packed.
+pub const SERVICE_CHUNK: usize = 32;
+
+/// Entries of the service index space; see [`ServiceIndex`].
+pub const SERVICE_INDEXES: usize = 4 * 65_536 + 2 * 256;
+
+/// Elements of the service array.
+pub const SERVICE_CHUNKS: u32 = (SERVICE_INDEXES / SERVICE_CHUNK) as u32;
+
+/// Where a packet's service stands in the service array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceIndex(u32);
+
+impl ServiceIndex {
+    /// TCP by destination port.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tcp(port: Be16) -> Self {
+        Self(port.get() as u32)
+    }
+
+    /// UDP by destination port.
+    #[must_use]
+    #[inline(always)]
+    pub const fn udp(port: Be16) -> Self {
+        Self(0x1_0000 + port.get() as u32)
+    }
+
+    /// ICMP (protocol 1 in IPv4) by type and code.
+    #[must_use]
+    #[inline(always)]
+    pub const fn icmp(icmp_type: u8, code: u8) -> Self {
+        Self(0x2_0000 + ((icmp_type as u32) << 8) + code as u32)
+    }
+
+    /// ICMPv6 (protocol 58 in IPv6) by type and code.
+    #[must_use]
+    #[inline(always)]
+    pub const fn icmpv6(icmp_type: u8, code: u8) -> Self {
+        Self(0x3_0000 + ((icmp_type as u32) << 8) + code as u32)
+    }
+
+    /// Any other protocol by number, including ICMP in IPv6 and ICMPv6 in IPv4, which the `icmp` and `icmpv6` of a
+    /// rule do not mean.
+    #[must_use]
+    #[inline(always)]
+    pub const fn other(protocol: u8) -> Self {
+        Self(0x4_0000 + protocol as u32)
+    }
+
+    /// What cannot be told apart by port: rules that admit every port or every type of the protocol. Non-first
+    /// fragments without a known first fragment are judged by it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn every_port(protocol: u8) -> Self {
+        Self(0x4_0100 + protocol as u32)
+    }
+
+    /// Position in the whole index space.
+    #[must_use]
+    #[inline(always)]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// Idle timeouts of one interface, in jiffies of the running kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Timeouts {
+    /// TCP until the handshake is complete.
+    pub tcp_syn: u32,
+    /// TCP established.
+    pub tcp_established: u32,
+    /// TCP after a FIN.
+    pub tcp_fin: u32,
+    /// TCP after a RST.
+    pub tcp_closed: u32,
+    /// UDP in one direction only, or a single request and response.
+    pub udp: u32,
+    /// UDP after more than one request and response.
+    pub udp_stream: u32,
+    /// ICMP queries.
+    pub icmp: u32,
+    /// Every other protocol.
+    pub other: u32,
+}
+
+/// Settings of one interface, found by the program's slot. They are published together with the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InterfaceSettings {
+    /// Policy in [`CellKey`]s; 0 = no policy, everything but exempt traffic is dropped.
+    pub policy: u16,
+    /// Zone of the interface's flows: flow state is shared within a zone.
+    pub zone: u16,
+    /// Bits of [`interface_flag`].
+    pub flags: u16,
+    /// Bits of [`exempt_flag`].
+    pub exempt: u16,
+    /// Jiffies in a second on the running kernel (`CONFIG_HZ`).
+    pub jiffies_per_second: u32,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+}
+
+/// Bits of [`InterfaceSettings::flags`].
+pub mod interface_flag {
+    /// ICMP errors pass only where a rule admits them, as AWS documents it; otherwise those that quote live state
+    /// pass too.
+    pub const ICMP_ERRORS_BY_RULES_ONLY: u16 = 1 << 0;
+    /// A TCP segment other than a SYN does not start a flow.
+    pub const TCP_STRICT: u16 = 1 << 1;
+}
+
+/// Bits of [`InterfaceSettings::exempt`]: traffic that passes whatever the rules say.
+pub mod exempt_flag {
+    /// ARP.
+    pub const ARP: u16 = 1 << 0;
+    /// IPv6 neighbour discovery: ICMPv6 133 to 137 with hop limit 255.
+    pub const NEIGHBOR_DISCOVERY: u16 = 1 << 1;
+    /// IPv6 multicast listener discovery: ICMPv6 130, 131, 132 and 143 with hop limit 1.
+    pub const MULTICAST_LISTENER: u16 = 1 << 2;
+    /// DHCPv4 and DHCPv6 client traffic.
+    pub const DHCP_CLIENT: u16 = 1 << 3;
+    /// Frames that carry neither IP nor ARP.
+    pub const NON_IP: u16 = 1 << 4;
+    /// All of them: the default.
+    pub const ALL: u16 = ARP | NEIGHBOR_DISCOVERY | MULTICAST_LISTENER | DHCP_CLIENT | NON_IP;
+}
+
+const _: () = {
+    assert!(size_of::<CellKey>() == 8);
+    assert!(size_of::<Timeouts>() == 32);
+    assert!(size_of::<InterfaceSettings>() == 44);
+    assert!(SERVICE_INDEXES.is_multiple_of(SERVICE_CHUNK));
+};

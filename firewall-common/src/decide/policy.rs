@@ -1,0 +1,92 @@
+//! Packets of no live flow: the rules decide.
+
+use super::Context;
+use super::tables::FlowTables;
+use crate::abi::{Address, CellKey, Direction, InterfaceSettings, ServiceIndex, UNTRACKED, interface_flag};
+use crate::packet::{Ip, Transport};
+use crate::reason::Reason;
+
+/// What the rules say.
+pub(super) enum Admission {
+    /// All there is to say.
+    Decided(Reason),
+    /// The packet passes, and state is to be kept for its replies.
+    Tracked {
+        /// The rules that admit it.
+        rule_set: u32,
+    },
+}
+
+/// Asks the rules about a packet that belongs to no live flow.
+#[inline(always)]
+pub(super) fn admit<A: Address, T: FlowTables<A>>(
+    ip: &Ip<A>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> Admission {
+    let address_class = tables.address_class(context.half(), peer(ip, context.direction));
+    let cells = Cells { tables, context, address_class };
+    let cell = cells.cell(context.direction, transport.service(ip));
+    if cell == 0 {
+        return Admission::Decided(Reason::NoRule);
+    }
+    if cell & UNTRACKED != 0 || cells.is_untracked_reply(transport) {
+        return Admission::Decided(Reason::Untracked);
+    }
+    if is_late_start(transport, context.settings) {
+        return Admission::Decided(Reason::NotASyn);
+    }
+    Admission::Tracked { rule_set: cell }
+}
+
+/// The end of a packet that rules are about: the source of what arrives, the destination of what leaves.
+#[inline(always)]
+pub(super) const fn peer<A: Address>(ip: &Ip<A>, direction: Direction) -> &A {
+    match direction {
+        Direction::Ingress => &ip.source,
+        Direction::Egress => &ip.destination,
+    }
+}
+
+/// The cells of one peer.
+pub(super) struct Cells<'a, 'c, T> {
+    pub(super) tables: &'a T,
+    pub(super) context: &'a Context<'c>,
+    pub(super) address_class: u32,
+}
+
+impl<T: super::Tables> Cells<'_, '_, T> {
+    /// The rules that admit a service; 0 if there are none. Class 0 is what no rule names.
+    #[inline(always)]
+    pub(super) fn cell(&self, direction: Direction, service: ServiceIndex) -> u32 {
+        if self.address_class == 0 {
+            return 0;
+        }
+        let service_class = self.tables.service_class(self.context.half(), service);
+        if service_class == 0 {
+            return 0;
+        }
+        let key = CellKey::new(self.context.settings.policy, direction, self.address_class, service_class);
+        self.tables.cell(self.context.half(), &key)
+    }
+
+    /// Whether the packet is a reply to untracked traffic. AWS lets such replies pass by the rule of their own
+    /// direction, which the compiler has checked to be open to any peer on every port, and keeps no state for them
+    /// either.
+    #[inline(always)]
+    pub(super) fn is_untracked_reply(&self, transport: &Transport) -> bool {
+        match transport.reverse_service() {
+            Some(service) => self.cell(self.context.direction.opposite(), service) & UNTRACKED != 0,
+            None => false,
+        }
+    }
+}
+
+#[inline(always)]
+const fn is_late_start(transport: &Transport, settings: &InterfaceSettings) -> bool {
+    match transport {
+        Transport::Tcp(tcp) => settings.flags & interface_flag::TCP_STRICT != 0 && !tcp.opens(),
+        _ => false,
+    }
+}

@@ -1,0 +1,71 @@
+//! ICMP errors about traffic that is admitted: path MTU discovery, unreachable ports and hosts, expired hops.
+//!
+//! AWS documents that such errors need a rule of their own, and its users lose path MTU discovery by it; here they
+//! pass unless the interface says `rules-only`.
+
+use super::Context;
+use super::policy::{Cells, peer};
+use super::tables::FlowTables;
+use super::tracked::find;
+use crate::abi::{UNTRACKED, interface_flag};
+use crate::flow::identify;
+use crate::packet::icmp::Role;
+use crate::packet::quote::quoted_packet;
+use crate::packet::{Family, Ip, PacketBytes, Transport};
+
+/// Whether the packet is an ICMP error about a packet that went the other way and was admitted. It never creates,
+/// renews or ends a flow.
+#[inline(always)]
+pub(super) fn is_related<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
+    packet: &P,
+    ip: &Ip<A>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> bool {
+    let Transport::Icmp(icmp) = transport else {
+        return false;
+    };
+    if icmp.role != Role::Error || context.settings.flags & interface_flag::ICMP_ERRORS_BY_RULES_ONLY != 0 {
+        return false;
+    }
+    let Some((quoted, quoted_transport)) = quoted_packet(packet, ip) else {
+        return false;
+    };
+    let went = Context { direction: context.direction.opposite(), ..*context };
+    belongs_to_flow(&quoted, &quoted_transport, tables, &went)
+        || was_untracked(&quoted, &quoted_transport, tables, &went)
+}
+
+/// Whether the quoted packet, which went in `context.direction`, can have been a packet of a live flow in that
+/// direction.
+#[inline(always)]
+fn belongs_to_flow<A: Family, T: FlowTables<A>>(
+    quoted: &Ip<A>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> bool {
+    let Some(identity) = identify(quoted, transport, context.settings.zone) else {
+        return false;
+    };
+    let Some(flow) = find(&identity.key, tables, context).live else {
+        return false;
+    };
+    let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
+    from_initiator == (flow.entry.started_by() == context.direction)
+}
+
+/// Whether the rules admit the quoted packet untracked.
+#[inline(always)]
+fn was_untracked<A: Family, T: FlowTables<A>>(
+    quoted: &Ip<A>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> bool {
+    let address_class = tables.address_class(context.half(), peer(quoted, context.direction));
+    let cells = Cells { tables, context, address_class };
+    let cell = cells.cell(context.direction, transport.service(quoted));
+    cell & UNTRACKED != 0 || (cell != 0 && cells.is_untracked_reply(transport))
+}

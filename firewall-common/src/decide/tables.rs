@@ -1,0 +1,99 @@
+//! What a decision needs to look up, wherever the tables live.
+
+use crate::abi::{
+    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, ServiceIndex,
+};
+
+/// One of the two copies of the policy maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half(u32);
+
+impl Half {
+    /// The half in which a generation stands.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_generation(generation: u64) -> Self {
+        Self((generation & 1) as u32)
+    }
+
+    /// Slot in the outer policy maps.
+    #[must_use]
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        self.0
+    }
+}
+
+/// Which of the two flow tables of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Flows that nothing evicts.
+    Assured,
+    /// Flows whose initiator has not yet answered a reply; new ones push the oldest out.
+    HalfOpen,
+}
+
+/// There is no room for an entry, or the table was too contended to insert one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableFull;
+
+/// Access to one entry of a flow table, for as long as nothing is inserted into or removed from that table.
+pub trait FlowHandle {
+    /// A copy of the entry.
+    fn read(&self) -> FlowEntry;
+
+    /// Overwrites the entry.
+    fn write(&self, entry: &FlowEntry);
+
+    /// Overwrites [`FlowEntry::last_seen`] alone.
+    fn touch(&self, now: u32);
+}
+
+/// The tables that serve both address families.
+pub trait Tables {
+    /// Low 32 bits of the clock, in jiffies.
+    fn now(&self) -> u32;
+
+    /// The generation word.
+    fn generation(&self) -> u64;
+
+    /// Settings of an interface.
+    fn settings(&self, half: Half, slot: u32) -> Option<&InterfaceSettings>;
+
+    /// Service class; 0 where no rule names the service.
+    fn service_class(&self, half: Half, service: ServiceIndex) -> u16;
+
+    /// Rule set id and [`UNTRACKED`](crate::abi::UNTRACKED) bit of a cell; 0 where no rule matches.
+    fn cell(&self, half: Half, key: &CellKey) -> u32;
+
+    /// A fragmented packet under way.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
+
+    /// Remembers a fragmented packet. Failure is harmless: its later fragments are dropped.
+    fn insert_fragment(&self, key: &FragmentKey, entry: &FragmentEntry);
+
+    /// Forgets a fragmented packet.
+    fn remove_fragment(&self, key: &FragmentKey);
+}
+
+/// The tables of one address family.
+pub trait FlowTables<A: Address>: Tables {
+    /// Access to an entry.
+    type Handle: FlowHandle;
+
+    /// Address class; 0 where no rule names the address.
+    fn address_class(&self, half: Half, address: &A) -> u32;
+
+    /// Finds a flow.
+    fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Self::Handle>;
+
+    /// Inserts a flow, or overwrites it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableFull`] where the table cannot take it.
+    fn insert_flow(&self, table: Table, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), TableFull>;
+
+    /// Removes a flow, if it is there.
+    fn remove_flow(&self, table: Table, key: &FlowKey<A>);
+}

@@ -1,0 +1,155 @@
+//! Packets of live flows.
+
+use super::Context;
+use super::tables::{FlowHandle, FlowTables, Table};
+use crate::abi::{Address, FlowEntry, FlowKey};
+use crate::flow::{FlowIdentity, FlowState, Step, advance, start};
+use crate::packet::Transport;
+use crate::reason::Reason;
+
+/// What the flow tables say about a packet.
+pub(super) enum Tracking {
+    /// It belongs to a live flow.
+    Decided(Reason),
+    /// It does not; the rules decide.
+    NoFlow {
+        /// The table of assured flows holds an entry of the packet's key that is expired or over. A flow that begins
+        /// now takes its place; until a rule has admitted one it stays, so that nothing a blind sender forges can end
+        /// a flow.
+        replaces_assured: bool,
+    },
+}
+
+/// The entries of a key.
+pub(super) struct Found<H> {
+    /// The live one.
+    pub(super) live: Option<Live<H>>,
+    /// Whether there is an expired one among the assured.
+    stale_assured: bool,
+}
+
+/// A live flow, with what it takes to change it.
+pub(super) struct Live<H> {
+    table: Table,
+    handle: H,
+    pub(super) entry: FlowEntry,
+    state: FlowState,
+}
+
+/// Looks the packet's flow up and follows it.
+///
+/// AWS: "responses to allowed traffic are allowed regardless of the rules", and a tracked flow outlives the rule that
+/// admitted it; so a live flow is all it takes.
+#[inline(always)]
+pub(super) fn follow<A: Address, T: FlowTables<A>>(
+    identity: Option<&FlowIdentity<A>>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> Tracking {
+    let Some(identity) = identity else {
+        return Tracking::NoFlow { replaces_assured: false };
+    };
+    let found = find(&identity.key, tables, context);
+    let Some(flow) = found.live else {
+        return Tracking::NoFlow { replaces_assured: found.stale_assured };
+    };
+    let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
+    match advance(flow.entry, flow.state, transport, from_initiator, context.now) {
+        Step::Restart => Tracking::NoFlow { replaces_assured: flow.table == Table::Assured },
+        Step::Continue { entry: next, assures } if assures && flow.table == Table::HalfOpen => {
+            Tracking::Decided(promote(&identity.key, &next, tables))
+        }
+        Step::Continue { entry: next, .. } => {
+            store(&flow.handle, &flow.entry, &next, context);
+            Tracking::Decided(Reason::Tracked)
+        }
+    }
+}
+
+/// Begins the flow of a packet that rules admit, half-open. A RST, an ICMP error or a reply without a query begins none:
+/// nothing may answer it.
+#[inline(always)]
+pub(super) fn begin<A: Address, T: FlowTables<A>>(
+    identity: &FlowIdentity<A>,
+    transport: &Transport,
+    rule_set: u32,
+    replaces_assured: bool,
+    tables: &T,
+    context: &Context<'_>,
+) -> Reason {
+    let source_is_first = identity.source_is_first;
+    let Some(entry) =
+        start(transport, context.direction, source_is_first, rule_set, context.generation, context.now)
+    else {
+        return Reason::Rule;
+    };
+    if tables.insert_flow(Table::HalfOpen, &identity.key, &entry).is_err() {
+        return Reason::FlowTableFull;
+    }
+    if replaces_assured {
+        // Last, so that the key is never without an entry. Should another CPU have promoted the new flow meanwhile, its
+        // entry goes, and its next packet is judged as one in mid-stream: by the rule that has just admitted it.
+        tables.remove_flow(Table::Assured, &identity.key);
+    }
+    Reason::Rule
+}
+
+/// Finds the live entry of a key, among the assured flows first: that is where nearly every packet's is.
+///
+/// An expired entry counts as none. It is left where it is: a new flow of the same key overwrites it, and user space
+/// sweeps the rest.
+#[inline(always)]
+pub(super) fn find<A: Address, T: FlowTables<A>>(
+    key: &FlowKey<A>,
+    tables: &T,
+    context: &Context<'_>,
+) -> Found<T::Handle> {
+    let mut stale_assured = false;
+    if let Some(handle) = tables.flow(Table::Assured, key) {
+        let live = live(Table::Assured, handle, context);
+        if live.is_some() {
+            return Found { live, stale_assured };
+        }
+        stale_assured = true;
+    }
+    let live = tables.flow(Table::HalfOpen, key).and_then(|handle| live(Table::HalfOpen, handle, context));
+    Found { live, stale_assured }
+}
+
+#[inline(always)]
+fn live<H: FlowHandle>(table: Table, handle: H, context: &Context<'_>) -> Option<Live<H>> {
+    let entry = handle.read();
+    // A number that no version of the program has written: not a flow that anything can be concluded from.
+    let state = FlowState::from_number(entry.state)?;
+    if entry.is_expired(state, &context.settings.timeouts, context.now) {
+        return None;
+    }
+    Some(Live { table, handle, entry, state })
+}
+
+/// Moves a flow to the table that nothing evicts.
+///
+/// Between the two steps the flow is in both tables and the assured one is found first. Two CPUs may both promote it:
+/// they write the same entry.
+#[inline(always)]
+fn promote<A: Address, T: FlowTables<A>>(key: &FlowKey<A>, next: &FlowEntry, tables: &T) -> Reason {
+    if tables.insert_flow(Table::Assured, key, next).is_err() {
+        return Reason::FlowTableFull;
+    }
+    tables.remove_flow(Table::HalfOpen, key);
+    Reason::Tracked
+}
+
+/// Writes back what changed. Most packets change nothing but the time, and that is written at most once a second, so
+/// that an established flow costs no dirty cache line per packet.
+#[inline(always)]
+fn store<H: FlowHandle>(handle: &H, entry: &FlowEntry, next: &FlowEntry, context: &Context<'_>) {
+    if next.state != entry.state || next.flags != entry.flags || next.handshake != entry.handshake {
+        handle.write(next);
+        return;
+    }
+    if next.last_seen.wrapping_sub(entry.last_seen) >= context.settings.jiffies_per_second {
+        handle.touch(next.last_seen);
+    }
+}

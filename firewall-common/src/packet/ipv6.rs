@@ -1,0 +1,135 @@
+//! The IPv6 header and its extension headers (RFC 8200).
+
+use super::forget::forget;
+use super::{Extent, Fragment, Ip, PacketBytes, be16, be32};
+use crate::abi::{Be32, Ipv6};
+use crate::reason::Reason;
+
+const HEADER: u32 = 40;
+
+/// Extension headers that are followed; a longer chain is dropped. Each real use needs one to three.
+const MAX_EXTENSION_HEADERS: u32 = 8;
+
+/// Bytes of extension headers that are followed.
+const MAX_EXTENSION_BYTES: u32 = 512;
+
+mod next_header {
+    pub(super) const HOP_BY_HOP: u8 = 0;
+    pub(super) const ROUTING: u8 = 43;
+    pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const AUTHENTICATION: u8 = 51;
+    pub(super) const DESTINATION_OPTIONS: u8 = 60;
+    pub(super) const MOBILITY: u8 = 135;
+}
+
+/// Reads the header at `offset` and walks its extension headers to the transport header.
+///
+/// # Errors
+///
+/// The [`Reason`] to drop the packet where a header is cut, the payload length claims more than the frame holds, the
+/// chain is longer than is followed, or there is a routing header of type 0 (RFC 5095).
+#[inline(always)]
+pub(super) fn parse<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: u32,
+    extent: Extent,
+) -> Result<Ip<Ipv6>, Reason> {
+    let fixed: [u8; 8] = packet.load(offset).ok_or(Reason::Truncated)?;
+    if fixed[0] >> 4 != 6 {
+        return Err(Reason::BadHeaderLength);
+    }
+    let source = packet.load(offset + 8).ok_or(Reason::Truncated)?;
+    let destination = packet.load(offset + 24).ok_or(Reason::Truncated)?;
+    let available = packet.length().saturating_sub(offset + HEADER);
+    let payload_length = match extent {
+        Extent::Whole => payload_length(be16(&fixed, 4).get(), fixed[6], available),
+        Extent::Quoted => available,
+    };
+    if payload_length > available {
+        return Err(Reason::BadLength);
+    }
+    let mut ip = Ip {
+        source: Ipv6::from_bytes(source),
+        destination: Ipv6::from_bytes(destination),
+        fragment: Fragment::None,
+        payload: offset + HEADER,
+        end: offset + HEADER + payload_length,
+        protocol: fixed[6],
+        hop_limit: fixed[7],
+    };
+    walk_extension_headers(packet, &mut ip)?;
+    Ok(ip)
+}
+
+/// A payload length of 0 in a packet of more than 64 KiB that begins with hop-by-hop options is a jumbogram
+/// (RFC 2675), which is how the kernel hands over very large segments (BIG TCP).
+#[inline(always)]
+fn payload_length(field: u16, next_header: u8, available: u32) -> u32 {
+    if field == 0 && next_header == next_header::HOP_BY_HOP && available > u32::from(u16::MAX) {
+        return available;
+    }
+    u32::from(field)
+}
+
+#[inline(always)]
+fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>) -> Result<(), Reason> {
+    let first = ip.payload;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let length_unit = match ip.protocol {
+            next_header::HOP_BY_HOP
+            | next_header::ROUTING
+            | next_header::DESTINATION_OPTIONS
+            | next_header::MOBILITY => 8,
+            next_header::AUTHENTICATION => 4,
+            next_header::FRAGMENT => 0,
+            _ => return Ok(()),
+        };
+        let header: [u8; 8] = ip.load_payload(packet)?;
+        let length = match length_unit {
+            // RFC 8200: in units of 8 bytes, not counting the first 8.
+            8 => (u32::from(header[1]) + 1) * 8,
+            // RFC 4302: in units of 4 bytes, minus 2.
+            4 => (u32::from(header[1]) + 2) * 4,
+            _ => 8,
+        };
+        if ip.protocol == next_header::ROUTING && header[2] == 0 {
+            return Err(Reason::RoutingHeader0);
+        }
+        if ip.protocol == next_header::FRAGMENT {
+            if ip.fragment != Fragment::None {
+                return Err(Reason::TooManyExtensionHeaders);
+            }
+            ip.fragment = fragment(be16(&header, 2).get(), be32(&header, 4));
+        }
+        ip.protocol = forget(u32::from(header[0])) as u8;
+        ip.payload = forget(ip.payload + length);
+        if ip.payload > first + MAX_EXTENSION_BYTES {
+            return Err(Reason::TooManyExtensionHeaders);
+        }
+        if let Fragment::Later { .. } = ip.fragment {
+            return Ok(());
+        }
+    }
+    // The chain may end exactly at the bound.
+    match ip.protocol {
+        next_header::HOP_BY_HOP
+        | next_header::ROUTING
+        | next_header::FRAGMENT
+        | next_header::AUTHENTICATION
+        | next_header::DESTINATION_OPTIONS
+        | next_header::MOBILITY => Err(Reason::TooManyExtensionHeaders),
+        _ => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn fragment(offset_and_flags: u16, identification: Be32) -> Fragment {
+    let offset = u32::from(offset_and_flags & 0xfff8);
+    if offset != 0 {
+        return Fragment::Later { identification, offset };
+    }
+    if offset_and_flags & 1 != 0 {
+        return Fragment::First { identification };
+    }
+    Fragment::None
+}

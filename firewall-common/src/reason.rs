@@ -1,0 +1,111 @@
+//! Every way a decision can end.
+//!
+//! The numbers are stable: they index the counters and will be fields of events and labels of metrics. A retired
+//! reason keeps its number unused.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $verdict:ident, $text:literal;)*) => {
+        /// Why a packet was passed or dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The verdict that goes with the reason.
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$name => Verdict::$verdict,)* }
+            }
+
+            /// The name shown to people, in JSON and in metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+/// What happens to a packet.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on to the stack, or out.
+    Pass,
+    /// It is dropped silently.
+    Drop,
+}
+
+reasons! {
+    /// A rule admitted it; state is kept for its replies where the protocol has any.
+    Rule = 0, Pass, "rule";
+    /// It belongs to a tracked flow.
+    Tracked = 1, Pass, "tracked";
+    /// Rules open to any peer in both directions admitted it; no state is kept.
+    Untracked = 2, Pass, "untracked";
+    /// An ICMP error about a packet of a tracked flow, or of traffic that the rules admit untracked.
+    Related = 3, Pass, "related";
+    /// A later fragment of a packet whose first fragment was admitted.
+    Fragment = 4, Pass, "fragment";
+    /// ARP.
+    ExemptArp = 5, Pass, "exempt-arp";
+    /// IPv6 neighbour discovery.
+    ExemptNeighborDiscovery = 6, Pass, "exempt-neighbor-discovery";
+    /// IPv6 multicast listener discovery.
+    ExemptMulticastListener = 7, Pass, "exempt-multicast-listener";
+    /// DHCP client traffic.
+    ExemptDhcpClient = 8, Pass, "exempt-dhcp-client";
+    /// A frame that carries neither IP nor ARP.
+    ExemptNonIp = 9, Pass, "exempt-non-ip";
+    /// No rule admits it.
+    NoRule = 16, Drop, "no-rule";
+    /// A rule admits it, but there is no room for the state it needs (AWS `conntrack_allowance_exceeded`).
+    FlowTableFull = 17, Drop, "flow-table-full";
+    /// `tcp_strict`: not a SYN, and of no known flow.
+    NotASyn = 18, Drop, "not-a-syn";
+    /// The frame ends before the headers do.
+    Truncated = 19, Drop, "truncated";
+    /// An IP version or header length that cannot be.
+    BadHeaderLength = 20, Drop, "bad-header-length";
+    /// An IP or UDP length that contradicts the frame.
+    BadLength = 21, Drop, "bad-length";
+    /// More VLAN tags than two, or IP in an encapsulation that is not evaluated.
+    UnknownEncapsulation = 22, Drop, "unknown-encapsulation";
+    /// More IPv6 extension headers, or longer ones, than are followed.
+    TooManyExtensionHeaders = 23, Drop, "too-many-extension-headers";
+    /// An IPv6 routing header of type 0 (RFC 5095).
+    RoutingHeader0 = 24, Drop, "routing-header-0";
+    /// A first fragment without a whole transport header, or a later one that would overwrite it (RFC 1858, RFC 3128).
+    TinyFragment = 25, Drop, "tiny-fragment";
+    /// A later fragment of a packet whose first fragment was not admitted.
+    UnknownFragment = 26, Drop, "unknown-fragment";
+    /// A transport header that contradicts itself.
+    BadTransportHeader = 27, Drop, "bad-transport-header";
+    /// ARP, DHCP, neighbour discovery or another exemption that the operator has turned off.
+    NotExempt = 28, Drop, "not-exempt";
+    /// Nothing was published for the interface yet.
+    NoPolicy = 29, Drop, "no-policy";
+    /// The program met something that cannot be; a defect.
+    Internal = 30, Drop, "internal";
+}
+
+impl Reason {
+    /// The reason of a number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| *reason as u8 == number)
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        assert!((Reason::ALL[i] as u32) < crate::abi::REASON_SLOTS);
+        i += 1;
+    }
+};

@@ -1,0 +1,176 @@
+//! The kernel's maps as the [`Tables`] of a decision.
+
+use core::ptr;
+
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::helpers::bpf_jiffies64;
+use firewall_common::abi::{
+    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK,
+    ServiceIndex,
+};
+use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
+
+use crate::maps;
+
+const BPF_ANY: u64 = 0;
+
+/// The maps of this instance.
+pub struct KernelTables;
+
+/// An element of a flow map.
+///
+/// The pointer stays valid memory while the program runs, but the map may give the element to another flow after a
+/// removal, an eviction or an expiry on another CPU. What is written then lands in a fresh entry of that flow: at worst
+/// it is judged once by the state of this one, of the same table, and its next packet goes on from there.
+pub struct Handle(*mut FlowEntry);
+
+impl FlowHandle for Handle {
+    #[inline(always)]
+    fn read(&self) -> FlowEntry {
+        // SAFETY: see `Handle`; volatile because other CPUs write the element.
+        unsafe { ptr::read_volatile(self.0) }
+    }
+
+    #[inline(always)]
+    fn write(&self, entry: &FlowEntry) {
+        // SAFETY: see `Handle`. `rule_set` and `generation` never change in the life of a flow.
+        unsafe {
+            ptr::write_volatile(&raw mut (*self.0).last_seen, entry.last_seen);
+            ptr::write_volatile(&raw mut (*self.0).handshake, entry.handshake);
+            ptr::write_volatile(&raw mut (*self.0).state, entry.state);
+            ptr::write_volatile(&raw mut (*self.0).flags, entry.flags);
+        }
+    }
+
+    #[inline(always)]
+    fn touch(&self, now: u32) {
+        // SAFETY: see `Handle`.
+        unsafe { ptr::write_volatile(&raw mut (*self.0).last_seen, now) }
+    }
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        // SAFETY: the helper takes nothing and returns a number. The JIT inlines it.
+        unsafe { bpf_jiffies64() as u32 }
+    }
+
+    #[inline(always)]
+    fn generation(&self) -> u64 {
+        maps::GENERATION.get_ptr(0).map_or(0, |word| {
+            // SAFETY: an array element; volatile because user space writes it.
+            unsafe { ptr::read_volatile(word) }
+        })
+    }
+
+    #[inline(always)]
+    fn settings(&self, half: Half, slot: u32) -> Option<&InterfaceSettings> {
+        maps::SETTINGS.get_value(half.slot(), &slot)
+    }
+
+    #[inline(always)]
+    fn service_class(&self, half: Half, service: ServiceIndex) -> u16 {
+        let index = service.get() as usize;
+        let chunk = (index / SERVICE_CHUNK) as u32;
+        maps::SERVICES.get_value(half.slot(), &chunk).map_or(0, |classes| classes[index % SERVICE_CHUNK])
+    }
+
+    #[inline(always)]
+    fn cell(&self, half: Half, key: &CellKey) -> u32 {
+        let Some(cells) = maps::CELLS.get(half.slot()) else {
+            return 0;
+        };
+        // SAFETY: a policy map is filled before it is published and never changed afterwards.
+        unsafe { cells.get(key) }.copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        // SAFETY: copied out at once; an element that another packet takes over meanwhile is at worst a younger one.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn insert_fragment(&self, key: &FragmentKey, entry: &FragmentEntry) {
+        let _ = maps::FRAGMENTS.insert(key, entry, BPF_ANY);
+    }
+
+    #[inline(always)]
+    fn remove_fragment(&self, key: &FragmentKey) {
+        let _ = maps::FRAGMENTS.remove(key);
+    }
+}
+
+/// The key of one address in a trie.
+///
+/// The kernel wants the length in four bytes and the address right behind it. The four bytes in front of both put the
+/// address on a multiple of 8, as the verifier wants every 8-byte access to the stack.
+#[repr(C, align(8))]
+struct HostKey<A> {
+    unused: u32,
+    prefix_length: u32,
+    address: A,
+}
+
+impl<A> HostKey<A> {
+    #[inline(always)]
+    const fn new(address: A) -> Self {
+        Self { unused: 0, prefix_length: 8 * size_of::<A>() as u32, address }
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &Key<A> {
+        // SAFETY: `Key` is a packed length and address, which is what begins at `prefix_length`; it needs no alignment.
+        unsafe { &*(&raw const self.prefix_length).cast() }
+    }
+}
+
+/// The maps of one family.
+macro_rules! flow_tables {
+    ($family:ty, $addresses:ident, $assured:ident, $half_open:ident) => {
+        impl FlowTables<$family> for KernelTables {
+            type Handle = Handle;
+
+            #[inline(always)]
+            fn address_class(&self, half: Half, address: &$family) -> u32 {
+                let key = HostKey::new(*address);
+                maps::$addresses.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
+            }
+
+            #[inline(always)]
+            fn flow(&self, table: Table, key: &FlowKey<$family>) -> Option<Handle> {
+                match table {
+                    Table::Assured => maps::$assured.get_ptr_mut(key),
+                    Table::HalfOpen => maps::$half_open.get_ptr_mut(key),
+                }
+                .map(Handle)
+            }
+
+            #[inline(always)]
+            fn insert_flow(
+                &self,
+                table: Table,
+                key: &FlowKey<$family>,
+                entry: &FlowEntry,
+            ) -> Result<(), TableFull> {
+                match table {
+                    Table::Assured => maps::$assured.insert(key, entry, BPF_ANY),
+                    Table::HalfOpen => maps::$half_open.insert(key, entry, BPF_ANY),
+                }
+                .map_err(|_| TableFull)
+            }
+
+            #[inline(always)]
+            fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
+                let _ = match table {
+                    Table::Assured => maps::$assured.remove(key),
+                    Table::HalfOpen => maps::$half_open.remove(key),
+                };
+            }
+        }
+    };
+}
+
+flow_tables!(Ipv4, ADDRESSES_V4, FLOWS_V4, HALF_OPEN_V4);
+flow_tables!(Ipv6, ADDRESSES_V6, FLOWS_V6, HALF_OPEN_V6);

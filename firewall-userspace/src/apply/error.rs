@@ -1,0 +1,84 @@
+//! Why a change or a question failed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use crate::compile::CompileError;
+use crate::datapath::DatapathError;
+use crate::host::HostError;
+use crate::model::ModelError;
+use crate::store::StoreError;
+
+/// Whatever can stop a command.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// What was asked for is not valid.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The machine does not have what is needed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The tables cannot hold the policy.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The interface is attached already.
+    #[error("interface {interface} is already attached")]
+    AlreadyAttached {
+        /// Its name.
+        interface: String,
+    },
+    /// The interface was never attached.
+    #[error("interface {interface} is not attached")]
+    NotAttached {
+        /// Its name.
+        interface: String,
+    },
+    /// The maps have no slot left.
+    #[error("all {slots} slots for interfaces are in use")]
+    NoFreeSlot {
+        /// How many there are.
+        slots: u32,
+    },
+    /// The pins belong to another state directory.
+    #[error(
+        "the pins in {} protect interfaces that the state directory {} does not know",
+        bpffs.display(),
+        state_dir.display()
+    )]
+    ForeignPins {
+        /// The directory of pins.
+        bpffs: PathBuf,
+        /// The state directory.
+        state_dir: PathBuf,
+    },
+    /// The interfaces are in another network namespace than this process.
+    #[error("the interfaces of this instance are in another network namespace")]
+    OtherNamespace,
+    /// A change failed, and so did taking it back.
+    #[error("{}; and it could not be taken back: {}", with_sources(failure), with_sources(undoing))]
+    NotUndone {
+        /// What failed at first.
+        failure: Box<Self>,
+        /// What failed then.
+        undoing: Box<Self>,
+    },
+}
+
+/// An error's message, with those of its sources.
+#[must_use]
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        source = error.source();
+    }
+    message
+}

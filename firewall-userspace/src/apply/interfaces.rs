@@ -1,0 +1,189 @@
+//! Attaching and detaching interfaces, and the groups that they carry.
+
+use std::collections::BTreeSet;
+
+use firewall_common::abi::MAX_INTERFACES;
+
+use super::publish::{check_namespace, check_ownership, commit_unpublished, publish};
+use super::{ApplyError, Instance};
+use crate::datapath::{Attachment, Datapath};
+use crate::host;
+use crate::model::{GroupId, GroupReference, IngressHook, Interface, InterfaceId, ModelError};
+use crate::store::{Snapshot, Transaction};
+
+/// What `interface attach` asks for.
+#[derive(Clone, Debug)]
+pub struct AttachRequest {
+    /// Name of the interface.
+    pub interface: String,
+    /// The groups that it is to carry.
+    pub groups: Vec<GroupReference>,
+    /// Where to decide ingress packets.
+    pub ingress_hook: IngressHook,
+    /// Whether to log each dropped packet.
+    pub log_drops: bool,
+}
+
+/// Attaches an interface: from then on its packets are decided by the rules of its groups. An interface that was
+/// attached once and has lost its programs (a reboot, a device made anew) keeps its id.
+///
+/// The policy is in force before the first packet meets a program, so there is no moment without one.
+pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<(Interface, Attachment), ApplyError> {
+    host::require_root()?;
+    host::require_supported_kernel()?;
+    let ifindex = host::index_of(&request.interface)?;
+    let (mut store, lock) = instance.lock()?;
+    let existing = Datapath::open(&instance.bpffs)?;
+    let pinned = existing.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
+    let attachments = existing.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let saved = store.save(&lock)?;
+    let transaction = store.begin(&lock)?;
+    check_ownership(instance, &transaction, &pinned)?;
+    check_namespace(&transaction, &pinned)?;
+    if attachments.iter().any(|attachment| attachment.ifindex == ifindex) {
+        return Err(ApplyError::AlreadyAttached { interface: request.interface.clone() });
+    }
+    transaction.set_namespace(host::current_namespace()?)?;
+    let interface = wanted_interface(&transaction, request)?;
+    transaction.save_interface(&interface)?;
+
+    let mut datapath = match existing {
+        Some(datapath) => datapath,
+        None => Datapath::create(&instance.bpffs)?,
+    };
+    let published = publish(instance, transaction, &mut datapath);
+    let is_published = published.is_ok();
+    match published.and_then(|()| attach_programs(&mut datapath, &interface)) {
+        Ok(attachment) => Ok((interface, attachment)),
+        Err(failure) => {
+            let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
+                if pinned.is_empty() {
+                    return Ok(datapath.remove()?);
+                }
+                if is_published {
+                    publish(instance, store.begin(&lock)?, &mut datapath)?;
+                }
+                Ok(())
+            });
+            Err(with_undo(failure, undone))
+        }
+    }
+}
+
+/// Detaches an interface: its traffic is open from then on. When the last one goes, so do all maps and pins.
+///
+/// The programs go first. The other way round their packets would meet a policy that does not know them, and drop.
+pub fn detach(instance: &Instance, name: &str) -> Result<(), ApplyError> {
+    host::require_root()?;
+    let (mut store, lock) = instance.lock()?;
+    let saved = store.save(&lock)?;
+    let transaction = store.begin(&lock)?;
+    let interface = stored_interface(&transaction, name)?;
+    transaction.delete_interface(interface.id)?;
+    let Some(mut datapath) = Datapath::open(&instance.bpffs)? else {
+        return commit_unpublished(transaction);
+    };
+    let mut others = datapath.pinned_slots()?;
+    let had_links = others.remove(&interface.slot);
+    datapath.detach(interface.slot)?;
+    if others.is_empty() {
+        commit_unpublished(transaction)?;
+        return Ok(datapath.remove()?);
+    }
+    publish_detached(instance, transaction, &mut datapath, &interface, &others).map_err(|failure| {
+        let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
+            if had_links {
+                datapath.attach(interface.slot, name, interface.ingress_hook, interface.log_drops)?;
+            }
+            Ok(())
+        });
+        with_undo(failure, undone)
+    })
+}
+
+/// Replaces the groups of an interface.
+pub fn set_groups(
+    instance: &Instance,
+    name: &str,
+    groups: &[GroupReference],
+) -> Result<Interface, ApplyError> {
+    instance.change(|transaction| {
+        let groups = resolve_groups(transaction, name, groups)?;
+        let interface = Interface { groups, ..stored_interface(transaction, name)? };
+        transaction.save_interface(&interface)?;
+        Ok(interface)
+    })
+}
+
+fn stored_interface(snapshot: &Snapshot<'_>, name: &str) -> Result<Interface, ApplyError> {
+    let mut interfaces = snapshot.interfaces()?.into_iter();
+    interfaces
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| ApplyError::NotAttached { interface: name.to_owned() })
+}
+
+fn resolve_groups(
+    snapshot: &Snapshot<'_>,
+    interface: &str,
+    references: &[GroupReference],
+) -> Result<Vec<GroupId>, ApplyError> {
+    let all = snapshot.groups()?;
+    let mut groups = Vec::new();
+    for reference in references {
+        let id = reference.find(&all)?.id;
+        if !groups.contains(&id) {
+            groups.push(id);
+        }
+    }
+    if groups.is_empty() {
+        return Err(ModelError::NoGroups { interface: interface.to_owned() }.into());
+    }
+    Ok(groups)
+}
+
+/// The interface as it is to be stored: with the id, slot and zone that it had, or with new ones.
+fn wanted_interface(transaction: &Transaction<'_>, request: &AttachRequest) -> Result<Interface, ApplyError> {
+    let name = &request.interface;
+    let groups = resolve_groups(transaction, name, &request.groups)?;
+    let AttachRequest { ingress_hook, log_drops, .. } = *request;
+    let stored = transaction.interfaces()?;
+    if let Some(known) = stored.iter().find(|interface| interface.name == *name) {
+        return Ok(Interface { groups, ingress_hook, log_drops, ..known.clone() });
+    }
+    let used: BTreeSet<u32> = stored.iter().map(|interface| interface.slot).collect();
+    let slot = (0..MAX_INTERFACES)
+        .find(|slot| !used.contains(slot))
+        .ok_or(ApplyError::NoFreeSlot { slots: MAX_INTERFACES })?;
+    let (id, zone) = (InterfaceId::random()?, transaction.allocate_zone()?);
+    Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups })
+}
+
+fn attach_programs(datapath: &mut Datapath, interface: &Interface) -> Result<Attachment, ApplyError> {
+    let Interface { slot, name, ingress_hook, log_drops, .. } = interface;
+    // Another interface may have had the slot.
+    datapath.reset_counters(*slot)?;
+    Ok(datapath.attach(*slot, name, *ingress_hook, *log_drops)?)
+}
+
+fn publish_detached(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+    datapath: &mut Datapath,
+    interface: &Interface,
+    others: &BTreeSet<u32>,
+) -> Result<(), ApplyError> {
+    datapath.forget_flows(interface.zone)?;
+    if let Err(ApplyError::OtherNamespace) = check_namespace(&transaction, others) {
+        // The namespace may be gone, and there must be a way to be rid of what was attached in it. The policy of the
+        // others stays as it is until a change is made in theirs.
+        return Ok(transaction.commit()?);
+    }
+    publish(instance, transaction, datapath)
+}
+
+fn with_undo(failure: ApplyError, undone: Result<(), ApplyError>) -> ApplyError {
+    match undone {
+        Ok(()) => failure,
+        Err(undoing) => ApplyError::NotUndone { failure: Box::new(failure), undoing: Box::new(undoing) },
+    }
+}

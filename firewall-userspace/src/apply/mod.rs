@@ -1,0 +1,94 @@
+//! Changes: each one is a transaction from what the operator asks for to what the kernel enforces.
+//!
+//! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
+//! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
+//! transaction, make the change in it, compile the whole policy, fill the idle half of the maps, commit the store, flip
+//! the generation. A failure at any step leaves the old policy in force and the store as it was.
+//!
+//! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
+//! kernel. `sgfw status` compares the generations and says so; the next change publishes both.
+//!
+//! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
+
+mod error;
+pub mod groups;
+pub mod interfaces;
+pub mod prefix_lists;
+mod publish;
+pub mod rules;
+pub mod status;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::datapath::Datapath;
+use crate::host;
+use crate::model::Interface;
+use crate::store::{Snapshot, Store, Transaction, WriteLock};
+
+pub use error::{ApplyError, with_sources};
+
+/// One sgfw: a state directory and a directory of pins that belong together.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Where the store is.
+    pub state_dir: PathBuf,
+    /// Where maps and links are pinned.
+    pub bpffs: PathBuf,
+    /// How long to wait for another process that is changing the instance.
+    pub lock_timeout: Duration,
+}
+
+impl Instance {
+    /// Reads from the store.
+    pub fn read<T>(
+        &self,
+        query: impl FnOnce(&Snapshot<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let mut store = Store::open(&self.state_dir, self.lock_timeout)?;
+        query(&store.snapshot()?)
+    }
+
+    /// Makes one change and puts it into force.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let (mut store, lock) = self.lock()?;
+        let interfaces = store.snapshot()?.interfaces()?;
+        let Some(mut datapath) = self.datapath(&interfaces)? else {
+            let transaction = store.begin(&lock)?;
+            let outcome = change(&transaction)?;
+            publish::commit_unpublished(transaction)?;
+            return Ok(outcome);
+        };
+        let saved = store.save(&lock)?;
+        let transaction = store.begin(&lock)?;
+        let outcome = change(&transaction)?;
+        match publish::publish(self, transaction, &mut datapath) {
+            Ok(()) => Ok(outcome),
+            Err(error) => {
+                // Only a publication that failed after the commit has anything to take back.
+                store.restore(&saved, &lock)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The store, and the lock that a change needs.
+    fn lock(&self) -> Result<(Store, WriteLock), ApplyError> {
+        // Opening first: it creates the state directory, in which the lock is.
+        let store = Store::open(&self.state_dir, self.lock_timeout)?;
+        let lock = WriteLock::acquire(&self.state_dir, self.lock_timeout)?;
+        Ok((store, lock))
+    }
+
+    /// The data plane, if anything is attached. Without interfaces the store is all there is, and needs no privilege.
+    pub fn datapath(&self, interfaces: &[Interface]) -> Result<Option<Datapath>, ApplyError> {
+        if interfaces.is_empty() {
+            return Ok(None);
+        }
+        host::require_root()?;
+        Ok(Datapath::open(&self.bpffs)?)
+    }
+}

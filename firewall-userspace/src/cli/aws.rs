@@ -1,0 +1,224 @@
+//! Groups, rules and prefix lists in the JSON shape of the AWS CLI, so that scripts carry over.
+//!
+//! What has no meaning on a host (account, VPC, ARN) is left out. What AWS does not have (members, interfaces) has names
+//! in the same style.
+
+use std::collections::BTreeMap;
+
+use firewall_common::abi::Direction;
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::model::{IcmpSelector, Peer, PrefixList, Protocol, SecurityGroup, SecurityRule, Service};
+
+/// `describe-security-groups`: one of `SecurityGroups`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Group {
+    group_id: String,
+    group_name: String,
+    description: String,
+    ip_permissions: Vec<IpPermission>,
+    ip_permissions_egress: Vec<IpPermission>,
+    members: Vec<String>,
+    interfaces: Vec<String>,
+}
+
+impl Group {
+    pub(super) fn new(group: &SecurityGroup, members: &[IpNet], interfaces: Vec<String>) -> Self {
+        Self {
+            group_id: group.id.to_string(),
+            group_name: group.name.to_string(),
+            description: group.description.to_string(),
+            ip_permissions: permissions(&group.rules, Direction::Ingress),
+            ip_permissions_egress: permissions(&group.rules, Direction::Egress),
+            members: members.iter().map(ToString::to_string).collect(),
+            interfaces,
+        }
+    }
+}
+
+/// Rules of equal protocol and ports: AWS shows them as one permission with several peers.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct IpPermission {
+    ip_protocol: String,
+    // AWS leaves the ports of protocol -1 out here, and shows -1 in `describe-security-group-rules`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_port: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_port: Option<i32>,
+    ip_ranges: Vec<PermissionPeer>,
+    ipv6_ranges: Vec<PermissionPeer>,
+    prefix_list_ids: Vec<PermissionPeer>,
+    user_id_group_pairs: Vec<PermissionPeer>,
+}
+
+/// A peer under the key of its kind, and the description of its rule.
+type PermissionPeer = BTreeMap<&'static str, String>;
+
+/// `describe-security-group-rules`: one of `SecurityGroupRules`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Rule {
+    #[serde(flatten)]
+    common: RuleFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referenced_group_info: Option<ReferencedGroup>,
+}
+
+/// `revoke-security-group-ingress`: one of `RevokedSecurityGroupRules`. Flatter than [`Rule`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RevokedRule {
+    #[serde(flatten)]
+    common: RuleFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referenced_group_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RuleFields {
+    security_group_rule_id: String,
+    group_id: String,
+    is_egress: bool,
+    ip_protocol: String,
+    from_port: i32,
+    to_port: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr_ipv4: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr_ipv6: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix_list_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReferencedGroup {
+    group_id: String,
+}
+
+impl Rule {
+    pub(super) fn new(rule: &SecurityRule) -> Self {
+        let referenced_group_info = referenced_group(rule).map(|group_id| ReferencedGroup { group_id });
+        Self { common: RuleFields::new(rule), referenced_group_info }
+    }
+}
+
+impl RevokedRule {
+    pub(super) fn new(rule: &SecurityRule) -> Self {
+        Self { common: RuleFields::new(rule), referenced_group_id: referenced_group(rule) }
+    }
+}
+
+impl RuleFields {
+    fn new(rule: &SecurityRule) -> Self {
+        let (from_port, to_port) = ports(rule.service).unwrap_or((-1, -1));
+        let (mut cidr_ipv4, mut cidr_ipv6, mut prefix_list_id) = (None, None, None);
+        match rule.peer {
+            Peer::Cidr(IpNet::V4(prefix)) => cidr_ipv4 = Some(prefix.to_string()),
+            Peer::Cidr(IpNet::V6(prefix)) => cidr_ipv6 = Some(prefix.to_string()),
+            Peer::PrefixList(list) => prefix_list_id = Some(list.to_string()),
+            Peer::Group(_) => {}
+        }
+        Self {
+            security_group_rule_id: rule.id.to_string(),
+            group_id: rule.group.to_string(),
+            is_egress: rule.direction == Direction::Egress,
+            ip_protocol: protocol(rule.service),
+            from_port,
+            to_port,
+            cidr_ipv4,
+            cidr_ipv6,
+            prefix_list_id,
+            description: description(rule),
+        }
+    }
+}
+
+/// `describe-managed-prefix-lists`: one of `PrefixLists`, with its entries.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ManagedPrefixList {
+    prefix_list_id: String,
+    prefix_list_name: String,
+    address_family: String,
+    max_entries: u32,
+    version: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    cidr: String,
+}
+
+impl ManagedPrefixList {
+    pub(super) fn new(list: &PrefixList) -> Self {
+        Self {
+            prefix_list_id: list.id.to_string(),
+            prefix_list_name: list.name.to_string(),
+            address_family: list.family.to_string(),
+            max_entries: list.max_entries,
+            version: list.version,
+            entries: list.entries.iter().map(|prefix| Entry { cidr: prefix.to_string() }).collect(),
+        }
+    }
+}
+
+fn permissions(rules: &[SecurityRule], direction: Direction) -> Vec<IpPermission> {
+    let mut by_service: BTreeMap<Service, IpPermission> = BTreeMap::new();
+    for rule in rules.iter().filter(|rule| rule.direction == direction) {
+        let permission = by_service.entry(rule.service).or_insert_with(|| permission(rule.service));
+        let (peers, key) = match rule.peer {
+            Peer::Cidr(IpNet::V4(_)) => (&mut permission.ip_ranges, "CidrIp"),
+            Peer::Cidr(IpNet::V6(_)) => (&mut permission.ipv6_ranges, "CidrIpv6"),
+            Peer::PrefixList(_) => (&mut permission.prefix_list_ids, "PrefixListId"),
+            Peer::Group(_) => (&mut permission.user_id_group_pairs, "GroupId"),
+        };
+        let mut peer = PermissionPeer::from([(key, rule.peer.to_string())]);
+        peer.extend(description(rule).map(|description| ("Description", description)));
+        peers.push(peer);
+    }
+    by_service.into_values().collect()
+}
+
+fn permission(service: Service) -> IpPermission {
+    let (from_port, to_port) = ports(service).unzip();
+    IpPermission { ip_protocol: protocol(service), from_port, to_port, ..IpPermission::default() }
+}
+
+fn protocol(service: Service) -> String {
+    match service.protocol() {
+        Protocol::All => "-1".to_owned(),
+        protocol => protocol.to_string(),
+    }
+}
+
+/// AWS puts ICMP type and code into the fields for ports, with -1 for every one.
+fn ports(service: Service) -> Option<(i32, i32)> {
+    if let Some(ports) = service.ports() {
+        return Some((ports.first().into(), ports.last().into()));
+    }
+    service.icmp().map(|icmp| match icmp {
+        IcmpSelector::All => (-1, -1),
+        IcmpSelector::Type(icmp_type) => (icmp_type.into(), -1),
+        IcmpSelector::TypeCode(icmp_type, code) => (icmp_type.into(), code.into()),
+    })
+}
+
+fn description(rule: &SecurityRule) -> Option<String> {
+    rule.description.as_ref().map(ToString::to_string)
+}
+
+fn referenced_group(rule: &SecurityRule) -> Option<String> {
+    match rule.peer {
+        Peer::Group(group) => Some(group.to_string()),
+        Peer::Cidr(_) | Peer::PrefixList(_) => None,
+    }
+}

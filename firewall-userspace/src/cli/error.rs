@@ -1,0 +1,267 @@
+//! How a command that failed ends: message, advice, exit status.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::global::Format;
+use super::output::say;
+use crate::apply::{ApplyError, with_sources};
+use crate::datapath::DatapathError;
+use crate::host::HostError;
+use crate::model::ModelError;
+use crate::store::StoreError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+    /// What clap cannot see.
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error("cannot follow the log")]
+    Log(#[source] io::Error),
+    #[error("no interface is attached with a log")]
+    NothingLogs,
+}
+
+impl From<ModelError> for CliError {
+    fn from(error: ModelError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<DatapathError> for CliError {
+    fn from(error: DatapathError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// The exit statuses of `sgfw`, after sysexits.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExitStatus {
+    Failed = 1,
+    Usage = 64,
+    InvalidData = 65,
+    Unavailable = 69,
+    CannotWriteState = 73,
+    TryAgain = 75,
+    NotPermitted = 77,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+impl CliError {
+    /// Says on stderr what is wrong and how to mend it.
+    pub(super) fn report(&self, format: Format) -> ExitStatus {
+        let (status, code, help) = (self.exit_status(), self.aws_code(), self.help());
+        let message = with_sources(self);
+        if format == Format::Json {
+            let error = json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            say(json!({ "Error": error }));
+            return status;
+        }
+        match code {
+            Some(code) => say(format_args!("error[{code}]: {message}")),
+            None => say(format_args!("error: {message}")),
+        }
+        if let Some(help) = help {
+            say(format_args!("help: {help}"));
+        }
+        status
+    }
+
+    fn aws_code(&self) -> Option<&'static str> {
+        match self {
+            Self::Apply(ApplyError::Model(error)) => error.aws_code(),
+            _ => None,
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Usage(_) => ExitStatus::Usage,
+            Self::Output(_) | Self::Log(_) => ExitStatus::Failed,
+            Self::NothingLogs => ExitStatus::InvalidData,
+            Self::Apply(error) => apply_status(error),
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Apply(ApplyError::Model(error)) => model_help(error),
+            Self::Apply(ApplyError::Host(error)) => host_help(error),
+            Self::Apply(ApplyError::Datapath(error)) => datapath_help(error),
+            Self::Apply(error) => apply_help(error),
+            Self::NothingLogs => Some(
+                "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
+            ),
+            Self::Usage(_) | Self::Output(_) | Self::Log(_) => None,
+        }
+    }
+}
+
+fn apply_status(error: &ApplyError) -> ExitStatus {
+    match error {
+        ApplyError::Model(ModelError::NoRandomness(_)) | ApplyError::NotUndone { .. } => ExitStatus::Failed,
+        ApplyError::Model(_)
+        | ApplyError::Compile(_)
+        | ApplyError::AlreadyAttached { .. }
+        | ApplyError::NotAttached { .. }
+        | ApplyError::NoFreeSlot { .. }
+        | ApplyError::ForeignPins { .. }
+        | ApplyError::OtherNamespace => ExitStatus::InvalidData,
+        ApplyError::Store(error) => store_status(error),
+        ApplyError::Host(error) => host_status(error),
+        ApplyError::Datapath(error) => datapath_status(error),
+    }
+}
+
+fn store_status(error: &StoreError) -> ExitStatus {
+    if error.is_about_waiting() {
+        ExitStatus::TryAgain
+    } else if error.is_about_writing() {
+        ExitStatus::CannotWriteState
+    } else {
+        ExitStatus::Failed
+    }
+}
+
+fn host_status(error: &HostError) -> ExitStatus {
+    match error {
+        HostError::NotRoot => ExitStatus::NotPermitted,
+        HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => ExitStatus::NotPermitted,
+        HostError::KernelTooOld { .. } | HostError::CannotMount { .. } => ExitStatus::Unavailable,
+        HostError::NoSuchNamespace { .. } | HostError::NoSuchInterface { .. } => ExitStatus::InvalidData,
+        HostError::CannotEnterNamespace { .. }
+        | HostError::UnknownNamespace(_)
+        | HostError::Interfaces(_)
+        | HostError::Uname(_) => ExitStatus::Failed,
+    }
+}
+
+fn datapath_status(error: &DatapathError) -> ExitStatus {
+    match error {
+        DatapathError::NotPrivileged => ExitStatus::NotPermitted,
+        DatapathError::BpffsNotMounted { .. } | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
+        DatapathError::NoSuchInterface { .. }
+        | DatapathError::XdpNeedsEthernet { .. }
+        | DatapathError::TooLarge { .. } => ExitStatus::InvalidData,
+        _ => ExitStatus::Failed,
+    }
+}
+
+fn model_help(error: &ModelError) -> Option<String> {
+    let help = match error {
+        ModelError::MalformedId { prefix, .. } => format!("an id is {prefix} and 17 digits from 0-9 and a-f"),
+        ModelError::InvalidGroupName { .. } => "a name has 1 to 255 characters from \
+            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does not begin with sg-"
+            .to_owned(),
+        ModelError::InvalidDescription { .. } => "a description has at most 255 characters from \
+            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
+            .to_owned(),
+        ModelError::GroupNotFound { .. } => "`sgfw group list` shows the groups".to_owned(),
+        ModelError::PrefixListNotFound { .. } => "`sgfw prefix-list list` shows the prefix lists".to_owned(),
+        ModelError::RuleNotFound { .. } | ModelError::RuleIdNotFound { .. } => {
+            "`sgfw rule list` shows the rules; protocol, ports and peer must be exactly those of the rule".to_owned()
+        }
+        ModelError::HasDependents { .. } => {
+            "`sgfw rule revoke` removes rules; `sgfw interface set-groups` or `interface detach` frees a group of its \
+             interfaces"
+                .to_owned()
+        }
+        ModelError::UnknownProtocol { .. } => "use tcp, udp, icmp, icmpv6, all or a number from 0 to 255".to_owned(),
+        ModelError::PortsRequired { .. } => "add --port P or --port P-Q; every port is 0-65535".to_owned(),
+        ModelError::PortsNotApplicable { .. } => {
+            "leave --port out; --icmp-type selects ICMP messages".to_owned()
+        }
+        ModelError::IcmpTypeNotApplicable { .. } => "leave --icmp-type out".to_owned(),
+        ModelError::InvalidPort { .. } => "a port is P, a range P-Q, with numbers from 0 to 65535".to_owned(),
+        ModelError::ReversedPorts { first, last } => format!("write {last}-{first}"),
+        ModelError::InvalidIcmpType { .. } => {
+            "write T or T/CODE with numbers from 0 to 255; leave it out for every type".to_owned()
+        }
+        ModelError::MalformedCidr { .. } => {
+            "write ADDRESS/LENGTH, for example 203.0.113.0/24 or 2001:db8::/32; one host is /32 or /128".to_owned()
+        }
+        ModelError::UnknownAddressFamily { .. } => "use ipv4 or ipv6".to_owned(),
+        _ => return None,
+    };
+    Some(help)
+}
+
+fn host_help(error: &HostError) -> Option<String> {
+    let help = match error {
+        HostError::NotRoot | HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => {
+            "run it as root, for example with sudo".to_owned()
+        }
+        HostError::NoSuchNamespace { .. } => "`ip netns list` shows the network namespaces".to_owned(),
+        HostError::NoSuchInterface { existing, .. } => format!("there are: {}", existing.join(", ")),
+        _ => return None,
+    };
+    Some(help)
+}
+
+fn datapath_help(error: &DatapathError) -> Option<String> {
+    let help = match error {
+        DatapathError::NotPrivileged => "run it as root, for example with sudo".to_owned(),
+        DatapathError::BpffsNotMounted { .. } => {
+            "mount one with `mount -t bpf bpf /sys/fs/bpf`, or add --mount-bpffs \
+            to `sgfw interface attach`"
+                .to_owned()
+        }
+        DatapathError::ForeignXdp { interface, .. } => format!(
+            "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
+             attached without a link"
+        ),
+        DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
+        DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
+        _ => return None,
+    };
+    Some(help)
+}
+
+fn apply_help(error: &ApplyError) -> Option<String> {
+    let help = match error {
+        ApplyError::AlreadyAttached { interface } => {
+            format!("`sgfw interface set-groups {interface} --group …` changes its groups")
+        }
+        ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),
+        ApplyError::ForeignPins { .. } => {
+            "give the --state-dir and the --bpffs that belong together; each instance needs its own of both"
+                .to_owned()
+        }
+        ApplyError::OtherNamespace => {
+            "give the --netns in which they were attached; if it is gone, `sgfw interface detach` them"
+                .to_owned()
+        }
+        ApplyError::Store(StoreError::LockHeld { .. }) => {
+            "try again, or wait longer with --lock-timeout".to_owned()
+        }
+        ApplyError::Store(StoreError::UnknownSchema { .. }) => {
+            "use the sgfw that wrote it, or a newer one".to_owned()
+        }
+        ApplyError::Store(error) if error.is_about_writing() => {
+            "run it as root, or give another --state-dir".to_owned()
+        }
+        ApplyError::NotUndone { .. } => {
+            "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
+        }
+        _ => return None,
+    };
+    Some(help)
+}

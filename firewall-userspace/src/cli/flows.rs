@@ -1,0 +1,130 @@
+//! `sgfw flows`: live flows.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::output::Output;
+use super::table::Table;
+use crate::apply::Instance;
+use crate::apply::status::{self, Flow};
+use crate::model::Protocol;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the live flows with the rules that admitted them
+    #[command(after_help = "\
+Examples:
+  sgfw flows list
+  sgfw flows list -o json | jq '.Flows[] | select(.State == \"established\")'")]
+    List,
+}
+
+impl Command {
+    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        let Self::List = self;
+        let flows = status::flows(instance)?;
+        if output.is_json() {
+            let flows: Vec<Value> = flows.iter().map(flow_json).collect();
+            return output.json(&json!({ "Flows": flows }));
+        }
+        let mut table = Table::new(&[
+            "PROTOCOL",
+            "INITIATOR",
+            "RESPONDER",
+            "STARTED BY",
+            "STATE",
+            "#IDLE",
+            "#EXPIRES IN",
+            "INTERFACE",
+            "RULES",
+        ]);
+        for flow in &flows {
+            table.row(cells(flow));
+        }
+        output.table(&table)
+    }
+}
+
+fn cells(Flow { row, interfaces, rules }: &Flow) -> [String; 9] {
+    let protocol = Protocol::from_number(row.protocol);
+    let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    [
+        protocol.to_string(),
+        end(protocol, row.initiator, "id"),
+        end(protocol, row.responder, "type"),
+        row.started_by.name().to_owned(),
+        if row.assured { row.state.name().to_owned() } else { format!("{} (half-open)", row.state.name()) },
+        duration(row.idle_seconds),
+        duration(row.expires_in_seconds),
+        interfaces.join(", "),
+        rules.join(", "),
+    ]
+}
+
+fn flow_json(Flow { row, interfaces, rules }: &Flow) -> Value {
+    let end = |(address, port): (IpAddr, u16)| json!({ "Address": address.to_string(), "Port": port });
+    json!({
+        "Protocol": Protocol::from_number(row.protocol).to_string(),
+        "Initiator": end(row.initiator),
+        "Responder": end(row.responder),
+        "StartedBy": row.started_by.name(),
+        "State": row.state.name(),
+        "Assured": row.assured,
+        "IdleSeconds": row.idle_seconds,
+        "ExpiresInSeconds": row.expires_in_seconds,
+        "Interfaces": interfaces,
+        "Rules": rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "Generation": row.generation,
+    })
+}
+
+/// ICMP queries have an identifier and a type where others have ports.
+fn end(protocol: Protocol, (address, port): (IpAddr, u16), icmp_label: &str) -> String {
+    match protocol {
+        Protocol::Tcp | Protocol::Udp => SocketAddr::new(address, port).to_string(),
+        Protocol::Icmp | Protocol::Icmpv6 => format!("{address} {icmp_label} {port}"),
+        Protocol::All | Protocol::Other(_) => address.to_string(),
+    }
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let smaller = |unit: u64| match unit {
+        86_400 => (3_600, "h"),
+        3_600 => (60, "m"),
+        _ => (1, "s"),
+    };
+    for (unit, name) in UNITS {
+        if seconds >= unit {
+            let (next, next_name) = smaller(unit);
+            return format!("{}{name}{}{next_name}", seconds / unit, seconds % unit / next);
+        }
+    }
+    format!("{seconds}s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_show_two_units() {
+        assert_eq!(duration(9), "9s");
+        assert_eq!(duration(75), "1m15s");
+        assert_eq!(duration(3_600), "1h0m");
+        assert_eq!(duration(431_999), "4d23h");
+    }
+
+    #[test]
+    fn ends_are_written_as_their_protocol_has_them() {
+        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        assert_eq!(end(Protocol::Tcp, (v4, 22), "id"), "192.0.2.1:22");
+        assert_eq!(end(Protocol::Udp, (v6, 53), "id"), "[2001:db8::1]:53");
+        assert_eq!(end(Protocol::Icmp, (v4, 7), "id"), "192.0.2.1 id 7");
+        assert_eq!(end(Protocol::from_number(47), (v4, 0), "id"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,100 @@
+//! Options that every command takes: which instance, and how to show the outcome.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::apply::Instance;
+
+const STATE_DIR: &str = "/var/lib/sgfw";
+const BPFFS: &str = "/sys/fs/bpf/sgfw";
+
+/// See the module.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct GlobalOptions {
+    /// How to show the outcome
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub(super) output: Format,
+    /// Work in this network namespace, as `ip netns` names it; it has its own state directory and pins
+    #[arg(long, global = true, env = "SGFW_NETNS", value_name = "NAME", value_parser = namespace_name)]
+    pub(super) netns: Option<String>,
+    /// Where groups, rules and interfaces are kept [default: /var/lib/sgfw, or /var/lib/sgfw/netns/NAME with --netns]
+    #[arg(long, global = true, env = "SGFW_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where programs and tables are pinned [default: /sys/fs/bpf/sgfw, or /sys/fs/bpf/sgfw/netns/NAME with --netns]
+    #[arg(long, global = true, env = "SGFW_BPFFS", value_name = "DIR")]
+    bpffs: Option<PathBuf>,
+    /// How long to wait for another sgfw that is changing the instance
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    lock_timeout: u64,
+    /// Write nothing but errors to stderr
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+}
+
+/// How to show the outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// For programs; groups and rules in the shape of the AWS CLI
+    Json,
+}
+
+impl GlobalOptions {
+    pub(super) fn instance(&self) -> Instance {
+        let choose = |given: &Option<PathBuf>, default: &str| {
+            let of_namespace = || self.netns.as_ref().map(|name| Path::new(default).join("netns").join(name));
+            given.clone().or_else(of_namespace).unwrap_or_else(|| PathBuf::from(default))
+        };
+        Instance {
+            state_dir: choose(&self.state_dir, STATE_DIR),
+            bpffs: choose(&self.bpffs, BPFFS),
+            lock_timeout: Duration::from_secs(self.lock_timeout),
+        }
+    }
+}
+
+/// The name becomes part of paths.
+fn namespace_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') || text == "." || text == ".." {
+        return Err("not a name of a network namespace; `ip netns list` shows them".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(netns: Option<&str>, state_dir: Option<&str>) -> GlobalOptions {
+        GlobalOptions {
+            output: Format::Table,
+            netns: netns.map(str::to_owned),
+            state_dir: state_dir.map(PathBuf::from),
+            bpffs: None,
+            lock_timeout: 10,
+            quiet: false,
+        }
+    }
+
+    #[test]
+    fn a_namespace_has_its_own_directories_unless_others_are_given() {
+        let instance = options(None, None).instance();
+        assert_eq!(instance.state_dir, Path::new("/var/lib/sgfw"));
+        assert_eq!(instance.bpffs, Path::new("/sys/fs/bpf/sgfw"));
+        let instance = options(Some("lab"), None).instance();
+        assert_eq!(instance.state_dir, Path::new("/var/lib/sgfw/netns/lab"));
+        assert_eq!(instance.bpffs, Path::new("/sys/fs/bpf/sgfw/netns/lab"));
+        let instance = options(Some("lab"), Some("/tmp/state")).instance();
+        assert_eq!(instance.state_dir, Path::new("/tmp/state"));
+    }
+
+    #[test]
+    fn a_path_is_not_a_namespace_name() {
+        assert!(namespace_name("../etc").is_err());
+        assert!(namespace_name("lab-1").is_ok());
+    }
+}

@@ -1,0 +1,180 @@
+//! `sgfw group`: security groups and their declared members.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use firewall_common::abi::Direction;
+use ipnet::IpNet;
+use serde_json::json;
+
+use super::aws;
+use super::error::CliError;
+use super::output::Output;
+use super::rule::{rule_table, warn_about_host_bits};
+use super::table::Table;
+use crate::apply::{Instance, groups};
+use crate::model::{Cidr, GroupId, GroupReference, Interface, SecurityGroup};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a group that admits nothing in and everything out, and print its id
+    #[command(after_help = "\
+Examples:
+  sgfw group create web --description \"web tier\"")]
+    Create {
+        /// Name of the new group
+        name: String,
+        /// What the group is for
+        #[arg(long, value_name = "TEXT")]
+        description: String,
+    },
+    /// List the groups
+    #[command(after_help = "\
+Examples:
+  sgfw group list
+  sgfw group list -o json | jq '.SecurityGroups[].GroupName'")]
+    List,
+    /// Show a group with its rules, members and interfaces
+    #[command(after_help = "\
+Examples:
+  sgfw group show web
+  sgfw group show sg-0123456789abcdef0 -o json")]
+    Show {
+        /// Name or id
+        group: String,
+    },
+    /// Delete a group that no interface carries and no other group refers to
+    #[command(after_help = "\
+Examples:
+  sgfw group delete web")]
+    Delete {
+        /// Name or id
+        group: String,
+    },
+    /// Declare addresses as members of a group: hosts that rules mean when they name the group as peer
+    ///
+    /// Addresses of interfaces that carry the group are members without being declared.
+    #[command(after_help = "\
+Examples:
+  sgfw group add-member lb 10.0.1.10/32 2001:db8:1::10/128")]
+    AddMember {
+        /// Name or id
+        group: String,
+        /// Addresses
+        #[arg(required = true, value_name = "PREFIX")]
+        prefixes: Vec<String>,
+    },
+    /// Take declared members out of a group
+    #[command(after_help = "\
+Examples:
+  sgfw group remove-member lb 10.0.1.10/32")]
+    RemoveMember {
+        /// Name or id
+        group: String,
+        /// Addresses, as they were declared
+        #[arg(required = true, value_name = "PREFIX")]
+        prefixes: Vec<String>,
+    },
+}
+
+impl Command {
+    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Create { name, description } => create(&name, &description, instance, output),
+            Self::List => list(instance, output),
+            Self::Show { group } => show(&group.parse()?, instance, output),
+            Self::Delete { group } => {
+                groups::delete(instance, &group.parse()?)?;
+                output.done()
+            }
+            Self::AddMember { group, prefixes } => {
+                let prefixes = parse_prefixes(&prefixes, output)?;
+                groups::add_members(instance, &group.parse()?, &prefixes)?;
+                output.done()
+            }
+            Self::RemoveMember { group, prefixes } => {
+                let prefixes = parse_prefixes(&prefixes, output)?;
+                groups::remove_members(instance, &group.parse()?, &prefixes)?;
+                output.done()
+            }
+        }
+    }
+}
+
+/// Reads prefixes; host bits are cleared with a warning.
+pub(super) fn parse_prefixes(texts: &[String], output: &Output) -> Result<Vec<IpNet>, CliError> {
+    let cidrs = texts.iter().map(|text| text.parse()).collect::<Result<Vec<Cidr>, _>>()?;
+    warn_about_host_bits(&cidrs, output);
+    Ok(cidrs.into_iter().map(Cidr::canonical).collect())
+}
+
+/// Names of groups, to show beside their ids.
+pub(super) fn names(groups: &[SecurityGroup]) -> BTreeMap<GroupId, String> {
+    groups.iter().map(|group| (group.id, group.name.to_string())).collect()
+}
+
+fn create(name: &str, description: &str, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let group = groups::create(instance, name.parse()?, description.parse()?)?;
+    if output.is_json() {
+        return output.json(&json!({ "GroupId": group.id.to_string() }));
+    }
+    output.line(group.id)
+}
+
+fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (groups, members, interfaces) =
+        instance.read(|snapshot| Ok((snapshot.groups()?, snapshot.members()?, snapshot.interfaces()?)))?;
+    let members_of = |group: &SecurityGroup| members.get(&group.id).map_or(&[][..], Vec::as_slice);
+    if output.is_json() {
+        let groups: Vec<_> = groups
+            .iter()
+            .map(|group| aws::Group::new(group, members_of(group), carriers(group.id, &interfaces)))
+            .collect();
+        return output.json(&json!({ "SecurityGroups": groups }));
+    }
+    let mut table =
+        Table::new(&["GROUP ID", "NAME", "#INGRESS", "#EGRESS", "#MEMBERS", "INTERFACES", "DESCRIPTION"]);
+    for group in &groups {
+        let rules =
+            |direction| group.rules.iter().filter(|rule| rule.direction == direction).count().to_string();
+        table.row([
+            group.id.to_string(),
+            group.name.to_string(),
+            rules(Direction::Ingress),
+            rules(Direction::Egress),
+            members_of(group).len().to_string(),
+            carriers(group.id, &interfaces).join(", "),
+            group.description.to_string(),
+        ]);
+    }
+    output.table(&table)
+}
+
+fn show(reference: &GroupReference, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (groups, prefix_lists, mut members, interfaces) = instance.read(|snapshot| {
+        Ok((snapshot.groups()?, snapshot.prefix_lists()?, snapshot.members()?, snapshot.interfaces()?))
+    })?;
+    let group = reference.find(&groups)?;
+    let members = members.remove(&group.id).unwrap_or_default();
+    let interfaces = carriers(group.id, &interfaces);
+    if output.is_json() {
+        return output.json(&json!({ "SecurityGroups": [aws::Group::new(group, &members, interfaces)] }));
+    }
+    let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+    output.line(format_args!("Group id:    {}", group.id))?;
+    output.line(format_args!("Name:        {}", group.name))?;
+    output.line(format_args!("Description: {}", group.description))?;
+    output.line(format_args!("Members:     {}", or_none(&members)))?;
+    output.line(format_args!("Interfaces:  {}", or_none(&interfaces)))?;
+    output.line("")?;
+    output.table(&rule_table(&group.rules, &groups, &prefix_lists))
+}
+
+fn carriers(group: GroupId, interfaces: &[Interface]) -> Vec<String> {
+    let carriers = interfaces.iter().filter(|interface| interface.groups.contains(&group));
+    carriers.map(|interface| interface.name.clone()).collect()
+}
+
+fn or_none(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}

@@ -1,0 +1,210 @@
+//! `sgfw interface`: attached interfaces and the security groups that they carry.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::group::names;
+use super::output::Output;
+use super::table::Table;
+use crate::apply::Instance;
+use crate::apply::interfaces::{self, AttachRequest};
+use crate::apply::status::{self, InterfaceStatus, Programs};
+use crate::host;
+use crate::model::{GroupId, GroupReference, IngressHook};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Decide every packet of an interface by the rules of its groups, and print the interface's id
+    ///
+    /// Enforcement goes on when the command has ended, until `interface detach` or the next boot.
+    #[command(after_help = "\
+Examples:
+  sgfw interface attach eth1 --group web
+  sgfw interface attach eth1 --group web --group admin --ingress-hook xdp
+  sgfw interface attach eth1 --group web --mount-bpffs")]
+    Attach(Attach),
+    /// Take the programs off an interface: its traffic is open from then on
+    #[command(after_help = "\
+Examples:
+  sgfw interface detach eth1")]
+    Detach {
+        /// Name of the interface
+        interface: String,
+    },
+    /// Replace the groups of an interface
+    #[command(after_help = "\
+Examples:
+  sgfw interface set-groups eth1 --group web --group admin")]
+    SetGroups {
+        /// Name of the interface
+        interface: String,
+        /// Name or id of a group; repeat it for more
+        #[arg(long = "group", required = true, value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// List the interfaces with the hooks in force
+    #[command(after_help = "\
+Examples:
+  sgfw interface list
+  sgfw interface list -o json | jq '.Interfaces[] | select(.Attached | not)'")]
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// Name of the interface
+    interface: String,
+    /// Name or id of a group; repeat it for more
+    #[arg(long = "group", required = true, value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Where to decide what arrives; `sgfw status` shows the hook in force
+    #[arg(long, value_enum, default_value_t = Hook::Auto, value_name = "HOOK")]
+    ingress_hook: Hook,
+    /// What the programs log, for `sgfw log`
+    #[arg(long, value_enum, default_value_t = LogLevel::Off, value_name = "WHAT")]
+    log: LogLevel,
+    /// Mount a bpf filesystem at this directory first, if none is mounted there [default DIR: /sys/fs/bpf]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/sys/fs/bpf")]
+    mount_bpffs: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hook {
+    /// XDP in the driver where it is cheapest, TC elsewhere
+    Auto,
+    /// XDP
+    Xdp,
+    /// TC
+    Tc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    /// Nothing
+    Off,
+    /// Each dropped packet
+    Drops,
+}
+
+impl From<Hook> for IngressHook {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::Auto => Self::Auto,
+            Hook::Xdp => Self::Xdp,
+            Hook::Tc => Self::Tc,
+        }
+    }
+}
+
+impl Command {
+    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Attach(arguments) => attach(arguments, instance, output),
+            Self::Detach { interface } => {
+                interfaces::detach(instance, &interface)?;
+                output.note(format_args!("{interface} is detached; its traffic is open"));
+                output.done()
+            }
+            Self::SetGroups { interface, groups } => {
+                interfaces::set_groups(instance, &interface, &parse_groups(&groups)?)?;
+                output.done()
+            }
+            Self::List => list(instance, output),
+        }
+    }
+}
+
+/// One interface as JSON.
+pub(super) fn interface_json(status: &InterfaceStatus, group_names: &BTreeMap<GroupId, String>) -> Value {
+    let InterfaceStatus { interface, programs } = status;
+    let groups: Vec<Value> = interface
+        .groups
+        .iter()
+        .map(|id| json!({ "GroupId": id.to_string(), "GroupName": group_names.get(id) }))
+        .collect();
+    let (is_attached, attachment) = match programs {
+        Programs::Attached(attachment) => (Some(true), Some(attachment)),
+        Programs::NotAttached => (Some(false), None),
+        // Cannot be seen from here.
+        Programs::InOtherNamespace => (None, None),
+    };
+    json!({
+        "NetworkInterfaceId": interface.id.to_string(),
+        "Name": interface.name,
+        "Groups": groups,
+        "Attached": is_attached,
+        "RequestedIngressHook": interface.ingress_hook.name(),
+        "IngressHook": attachment.map(|attachment| attachment.ingress.name()),
+        "EgressHook": attachment.map(|attachment| attachment.egress.name()),
+        "LogDrops": interface.log_drops,
+    })
+}
+
+/// Interfaces for people.
+pub(super) fn interface_table(
+    interfaces: &[InterfaceStatus],
+    group_names: &BTreeMap<GroupId, String>,
+) -> Table {
+    let mut table = Table::new(&["INTERFACE", "INTERFACE ID", "INGRESS HOOK", "EGRESS HOOK", "GROUPS"]);
+    for InterfaceStatus { interface, programs } in interfaces {
+        let (ingress, egress) = match programs {
+            Programs::Attached(attachment) => (attachment.ingress.name(), attachment.egress.name()),
+            Programs::NotAttached => ("not attached", "not attached"),
+            Programs::InOtherNamespace => ("in another netns", "in another netns"),
+        };
+        let groups: Vec<&str> =
+            interface.groups.iter().filter_map(|id| group_names.get(id)).map(String::as_str).collect();
+        table.row([
+            interface.name.clone(),
+            interface.id.to_string(),
+            ingress.to_owned(),
+            egress.to_owned(),
+            groups.join(", "),
+        ]);
+    }
+    table
+}
+
+fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let request = AttachRequest {
+        groups: parse_groups(&arguments.groups)?,
+        interface: arguments.interface,
+        ingress_hook: arguments.ingress_hook.into(),
+        log_drops: arguments.log == LogLevel::Drops,
+    };
+    if let Some(mount_point) = &arguments.mount_bpffs {
+        mount(mount_point)?;
+    }
+    let (interface, attachment) = interfaces::attach(instance, &request)?;
+    let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
+    output.note(format_args!("{} is attached; ingress by {ingress}, egress by {egress}", interface.name));
+    if output.is_json() {
+        let groups = instance.read(|snapshot| Ok(snapshot.groups()?))?;
+        let status = InterfaceStatus { interface, programs: Programs::Attached(attachment) };
+        return output.json(&interface_json(&status, &names(&groups)));
+    }
+    output.line(interface.id)
+}
+
+fn mount(mount_point: &Path) -> Result<(), CliError> {
+    host::require_root()?;
+    Ok(host::mount_bpffs(mount_point)?)
+}
+
+fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (interfaces, groups) = status::interfaces(instance)?;
+    let names = names(&groups);
+    if output.is_json() {
+        let interfaces: Vec<Value> = interfaces.iter().map(|status| interface_json(status, &names)).collect();
+        return output.json(&json!({ "Interfaces": interfaces }));
+    }
+    output.table(&interface_table(&interfaces, &names))
+}
+
+fn parse_groups(texts: &[String]) -> Result<Vec<GroupReference>, CliError> {
+    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}

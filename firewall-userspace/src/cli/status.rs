@@ -1,0 +1,117 @@
+//! `sgfw status`: one screen about everything.
+
+use clap::Args;
+use firewall_common::reason::Verdict;
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::group::names;
+use super::interface::{interface_json, interface_table};
+use super::output::Output;
+use super::table::Table;
+use crate::apply::Instance;
+use crate::apply::status::{self, KernelStatus};
+use crate::datapath::CounterRow;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sgfw status
+  sgfw status -o json | jq '.Counters[] | select(.Verdict == \"drop\")'")]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        let status = status::status(instance)?;
+        if output.is_json() {
+            return output.json(&json(&status));
+        }
+        output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
+        output.line("")?;
+        output.line(generation(&status))?;
+        let Some(kernel) = &status.kernel else {
+            return Ok(());
+        };
+        output.line("")?;
+        output.table(&counter_table(kernel))?;
+        output.line("")?;
+        output.table(&flow_table_table(kernel))
+    }
+}
+
+fn json(status: &status::Status) -> Value {
+    let names = names(&status.groups);
+    let interfaces: Vec<Value> =
+        status.interfaces.iter().map(|interface| interface_json(interface, &names)).collect();
+    let kernel = status.kernel.as_ref();
+    let counters = kernel.iter().flat_map(|kernel| rows(kernel)).map(|(interface, row)| {
+        json!({
+            "Interface": interface,
+            "Direction": row.direction.name(),
+            "Verdict": verdict(row),
+            "Reason": row.reason.name(),
+            "Packets": row.counter.packets,
+            "Bytes": row.counter.bytes,
+        })
+    });
+    let flow_tables = kernel
+        .iter()
+        .flat_map(|kernel| &kernel.flow_tables)
+        .map(|table| json!({ "Name": table.name, "Entries": table.entries, "Capacity": table.capacity }));
+    json!({
+        "Interfaces": interfaces,
+        "Generation": {
+            "Stored": status.stored_generation,
+            "InForce": kernel.map(|kernel| kernel.generation),
+        },
+        "Counters": counters.collect::<Vec<_>>(),
+        "FlowTables": flow_tables.collect::<Vec<_>>(),
+    })
+}
+
+fn generation(status: &status::Status) -> String {
+    let stored = status.stored_generation;
+    match &status.kernel {
+        None => format!("Generation {stored} is stored; nothing is in force."),
+        Some(kernel) if kernel.generation == stored => format!("Generation {stored} is in force."),
+        Some(kernel) => format!(
+            "Generation {stored} is stored, but {} is in force: a change was interrupted. The next change puts both right; \
+             `sgfw interface set-groups` with the groups that an interface has is one.",
+            kernel.generation
+        ),
+    }
+}
+
+fn counter_table(kernel: &KernelStatus) -> Table {
+    let mut table = Table::new(&["INTERFACE", "DIRECTION", "VERDICT", "REASON", "#PACKETS", "#BYTES"]);
+    for (interface, row) in rows(kernel) {
+        table.row([
+            interface.to_owned(),
+            row.direction.name().to_owned(),
+            verdict(row).to_owned(),
+            row.reason.name().to_owned(),
+            row.counter.packets.to_string(),
+            row.counter.bytes.to_string(),
+        ]);
+    }
+    table
+}
+
+fn flow_table_table(kernel: &KernelStatus) -> Table {
+    let mut table = Table::new(&["FLOW TABLE", "#ENTRIES", "#CAPACITY"]);
+    for fill in &kernel.flow_tables {
+        table.row([fill.name.to_owned(), fill.entries.to_string(), fill.capacity.to_string()]);
+    }
+    table
+}
+
+fn rows(kernel: &KernelStatus) -> impl Iterator<Item = (&str, &CounterRow)> {
+    kernel.counters.iter().flat_map(|(interface, rows)| rows.iter().map(move |row| (interface.as_str(), row)))
+}
+
+fn verdict(row: &CounterRow) -> &'static str {
+    match row.reason.verdict() {
+        Verdict::Pass => "pass",
+        Verdict::Drop => "drop",
+    }
+}

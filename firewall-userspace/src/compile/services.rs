@@ -1,0 +1,152 @@
+//! The partition of (protocol, port) and (ICMP type, code) into classes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use firewall_common::abi::{Be16, SERVICE_INDEXES, ServiceIndex};
+
+use super::CompileError;
+use crate::model::{IcmpSelector, PortRange, Service};
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// Which protocol the members of a class have, as far as it matters: AWS has untracked TCP and UDP only, and asks
+/// for the reverse rule of the same protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum ClassKind {
+    Tcp,
+    Udp,
+    Other,
+}
+
+/// The classes of all services, and what they mean.
+pub(super) struct ServiceClasses {
+    /// Class by [`ServiceIndex`].
+    pub(super) indexes: Vec<u16>,
+    /// Kind of class `i + 1`. Class 0 is the services that no rule names.
+    pub(super) kinds: Vec<ClassKind>,
+    /// The classes whose members a service contains.
+    pub(super) classes_of: BTreeMap<Service, Vec<u16>>,
+}
+
+/// Partitions the index space by the services that contain each point.
+pub(super) fn partition(services: impl Iterator<Item = Service>) -> Result<ServiceClasses, CompileError> {
+    let services: BTreeSet<Service> = services.collect();
+    let mut ranges: Vec<(u32, u32, Service)> = Vec::new();
+    for service in &services {
+        ranges.extend(index_ranges(*service).into_iter().map(|(first, last)| (first, last, *service)));
+    }
+    let mut classes = Classes::default();
+    let mut indexes = vec![0; SERVICE_INDEXES];
+    for (start, end, members) in elementary_ranges(ranges) {
+        let class = classes.number(kind(start), members)?;
+        indexes[start as usize..end as usize].fill(class);
+    }
+    let mut classes_of: BTreeMap<Service, Vec<u16>> = BTreeMap::new();
+    for ((_, members), class) in &classes.numbers {
+        for service in members {
+            classes_of.entry(*service).or_default().push(*class);
+        }
+    }
+    Ok(ServiceClasses { indexes, kinds: classes.kinds, classes_of })
+}
+
+/// First and last index of each run that a service covers.
+fn index_ranges(service: Service) -> Vec<(u32, u32)> {
+    let every_port = |protocol| {
+        let index = ServiceIndex::every_port(protocol).get();
+        (index, index)
+    };
+    match service {
+        Service::All => vec![(0, ServiceIndex::every_port(u8::MAX).get())],
+        Service::Tcp(ports) => with_every_port(ports, ServiceIndex::tcp, every_port(TCP)),
+        Service::Udp(ports) => with_every_port(ports, ServiceIndex::udp, every_port(UDP)),
+        Service::Icmp(selector) => icmp_ranges(selector, ServiceIndex::icmp, every_port(ICMP)),
+        Service::Icmpv6(selector) => icmp_ranges(selector, ServiceIndex::icmpv6, every_port(ICMPV6)),
+        Service::Protocol(protocol) => {
+            let index = ServiceIndex::other(protocol.number()).get();
+            vec![(index, index), every_port(protocol.number())]
+        }
+    }
+}
+
+fn with_every_port(
+    ports: PortRange,
+    index: fn(Be16) -> ServiceIndex,
+    every_port: (u32, u32),
+) -> Vec<(u32, u32)> {
+    let run = (index(Be16::new(ports.first())).get(), index(Be16::new(ports.last())).get());
+    if ports == PortRange::ALL { vec![run, every_port] } else { vec![run] }
+}
+
+fn icmp_ranges(
+    selector: IcmpSelector,
+    index: fn(u8, u8) -> ServiceIndex,
+    every_port: (u32, u32),
+) -> Vec<(u32, u32)> {
+    match selector {
+        IcmpSelector::All => vec![(index(0, 0).get(), index(u8::MAX, u8::MAX).get()), every_port],
+        IcmpSelector::Type(icmp_type) => vec![(index(icmp_type, 0).get(), index(icmp_type, u8::MAX).get())],
+        IcmpSelector::TypeCode(icmp_type, code) => {
+            vec![(index(icmp_type, code).get(), index(icmp_type, code).get())]
+        }
+    }
+}
+
+/// Cuts the index space wherever a range begins or ends, or the kind changes, and tells for each piece which services
+/// cover it; pieces that none covers are left out. Ends are exclusive.
+fn elementary_ranges(ranges: Vec<(u32, u32, Service)>) -> Vec<(u32, u32, BTreeSet<Service>)> {
+    let mut begins: BTreeMap<u32, Vec<Service>> = BTreeMap::new();
+    let mut ends: BTreeMap<u32, Vec<Service>> = BTreeMap::new();
+    for (first, last, service) in ranges {
+        begins.entry(first).or_default().push(service);
+        ends.entry(last + 1).or_default().push(service);
+    }
+    let mut cuts: BTreeSet<u32> = begins.keys().chain(ends.keys()).copied().collect();
+    cuts.extend([ServiceIndex::udp(Be16::new(0)).get(), ServiceIndex::icmp(0, 0).get()]);
+    let mut pieces = Vec::new();
+    let mut active: BTreeSet<Service> = BTreeSet::new();
+    let mut start = 0;
+    for cut in cuts {
+        if !active.is_empty() && cut > start {
+            pieces.push((start, cut, active.clone()));
+        }
+        for service in ends.get(&cut).into_iter().flatten() {
+            active.remove(service);
+        }
+        active.extend(begins.get(&cut).into_iter().flatten());
+        start = cut;
+    }
+    pieces
+}
+
+fn kind(index: u32) -> ClassKind {
+    if index < ServiceIndex::udp(Be16::new(0)).get() {
+        return ClassKind::Tcp;
+    }
+    if index < ServiceIndex::icmp(0, 0).get() {
+        return ClassKind::Udp;
+    }
+    ClassKind::Other
+}
+
+#[derive(Default)]
+struct Classes {
+    numbers: HashMap<(ClassKind, BTreeSet<Service>), u16>,
+    kinds: Vec<ClassKind>,
+}
+
+impl Classes {
+    fn number(&mut self, kind: ClassKind, members: BTreeSet<Service>) -> Result<u16, CompileError> {
+        if let Some(number) = self.numbers.get(&(kind, members.clone())) {
+            return Ok(*number);
+        }
+        self.kinds.push(kind);
+        let number = u16::try_from(self.kinds.len())
+            .map_err(|_| CompileError::TooManyServices { limit: usize::from(u16::MAX) })?;
+        self.numbers.insert((kind, members), number);
+        Ok(number)
+    }
+}

@@ -1,0 +1,367 @@
+//! Programs on interfaces.
+//!
+//! Each interface gets its own load of the object, with its slot as a constant, sharing the pinned maps. The BPF links
+//! are pinned under names that say all there is to know about them, so that no other record is needed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs};
+
+use nix::net::if_::if_indextoname;
+
+use super::device::{self, Device};
+use super::pin::{Pin, PinDirection};
+use super::{Datapath, DatapathError, OBJECT};
+use crate::model::IngressHook;
+
+/// Names of the programs: plain, and with a log line for each dropped packet.
+struct ProgramNames {
+    ingress_xdp: &'static str,
+    ingress_tc: &'static str,
+    egress_tc: &'static str,
+}
+
+const PLAIN: ProgramNames =
+    ProgramNames { ingress_xdp: "ingress_xdp", ingress_tc: "ingress_tc", egress_tc: "egress_tc" };
+const LOGGING: ProgramNames =
+    ProgramNames { ingress_xdp: "ingress_xdp_log", ingress_tc: "ingress_tc_log", egress_tc: "egress_tc_log" };
+
+/// Globals of the programs, constants from the load on.
+const SLOT: &str = "SLOT";
+const LINK: &str = "LINK";
+
+/// What frames of an interface begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header (tun, WireGuard).
+    None,
+}
+
+/// The hook that decides ingress packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngressAttachment {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the stack, for drivers without it.
+    XdpGeneric,
+    /// TC by a BPF link.
+    Tcx,
+}
+
+/// The hook that decides egress packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EgressAttachment {
+    /// TC by a BPF link.
+    Tcx,
+}
+
+impl IngressAttachment {
+    pub(super) const ALL: [Self; 3] = [Self::XdpNative, Self::XdpGeneric, Self::Tcx];
+
+    /// The name shown to people, in JSON and in the names of pins.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+        }
+    }
+}
+
+impl EgressAttachment {
+    /// The name shown to people, in JSON and in the names of pins.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+        }
+    }
+}
+
+/// An interface with programs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Slot of the interface in the maps.
+    pub slot: u32,
+    /// Index of the interface in its network namespace.
+    pub ifindex: u32,
+    /// Where ingress packets are decided.
+    pub ingress: IngressAttachment,
+    /// Where egress packets are decided.
+    pub egress: EgressAttachment,
+}
+
+impl Datapath {
+    /// Attaches the programs to an interface of the current network namespace. The policy for `slot` must be in force
+    /// already: from this moment on it decides.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the interface or the hook is not to be had; nothing is attached then.
+    pub fn attach(
+        &mut self,
+        slot: u32,
+        interface: &str,
+        hook: IngressHook,
+        log_drops: bool,
+    ) -> Result<Attachment, DatapathError> {
+        let device = device::find(interface)?;
+        let choices = ingress_choices(interface, &device, hook)?;
+        self.detach(slot)?;
+        let names = if log_drops { &LOGGING } else { &PLAIN };
+        let mut programs = self.load_programs(slot, device.layer)?;
+        // Egress first: replies to what leaves meanwhile find their flow when ingress begins to be decided.
+        let egress =
+            attach_tc(&mut programs, names.egress_tc, interface, TcAttachType::Egress, LinkOrder::last())?;
+        let (ingress, link) = attach_ingress(&mut programs, names, interface, &device, &choices)?;
+        let attachment = Attachment { slot, ifindex: device.index, ingress, egress: EgressAttachment::Tcx };
+        self.pin(&attachment, egress, link)?;
+        Ok(attachment)
+    }
+
+    /// Takes the programs of a slot off their interface. A slot without programs is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be read or removed.
+    pub fn detach(&mut self, slot: u32) -> Result<(), DatapathError> {
+        for (path, pin) in self.pins()? {
+            if pin.slot == slot {
+                // A link lives while it is pinned or held; this process holds it no longer than this line.
+                fs::remove_file(&path).map_err(DatapathError::removing(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is attached to interfaces of the current network namespace. A pin whose interface is gone does not count,
+    /// even if another interface has got its name or index since: the kernel has let go of the link.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
+        let pins = self.pins()?;
+        let mut attachments = Vec::new();
+        for (path, pin) in &pins {
+            if pin.direction == PinDirection::Egress && is_in_force(path, pin.ifindex)? {
+                let ingress = pins.iter().find_map(|(_, other)| other.ingress_of(pin.slot));
+                attachments.extend(ingress.map(|ingress| Attachment {
+                    slot: pin.slot,
+                    ifindex: pin.ifindex,
+                    ingress,
+                    egress: EgressAttachment::Tcx,
+                }));
+            }
+        }
+        attachments.sort_by_key(|attachment| attachment.slot);
+        Ok(attachments)
+    }
+
+    /// Every slot with pinned links, in whatever network namespace its interface is, or was.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn pinned_slots(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        Ok(self.pins()?.into_iter().map(|(_, pin)| pin.slot).collect())
+    }
+
+    /// Loads the programs for a slot, sharing this instance's maps, without attaching them.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the kernel refuses the object.
+    pub fn load_programs(&self, slot: u32, layer: LinkLayer) -> Result<Ebpf, DatapathError> {
+        let link: u32 = match layer {
+            LinkLayer::Ethernet => 0,
+            LinkLayer::None => 1,
+        };
+        let programs = self
+            .loader()
+            .override_global(SLOT, &slot, true)
+            .override_global(LINK, &link, true)
+            .load(OBJECT)?;
+        Ok(programs)
+    }
+
+    /// Ids of one program of each load: the programs of a load share the ring buffer of their log.
+    pub(super) fn logging_programs(&self) -> Result<Vec<u32>, DatapathError> {
+        let pins = self.pins()?;
+        pins.iter()
+            .filter(|(_, pin)| pin.direction != PinDirection::Egress)
+            .map(|(path, _)| program_id(path))
+            .collect()
+    }
+
+    fn pin(&self, attachment: &Attachment, egress: FdLink, ingress: FdLink) -> Result<(), DatapathError> {
+        let directory = self.links_directory();
+        let egress_path = directory.join(Pin::egress(attachment).to_string());
+        let ingress_path = directory.join(Pin::ingress(attachment).to_string());
+        let pin = |link: FdLink, path: &PathBuf| {
+            link.pin(path).map_err(|source| DatapathError::Pin { path: path.clone(), source })
+        };
+        pin(egress, &egress_path)?;
+        if let Err(error) = pin(ingress, &ingress_path) {
+            let _ = fs::remove_file(&egress_path);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {
+        let directory = self.links_directory();
+        let mut pins = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(DatapathError::reading(&directory))? {
+            let entry = entry.map_err(DatapathError::reading(&directory))?;
+            let path = entry.path();
+            let pin = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let pin = pin.ok_or_else(|| DatapathError::ForeignPin { path: path.clone() })?;
+            pins.push((path, pin));
+        }
+        Ok(pins)
+    }
+}
+
+/// Whether the kernel has the program of a pinned TCX link on the egress hook of the interface.
+fn is_in_force(pin: &Path, ifindex: u32) -> Result<bool, DatapathError> {
+    let Ok(name) = if_indextoname(ifindex) else {
+        return Ok(false);
+    };
+    let Some(interface) = name.to_str().ok().filter(|name| !name.is_empty()) else {
+        return Ok(false);
+    };
+    let program = program_id(pin)?;
+    // An error here means that the interface went meanwhile.
+    let attached = SchedClassifier::query_tcx(interface, TcAttachType::Egress);
+    Ok(attached.is_ok_and(|(_, programs)| programs.iter().any(|attached| attached.id() == program)))
+}
+
+fn program_id(pin: &Path) -> Result<u32, DatapathError> {
+    let error = |source| DatapathError::Link { path: pin.to_path_buf(), source };
+    let link = PinnedLink::from_pin(pin).map_err(error)?;
+    let info = FdLink::from(link).info().map_err(error)?;
+    Ok(info.program_id())
+}
+
+/// The ingress hooks to try, in this order.
+///
+/// Native XDP is the cheapest place to drop a packet, but on veth and other devices made of software it costs bulk TCP
+/// its segmentation offload; there TC is better. L3 devices have no XDP at all.
+fn ingress_choices(
+    interface: &str,
+    device: &Device,
+    hook: IngressHook,
+) -> Result<Vec<IngressAttachment>, DatapathError> {
+    match hook {
+        IngressHook::Tc => Ok(vec![IngressAttachment::Tcx]),
+        IngressHook::Auto
+            if device.is_virtual || device.layer == LinkLayer::None || device.xdp_program.is_some() =>
+        {
+            Ok(vec![IngressAttachment::Tcx])
+        }
+        IngressHook::Auto => Ok(vec![IngressAttachment::XdpNative, IngressAttachment::Tcx]),
+        IngressHook::Xdp if device.layer == LinkLayer::None => {
+            Err(DatapathError::XdpNeedsEthernet { interface: interface.to_owned() })
+        }
+        IngressHook::Xdp => {
+            if let Some(id) = device.xdp_program {
+                return Err(foreign_xdp(interface, id));
+            }
+            Ok(vec![IngressAttachment::XdpNative, IngressAttachment::XdpGeneric])
+        }
+    }
+}
+
+fn foreign_xdp(interface: &str, id: u32) -> DatapathError {
+    let program = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .unwrap_or_default();
+    DatapathError::ForeignXdp { interface: interface.to_owned(), program, id }
+}
+
+/// Tries the hooks in turn; the last one's error is the one that counts.
+fn attach_ingress(
+    programs: &mut Ebpf,
+    names: &ProgramNames,
+    interface: &str,
+    device: &Device,
+    choices: &[IngressAttachment],
+) -> Result<(IngressAttachment, FdLink), DatapathError> {
+    let mut failure = DatapathError::NoSuchInterface { name: interface.to_owned() };
+    for choice in choices {
+        let attached = match choice {
+            IngressAttachment::XdpNative => {
+                attach_xdp(programs, names.ingress_xdp, interface, device, XdpMode::Driver)
+            }
+            IngressAttachment::XdpGeneric => {
+                attach_xdp(programs, names.ingress_xdp, interface, device, XdpMode::Skb)
+            }
+            IngressAttachment::Tcx => {
+                attach_tc(programs, names.ingress_tc, interface, TcAttachType::Ingress, LinkOrder::first())
+            }
+        };
+        match attached {
+            Ok(link) => return Ok((*choice, link)),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn attach_xdp(
+    programs: &mut Ebpf,
+    name: &'static str,
+    interface: &str,
+    device: &Device,
+    mode: XdpMode,
+) -> Result<FdLink, DatapathError> {
+    let error = DatapathError::in_program(name);
+    let program: &mut Xdp = program(programs, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(&error)?;
+    }
+    let id = program.attach_to_if_index(device.index, mode).map_err(&error)?;
+    let link = program.take_link(id).map_err(&error)?;
+    // aya falls back to an attachment by netlink, which cannot be pinned and ends with this process.
+    FdLink::try_from(link).map_err(|_| DatapathError::NoLink { interface: interface.to_owned(), hook: "XDP" })
+}
+
+fn attach_tc(
+    programs: &mut Ebpf,
+    name: &'static str,
+    interface: &str,
+    attach_type: TcAttachType,
+    order: LinkOrder,
+) -> Result<FdLink, DatapathError> {
+    let error = DatapathError::in_program(name);
+    let program: &mut SchedClassifier = program(programs, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(&error)?;
+    }
+    let options = TcAttachOptions::TcxOrder(order);
+    let id = program.attach_with_options(interface, attach_type, options).map_err(&error)?;
+    let link = program.take_link(id).map_err(&error)?;
+    FdLink::try_from(link).map_err(|_| DatapathError::NoLink { interface: interface.to_owned(), hook: "TC" })
+}
+
+fn program<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    programs
+        .program_mut(name)
+        .ok_or(DatapathError::MissingProgram { program: name })?
+        .try_into()
+        .map_err(DatapathError::in_program(name))
+}

@@ -1,0 +1,222 @@
+//! What can go wrong at the border to the kernel.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::pin::PinError;
+use aya::programs::ProgramError;
+use aya::programs::links::LinkError;
+use nix::errno::Errno;
+
+/// An operation on programs, links or maps that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The process may not use BPF.
+    #[error("loading BPF programs needs root, or CAP_BPF and CAP_NET_ADMIN")]
+    NotPrivileged,
+    /// The directory for pins is not in a bpf filesystem.
+    #[error("{path} is not in a mounted bpf filesystem", path = path.display())]
+    BpffsNotMounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no such interface in this network namespace.
+    #[error("there is no interface {name:?} in this network namespace")]
+    NoSuchInterface {
+        /// Its name.
+        name: String,
+    },
+    /// The XDP hook of the interface is taken.
+    #[error("interface {interface} already has the XDP program {program:?} (id {id})")]
+    ForeignXdp {
+        /// Name of the interface.
+        interface: String,
+        /// Name of the program.
+        program: String,
+        /// Its id, as in `bpftool prog`.
+        id: u32,
+    },
+    /// XDP was asked for where there is none.
+    #[error("interface {interface} has no Ethernet header, which XDP needs")]
+    XdpNeedsEthernet {
+        /// Name of the interface.
+        interface: String,
+    },
+    /// The kernel attached the program in a way that ends with this process.
+    #[error("the kernel has no BPF links for {hook} on {interface}")]
+    NoLink {
+        /// Name of the interface.
+        interface: String,
+        /// The hook.
+        hook: &'static str,
+    },
+    /// The verifier refused a program: the object does not suit the kernel.
+    #[error("the kernel's verifier refused program {program}: {summary}")]
+    Verifier {
+        /// Name of the program.
+        program: &'static str,
+        /// The last lines of its log.
+        summary: String,
+    },
+    /// Another error of a program.
+    #[error("BPF program {program}")]
+    Program {
+        /// Name of the program.
+        program: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// Another error of a map.
+    #[error("BPF map {map}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// The object could not be loaded.
+    #[error("loading the BPF object")]
+    Object {
+        /// What went wrong.
+        #[source]
+        source: Box<EbpfError>,
+    },
+    /// A file operation.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Asking the kernel about an interface.
+    #[error("asking the kernel about interface {interface}")]
+    Netlink {
+        /// Name of the interface.
+        interface: String,
+        /// What went wrong.
+        #[source]
+        source: Box<rtnetlink::Error>,
+    },
+    /// The socket or the runtime for that.
+    #[error("opening a netlink socket")]
+    NetlinkSocket(#[source] io::Error),
+    /// Reading the clock.
+    #[error("reading the kernel's clock")]
+    Clock(#[source] Errno),
+    /// Reading a program's log.
+    #[error("opening the log of program {program}")]
+    Log {
+        /// Id of the program.
+        program: u32,
+        /// What went wrong.
+        #[source]
+        source: Box<aya_log::Error>,
+    },
+    /// Opening or examining a pinned link.
+    #[error("link {path}", path = path.display())]
+    Link {
+        /// The pin.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: LinkError,
+    },
+    /// Pinning a link.
+    #[error("pinning {path}", path = path.display())]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: PinError,
+    },
+    /// The object lacks a program: it is not sgfw's.
+    #[error("the BPF object has no program {program}")]
+    MissingProgram {
+        /// Name of the program.
+        program: &'static str,
+    },
+    /// Waiting for a program's log.
+    #[error("waiting for the programs' logs")]
+    LogSocket(#[source] io::Error),
+    /// A name in the directory of links that sgfw has not written.
+    #[error("{path} is not a pin of sgfw", path = path.display())]
+    ForeignPin {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The policy needs more than the tables can hold.
+    #[error("the policy has {needed} {what}, more than the {limit} that the tables can hold")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        needed: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+impl DatapathError {
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io("read", path)
+    }
+
+    pub(super) fn creating(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io("create", path)
+    }
+
+    pub(super) fn removing(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io("remove", path)
+    }
+
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(super) fn in_map(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map { map, source: Box::new(source) }
+    }
+
+    pub(super) fn in_program(program: &'static str) -> impl Fn(ProgramError) -> Self {
+        move |source| match source {
+            ProgramError::LoadError { io_error, .. } if is_permission(&io_error) => Self::NotPrivileged,
+            ProgramError::LoadError { verifier_log, .. } => {
+                Self::Verifier { program, summary: last_lines(&verifier_log.to_string()) }
+            }
+            source => Self::Program { program, source: Box::new(source) },
+        }
+    }
+}
+
+impl From<EbpfError> for DatapathError {
+    fn from(source: EbpfError) -> Self {
+        if let EbpfError::MapError(MapError::CreateError { io_error, .. }) = &source
+            && is_permission(io_error)
+        {
+            return Self::NotPrivileged;
+        }
+        Self::Object { source: Box::new(source) }
+    }
+}
+
+/// Not EACCES: that is how the verifier says no.
+fn is_permission(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EPERM as i32)
+}
+
+/// The verifier explains itself at the end of a log that may have thousands of lines.
+fn last_lines(log: &str) -> String {
+    const LINES: usize = 3;
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("; ")
+}

@@ -1,0 +1,235 @@
+//! The flow tables: shown to people, and cleared of the flows of an interface that is detached.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use aya::maps::of_maps::ArrayOfMaps;
+use aya::maps::{Array, HashMap, MapData, MapError, MapInfo};
+use firewall_common::abi::{Address, Direction, FlowEntry, FlowKey, InterfaceSettings, Ipv4, Ipv6, map};
+use firewall_common::decide::Half;
+use firewall_common::flow::FlowState;
+
+use super::clock::jiffies_now;
+use super::wire::Wire;
+use super::{Datapath, DatapathError};
+
+/// One live flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRow {
+    /// Zone, which tells the interface.
+    pub zone: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Address and port of the end that sent the first packet. For ICMP the port is the identifier, for protocols
+    /// without ports it is 0.
+    pub initiator: (IpAddr, u16),
+    /// Address and port of the other end. For ICMP the port is the type of the query.
+    pub responder: (IpAddr, u16),
+    /// Direction of the first packet.
+    pub started_by: Direction,
+    /// State.
+    pub state: FlowState,
+    /// Whether the flow is in the table that nothing evicts.
+    pub assured: bool,
+    /// Seconds since the last packet, to within one.
+    pub idle_seconds: u64,
+    /// Seconds until the flow ends if it stays idle.
+    pub expires_in_seconds: u64,
+    /// The rules that admitted its first packet.
+    pub rule_set: u32,
+    /// Low 32 bits of the policy generation at that time.
+    pub generation: u32,
+}
+
+/// How full a flow table is. Expired entries that nothing has overwritten yet count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTableFill {
+    /// Name of the table.
+    pub name: &'static str,
+    /// Entries in it.
+    pub entries: u64,
+    /// Entries that it can hold.
+    pub capacity: u64,
+}
+
+type Flows<A> = HashMap<MapData, Wire<FlowKey<A>>, Wire<FlowEntry>>;
+
+/// Assured first, so that a flow on its way from one table to the other is found there.
+const V4_TABLES: [(&str, bool); 2] = [(map::FLOWS_V4, true), (map::HALF_OPEN_V4, false)];
+const V6_TABLES: [(&str, bool); 2] = [(map::FLOWS_V6, true), (map::HALF_OPEN_V6, false)];
+
+impl Datapath {
+    /// The live flows.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read.
+    pub fn flows(&self) -> Result<Vec<FlowRow>, DatapathError> {
+        let reader = Reader { zones: self.zones()?, now: jiffies_now()? };
+        let mut rows = Vec::new();
+        for (name, assured) in V4_TABLES {
+            self.each_flow::<Ipv4>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v4)))?;
+        }
+        for (name, assured) in V6_TABLES {
+            self.each_flow::<Ipv6>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v6)))?;
+        }
+        Ok(rows)
+    }
+
+    /// How full the flow tables are.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read.
+    pub fn flow_tables(&self) -> Result<Vec<FlowTableFill>, DatapathError> {
+        let mut fills = Vec::new();
+        for (name, _) in V4_TABLES {
+            fills.push(self.fill::<Ipv4>(name)?);
+        }
+        for (name, _) in V6_TABLES {
+            fills.push(self.fill::<Ipv6>(name)?);
+        }
+        Ok(fills)
+    }
+
+    /// Removes the flows of a zone: the next interface that gets the zone must not inherit them.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read or written.
+    pub fn forget_flows(&mut self, zone: u16) -> Result<(), DatapathError> {
+        for (name, _) in V4_TABLES {
+            self.forget_in::<Ipv4>(name, zone)?;
+        }
+        for (name, _) in V6_TABLES {
+            self.forget_in::<Ipv6>(name, zone)?;
+        }
+        Ok(())
+    }
+
+    fn forget_in<A: Address>(&self, name: &'static str, zone: u16) -> Result<(), DatapathError>
+    where
+        Wire<FlowKey<A>>: aya::Pod,
+    {
+        let error = DatapathError::in_map(name);
+        let mut keys = Vec::new();
+        self.each_flow::<A>(name, |key, _| {
+            if key.zone == zone {
+                keys.push(*key);
+            }
+        })?;
+        let mut flows: Flows<A> = self.map(name)?;
+        for key in keys {
+            match flows.remove(&Wire(key)) {
+                // Gone meanwhile: evicted, or promoted to the other table, which is cleared too.
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(MapError::SyscallError(source)) if is_not_found(&source.io_error) => {}
+                Err(source) => return Err(error(source)),
+            }
+        }
+        Ok(())
+    }
+
+    fn each_flow<A: Address>(
+        &self,
+        name: &'static str,
+        mut each: impl FnMut(&FlowKey<A>, &FlowEntry),
+    ) -> Result<(), DatapathError>
+    where
+        Wire<FlowKey<A>>: aya::Pod,
+    {
+        let flows: Flows<A> = self.map(name)?;
+        for item in flows.iter() {
+            match item {
+                Ok((Wire(key), Wire(entry))) => each(&key, &entry),
+                // Removed between the two system calls that read an element.
+                Err(MapError::KeyNotFound) => {}
+                Err(source) => return Err(DatapathError::in_map(name)(source)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fill<A: Address>(&self, name: &'static str) -> Result<FlowTableFill, DatapathError>
+    where
+        Wire<FlowKey<A>>: aya::Pod,
+    {
+        let mut entries = 0;
+        self.each_flow::<A>(name, |_, _| entries += 1)?;
+        let info = MapInfo::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
+        Ok(FlowTableFill { name, entries, capacity: u64::from(info.max_entries()) })
+    }
+
+    /// The settings in force, by zone.
+    fn zones(&self) -> Result<BTreeMap<u16, InterfaceSettings>, DatapathError> {
+        let error = DatapathError::in_map(map::SETTINGS);
+        let generation = self.generation()?;
+        if generation == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let halves: ArrayOfMaps<MapData, Array<MapData, Wire<InterfaceSettings>>> =
+            self.map(map::SETTINGS)?;
+        let settings = halves.get(&Half::of_generation(generation).slot(), 0).map_err(&error)?;
+        let mut zones = BTreeMap::new();
+        for slot in 0..settings.len() {
+            let Wire(settings) = settings.get(&slot, 0).map_err(&error)?;
+            if settings.policy != 0 {
+                zones.insert(settings.zone, settings);
+            }
+        }
+        Ok(zones)
+    }
+}
+
+/// Turns entries into rows.
+struct Reader {
+    zones: BTreeMap<u16, InterfaceSettings>,
+    now: u32,
+}
+
+impl Reader {
+    /// `None` for what is no live flow: expired, of no attached interface, or of an unknown state.
+    fn row<A: Copy>(
+        &self,
+        key: &FlowKey<A>,
+        entry: &FlowEntry,
+        assured: bool,
+        address: fn(A) -> IpAddr,
+    ) -> Option<FlowRow> {
+        let settings = self.zones.get(&key.zone)?;
+        let state = FlowState::from_number(entry.state)?;
+        // The clock is read before the tables, and last-seen may be a tick or two ahead of it.
+        let idle = self.now.wrapping_sub(entry.last_seen).cast_signed().max(0).cast_unsigned();
+        let left = state.timeout(&settings.timeouts).checked_sub(idle)?;
+        let per_second = settings.jiffies_per_second.max(1);
+        let first = (address(key.first), key.first_port.get());
+        let second = (address(key.second), key.second_port.get());
+        let (initiator, responder) =
+            if entry.initiator_is_first() { (first, second) } else { (second, first) };
+        Some(FlowRow {
+            zone: key.zone,
+            protocol: key.protocol,
+            initiator,
+            responder,
+            started_by: entry.started_by(),
+            state,
+            assured,
+            idle_seconds: u64::from(idle / per_second),
+            expires_in_seconds: u64::from(left / per_second),
+            rule_set: entry.rule_set,
+            generation: entry.generation,
+        })
+    }
+}
+
+fn v4(address: Ipv4) -> IpAddr {
+    Ipv4Addr::from(address.0.to_bytes()).into()
+}
+
+fn v6(address: Ipv6) -> IpAddr {
+    Ipv6Addr::from(address.to_bytes()).into()
+}
+
+fn is_not_found(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}

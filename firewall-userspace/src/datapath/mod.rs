@@ -1,0 +1,166 @@
+//! The kernel side seen from user space: which maps and programs are there, what they hold, and how it is changed.
+//!
+//! Everything lives in one directory of a bpffs, pinned, so that enforcement needs no process:
+//!
+//! ```text
+//! <bpffs>/v1/maps/GENERATION …                one pin per map of the ABI
+//! <bpffs>/v1/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
+//! ```
+//!
+//! Called by `apply` and by the commands that show state. This is the only module that imports aya; it knows nothing of
+//! groups and rules, only of a [`CompiledPolicy`](crate::compile::CompiledPolicy).
+
+mod attach;
+mod clock;
+mod counters;
+mod device;
+mod error;
+mod flows;
+pub mod log;
+mod pin;
+mod publish;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::EbpfLoader;
+use aya::maps::{Map, MapData, MapError};
+use firewall_common::abi::{ABI_VERSION, map};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer};
+pub use counters::CounterRow;
+pub use error::DatapathError;
+pub use flows::{FlowRow, FlowTableFill};
+pub use publish::Prepared;
+
+/// The programs and maps, built from `firewall-ebpf` by `cargo xtask build-ebpf`.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
+
+/// Every map that is pinned, that is, shared by the programs of all interfaces.
+const PINNED_MAPS: [&str; 12] = [
+    map::GENERATION,
+    map::ADDRESSES_V4,
+    map::ADDRESSES_V6,
+    map::SERVICES,
+    map::CELLS,
+    map::SETTINGS,
+    map::FLOWS_V4,
+    map::FLOWS_V6,
+    map::HALF_OPEN_V4,
+    map::HALF_OPEN_V6,
+    map::FRAGMENTS,
+    map::COUNTERS,
+];
+
+/// One instance of sgfw in the kernel.
+#[derive(Debug)]
+pub struct Datapath {
+    root: PathBuf,
+}
+
+impl Datapath {
+    /// The instance pinned under `bpffs`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn open(bpffs: &Path) -> Result<Option<Self>, DatapathError> {
+        let datapath = Self::at(bpffs);
+        if datapath.map_path(map::GENERATION).try_exists().map_err(DatapathError::reading(bpffs))? {
+            return Ok(Some(datapath));
+        }
+        Ok(None)
+    }
+
+    /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::BpffsNotMounted`] where `bpffs` is not in a bpf filesystem, and others where the kernel
+    /// refuses the maps.
+    pub fn create(bpffs: &Path) -> Result<Self, DatapathError> {
+        let datapath = Self::at(bpffs);
+        check_bpffs(bpffs)?;
+        for directory in [datapath.maps_directory(), datapath.links_directory()] {
+            fs::create_dir_all(&directory).map_err(DatapathError::creating(&directory))?;
+        }
+        let loaded = datapath.loader().load(OBJECT);
+        if let Err(source) = loaded {
+            datapath.remove()?;
+            return Err(DatapathError::from(source));
+        }
+        Ok(datapath)
+    }
+
+    /// Unpins everything and removes the directory: programs are detached, flows are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be removed.
+    pub fn remove(self) -> Result<(), DatapathError> {
+        for directory in [self.links_directory(), self.maps_directory()] {
+            if directory.exists() {
+                fs::remove_dir_all(&directory).map_err(DatapathError::removing(&directory))?;
+            }
+        }
+        // Only if nothing else is there: the operator may have named a directory that others use too.
+        let parent = self.root.parent().map(Path::to_path_buf);
+        for directory in [Some(self.root), parent].into_iter().flatten() {
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(())
+    }
+
+    fn at(bpffs: &Path) -> Self {
+        Self { root: bpffs.join(format!("v{ABI_VERSION}")) }
+    }
+
+    fn maps_directory(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    fn links_directory(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    fn map_path(&self, name: &str) -> PathBuf {
+        self.maps_directory().join(name)
+    }
+
+    /// A loader whose maps are those of this instance: pinned ones are used, missing ones are created and pinned.
+    fn loader(&self) -> EbpfLoader<'static> {
+        let mut loader = EbpfLoader::new();
+        for name in PINNED_MAPS {
+            loader.map_pin_path(name, self.map_path(name));
+        }
+        loader
+    }
+
+    /// Opens a pinned map.
+    fn map<M>(&self, name: &'static str) -> Result<M, DatapathError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        MapData::from_pin(self.map_path(name))
+            .and_then(Map::from_map_data)
+            .and_then(M::try_from)
+            .map_err(DatapathError::in_map(name))
+    }
+}
+
+/// bpffs may be mounted anywhere; what counts is that the directory, or the first parent that exists, is in one.
+fn check_bpffs(bpffs: &Path) -> Result<(), DatapathError> {
+    let existing = bpffs.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let filesystem = statfs(existing).map_err(|errno| DatapathError::Io {
+        action: "examine the filesystem of",
+        path: existing.to_path_buf(),
+        source: errno.into(),
+    })?;
+    if filesystem.filesystem_type() != BPF_FS_MAGIC {
+        return Err(DatapathError::BpffsNotMounted { path: bpffs.to_path_buf() });
+    }
+    Ok(())
+}

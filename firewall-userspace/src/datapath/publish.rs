@@ -1,0 +1,266 @@
+//! Putting a policy into force.
+//!
+//! A policy is a set of fresh maps, filled before any program can see them, that are put into the idle half of the
+//! outer maps. One write of the generation word then changes the half for both hooks of all interfaces at once.
+
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd as _;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::of_maps::ArrayOfMaps;
+use aya::maps::{Array, HashMap, InnerMap, MapData, MapError};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use firewall_common::abi::{
+    BARRIER_SLOT, CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
+    Timeouts, exempt_flag, interface_flag, map,
+};
+use firewall_common::decide::Half;
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::clock::{jiffies_per_second, to_jiffies};
+use super::wire::Wire;
+use super::{Datapath, DatapathError};
+use crate::compile::{CompiledInterface, CompiledPolicy};
+use crate::model::{Exemptions, FlowTimeouts, IcmpErrors, InterfaceOptions};
+
+/// Flags of `BPF_MAP_CREATE` (`linux/bpf.h`).
+const BPF_F_NO_PREALLOC: u32 = 1 << 0;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+type V4Trie = LpmTrie<MapData, [u8; 4], u32>;
+type V6Trie = LpmTrie<MapData, [u8; 16], u32>;
+type Cells = HashMap<MapData, Wire<CellKey>, u32>;
+type Settings = Array<MapData, Wire<InterfaceSettings>>;
+
+/// A policy that stands in the idle half of the maps.
+#[must_use = "a prepared policy is not in force until it is activated"]
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    datapath: &'a Datapath,
+    generation: u64,
+}
+
+impl Datapath {
+    /// The generation in force; 0 if nothing was ever published.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where the map cannot be read.
+    pub fn generation(&self) -> Result<u64, DatapathError> {
+        self.generation_word()?.get(&0, 0).map_err(DatapathError::in_map(map::GENERATION))
+    }
+
+    /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
+    /// force.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the kernel refuses a map or an element; the policy in force is untouched.
+    pub fn prepare(
+        &mut self,
+        policy: &CompiledPolicy,
+        newer_than: u64,
+    ) -> Result<Prepared<'_>, DatapathError> {
+        let generation = next_generation(self.generation()?, newer_than);
+        let slot = Half::of_generation(generation).slot();
+        let services = services(policy)?;
+        let settings = settings(policy)?;
+        self.put(map::ADDRESSES_V4, slot, &addresses_v4(policy)?)?;
+        self.put(map::ADDRESSES_V6, slot, &addresses_v6(policy)?)?;
+        self.put(map::SERVICES, slot, &services)?;
+        self.put(map::CELLS, slot, &cells(policy)?)?;
+        self.put(map::SETTINGS, slot, &settings)?;
+        Ok(Prepared { datapath: self, generation })
+    }
+
+    fn generation_word(&self) -> Result<Array<MapData, u64>, DatapathError> {
+        self.map(map::GENERATION)
+    }
+
+    fn put<M: InnerMap>(&self, name: &'static str, slot: u32, inner: &M) -> Result<(), DatapathError> {
+        let mut outer: ArrayOfMaps<MapData, M> = self.map(name)?;
+        outer.set(slot, inner, 0).map_err(DatapathError::in_map(name))
+    }
+}
+
+impl Prepared<'_> {
+    /// The generation that the policy will have.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Puts the policy into force, and returns when no program works by the previous one any more.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the generation word cannot be written; the previous policy stays in force then.
+    pub fn activate(self) -> Result<(), DatapathError> {
+        self.datapath
+            .generation_word()?
+            .set(0, self.generation, 0)
+            .map_err(DatapathError::in_map(map::GENERATION))?;
+        self.wait_for_readers()
+    }
+
+    /// Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the
+    /// kernel), so writing a slot that no program reads waits for all programs that may still read the retired half,
+    /// and the next publication may overwrite it.
+    fn wait_for_readers(&self) -> Result<(), DatapathError> {
+        let settings = Settings::create(MAX_INTERFACES, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
+        self.datapath.put(map::SETTINGS, BARRIER_SLOT, &settings)
+    }
+}
+
+/// Above both, and in the half that is idle now.
+const fn next_generation(in_force: u64, newer_than: u64) -> u64 {
+    let candidate = if in_force > newer_than { in_force + 1 } else { newer_than + 1 };
+    if candidate & 1 == in_force & 1 { candidate + 1 } else { candidate }
+}
+
+fn addresses_v4(policy: &CompiledPolicy) -> Result<V4Trie, DatapathError> {
+    let error = DatapathError::in_map(map::ADDRESSES_V4);
+    let size = max_entries("IPv4 prefixes", policy.addresses_v4.len())?;
+    let mut trie = V4Trie::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
+    for (prefix, class) in &policy.addresses_v4 {
+        let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
+        trie.insert(&key, class, 0).map_err(&error)?;
+    }
+    Ok(trie)
+}
+
+fn addresses_v6(policy: &CompiledPolicy) -> Result<V6Trie, DatapathError> {
+    let error = DatapathError::in_map(map::ADDRESSES_V6);
+    let size = max_entries("IPv6 prefixes", policy.addresses_v6.len())?;
+    let mut trie = V6Trie::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
+    for (prefix, class) in &policy.addresses_v6 {
+        let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
+        trie.insert(&key, class, 0).map_err(&error)?;
+    }
+    Ok(trie)
+}
+
+fn cells(policy: &CompiledPolicy) -> Result<Cells, DatapathError> {
+    let error = DatapathError::in_map(map::CELLS);
+    let size = max_entries("cells", policy.cells.len())?;
+    let mut cells = Cells::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
+    for (key, value) in &policy.cells {
+        cells.insert(Wire(*key), value, 0).map_err(&error)?;
+    }
+    Ok(cells)
+}
+
+/// The kernel has no map of 0 entries.
+fn max_entries(what: &'static str, needed: usize) -> Result<u32, DatapathError> {
+    let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+    u32::try_from(needed.max(1)).map_err(|_| DatapathError::TooLarge { what, needed, limit })
+}
+
+/// The service array is half a megabyte: copied through memory instead of by 8 208 system calls.
+fn services(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
+    const LENGTH: NonZeroUsize = match NonZeroUsize::new(SERVICE_INDEXES * size_of::<u16>()) {
+        Some(length) => length,
+        None => unreachable!(),
+    };
+    let failed = |errno: Errno| DatapathError::Map {
+        map: map::SERVICES,
+        source: Box::new(MapError::IoError(errno.into())),
+    };
+    // By way of aya-obj, because aya's own array type does not give its file descriptor away.
+    let value_size = (SERVICE_CHUNK * size_of::<u16>()) as u32;
+    let array = BPF_MAP_TYPE_ARRAY as u32;
+    let definition = aya_obj::Map::new_from_params(array, 4, value_size, SERVICE_CHUNKS, BPF_F_MMAPABLE);
+    let services =
+        MapData::create(definition, map::SERVICES, None).map_err(DatapathError::in_map(map::SERVICES))?;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let memory = unsafe {
+        mmap(None, LENGTH, ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, services.fd().as_fd(), 0)
+            .map_err(failed)?
+    };
+    // SAFETY: the mapping is `LENGTH` bytes, page-aligned, and nothing else refers to it; the source is as long.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            policy.services.as_ptr(),
+            memory.cast::<u16>().as_ptr(),
+            SERVICE_INDEXES,
+        );
+        munmap(memory, LENGTH.get()).map_err(failed)?;
+    }
+    Ok(services)
+}
+
+fn settings(policy: &CompiledPolicy) -> Result<Settings, DatapathError> {
+    let error = DatapathError::in_map(map::SETTINGS);
+    let mut settings = Settings::create(MAX_INTERFACES, 0).map_err(&error)?;
+    let jiffies_per_second = jiffies_per_second()?;
+    for interface in &policy.interfaces {
+        let value = interface_settings(interface, jiffies_per_second);
+        settings.set(interface.slot, Wire(value), 0).map_err(&error)?;
+    }
+    Ok(settings)
+}
+
+fn interface_settings(interface: &CompiledInterface, jiffies_per_second: u32) -> InterfaceSettings {
+    InterfaceSettings {
+        policy: interface.policy,
+        zone: interface.zone,
+        flags: flags(&interface.options),
+        exempt: exempt(&interface.options.exemptions),
+        jiffies_per_second,
+        timeouts: timeouts(&interface.options.timeouts, jiffies_per_second),
+    }
+}
+
+fn flags(options: &InterfaceOptions) -> u16 {
+    let mut flags = 0;
+    if options.icmp_errors == IcmpErrors::RulesOnly {
+        flags |= interface_flag::ICMP_ERRORS_BY_RULES_ONLY;
+    }
+    if options.tcp_strict {
+        flags |= interface_flag::TCP_STRICT;
+    }
+    flags
+}
+
+fn exempt(exemptions: &Exemptions) -> u16 {
+    [
+        (exemptions.arp, exempt_flag::ARP),
+        (exemptions.neighbor_discovery, exempt_flag::NEIGHBOR_DISCOVERY),
+        (exemptions.multicast_listener, exempt_flag::MULTICAST_LISTENER),
+        (exemptions.dhcp_client, exempt_flag::DHCP_CLIENT),
+        (exemptions.non_ip, exempt_flag::NON_IP),
+    ]
+    .into_iter()
+    .filter(|(on, _)| *on)
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+fn timeouts(timeouts: &FlowTimeouts, jiffies_per_second: u32) -> Timeouts {
+    let jiffies = |seconds| to_jiffies(seconds, jiffies_per_second);
+    Timeouts {
+        tcp_syn: jiffies(timeouts.tcp_syn),
+        tcp_established: jiffies(timeouts.tcp_established),
+        tcp_fin: jiffies(timeouts.tcp_fin),
+        tcp_closed: jiffies(timeouts.tcp_closed),
+        udp: jiffies(timeouts.udp),
+        udp_stream: jiffies(timeouts.udp_stream),
+        icmp: jiffies(timeouts.icmp),
+        other: jiffies(timeouts.other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_generation_is_newer_than_both_and_in_the_idle_half() {
+        assert_eq!(next_generation(0, 0), 1);
+        assert_eq!(next_generation(7, 7), 8);
+        assert_eq!(next_generation(7, 3), 8);
+        // A stored generation that never came into force: 9 would overwrite the half that is in force.
+        assert_eq!(next_generation(7, 8), 10);
+        assert_eq!(next_generation(7, 9), 10);
+    }
+}

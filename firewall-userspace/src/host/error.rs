@@ -1,0 +1,65 @@
+//! What can be wrong with the machine.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// Why the machine cannot do what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The process is not root.
+    #[error("this needs root")]
+    NotRoot,
+    /// The kernel is older than the oldest one that is supported.
+    #[error("kernel {found} is too old: sgfw needs {}.{} or newer", required.0, required.1)]
+    KernelTooOld {
+        /// The release of the running kernel.
+        found: String,
+        /// Major and minor number of the oldest one that will do.
+        required: (u32, u32),
+    },
+    /// There is no network namespace of that name.
+    #[error("cannot open the network namespace {name} ({})", path.display())]
+    NoSuchNamespace {
+        /// Its name.
+        name: String,
+        /// Where it would be.
+        path: PathBuf,
+        /// Why it cannot be opened.
+        source: io::Error,
+    },
+    /// The network namespace cannot be entered.
+    #[error("cannot enter the network namespace {name}")]
+    CannotEnterNamespace {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Errno,
+    },
+    /// The kernel does not say in which network namespace the process is.
+    #[error("cannot find out the network namespace")]
+    UnknownNamespace(#[source] io::Error),
+    /// There is no interface of that name in this network namespace.
+    #[error("there is no interface {name} in this network namespace")]
+    NoSuchInterface {
+        /// Its name.
+        name: String,
+        /// The interfaces that there are.
+        existing: Vec<String>,
+    },
+    /// The interfaces cannot be listed.
+    #[error("cannot read the interfaces of this network namespace")]
+    Interfaces(#[source] Errno),
+    /// The kernel does not say which it is.
+    #[error("cannot read the kernel's release")]
+    Uname(#[source] Errno),
+    /// The bpf filesystem cannot be mounted.
+    #[error("cannot mount a bpf filesystem at {}", path.display())]
+    CannotMount {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,15 @@
+//! What the machine is like: network namespaces, interfaces and their addresses, privileges, kernel, bpffs.
+//!
+//! Called by `apply` and `cli`. This module must not know about groups, the store or BPF maps.
+
+mod bpffs;
+mod error;
+mod interface;
+mod kernel;
+mod namespace;
+
+pub use bpffs::mount as mount_bpffs;
+pub use error::HostError;
+pub use interface::{addresses, index_of, name_of, names};
+pub use kernel::{require_root, require_supported_kernel};
+pub use namespace::{current as current_namespace, enter as enter_namespace};

@@ -1,0 +1,25 @@
+//! Security groups as AWS defines them: what is a valid group, rule, prefix list, and what may be done to them.
+//!
+//! Everything that an operator types is parsed here into types that hold only valid values; `store` keeps them,
+//! `compile` turns them into tables, `cli` shows them. This module must not know about any of the three, about BPF
+//! or about files. "AWS" in comments stands for the EC2 API reference and user guide.
+
+mod error;
+mod group;
+mod id;
+mod interface;
+mod name;
+mod peer;
+mod prefix_list;
+mod rule;
+mod service;
+
+pub use error::ModelError;
+pub use group::{GroupReference, SecurityGroup};
+pub use id::{GroupId, InterfaceId, PrefixListId, RuleId};
+pub use interface::{Exemptions, FlowTimeouts, IcmpErrors, IngressHook, Interface, InterfaceOptions};
+pub use name::{Description, GroupName, PrefixListName};
+pub use peer::{AddressFamily, Cidr, Peer};
+pub use prefix_list::{PrefixList, PrefixListReference};
+pub use rule::{NewRule, RuleProperties, SecurityRule};
+pub use service::{IcmpSelector, OtherProtocol, PortRange, Protocol, Service};

@@ -1,0 +1,354 @@
+//! The service part of a rule: protocol, and ports or ICMP type and code.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ModelError;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// What a rule admits, apart from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Service {
+    /// Every protocol (AWS `-1`).
+    All,
+    /// TCP by destination port.
+    Tcp(PortRange),
+    /// UDP by destination port.
+    Udp(PortRange),
+    /// ICMP, in IPv4 alone.
+    Icmp(IcmpSelector),
+    /// ICMPv6, in IPv6 alone.
+    Icmpv6(IcmpSelector),
+    /// Any other protocol, whole.
+    Protocol(OtherProtocol),
+}
+
+impl Service {
+    /// Puts a protocol and its selectors together. AWS requires ports for TCP and UDP and has none for other
+    /// protocols; ICMP without a type means every type.
+    pub fn new(
+        protocol: Protocol,
+        ports: Option<PortRange>,
+        icmp: Option<IcmpSelector>,
+    ) -> Result<Self, ModelError> {
+        let takes_ports = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+        let takes_type = matches!(protocol, Protocol::Icmp | Protocol::Icmpv6);
+        if ports.is_some() && !takes_ports {
+            return Err(ModelError::PortsNotApplicable { protocol });
+        }
+        if icmp.is_some() && !takes_type {
+            return Err(ModelError::IcmpTypeNotApplicable { protocol });
+        }
+        let icmp = icmp.unwrap_or(IcmpSelector::All);
+        match (protocol, ports) {
+            (Protocol::Tcp | Protocol::Udp, None) => Err(ModelError::PortsRequired { protocol }),
+            (Protocol::Tcp, Some(ports)) => Ok(Self::Tcp(ports)),
+            (Protocol::Udp, Some(ports)) => Ok(Self::Udp(ports)),
+            (Protocol::All, _) => Ok(Self::All),
+            (Protocol::Icmp, _) => Ok(Self::Icmp(icmp)),
+            (Protocol::Icmpv6, _) => Ok(Self::Icmpv6(icmp)),
+            (Protocol::Other(other), _) => Ok(Self::Protocol(other)),
+        }
+    }
+
+    /// Its protocol.
+    #[must_use]
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::All => Protocol::All,
+            Self::Tcp(_) => Protocol::Tcp,
+            Self::Udp(_) => Protocol::Udp,
+            Self::Icmp(_) => Protocol::Icmp,
+            Self::Icmpv6(_) => Protocol::Icmpv6,
+            Self::Protocol(other) => Protocol::Other(other),
+        }
+    }
+
+    /// The ports of TCP or UDP.
+    #[must_use]
+    pub const fn ports(self) -> Option<PortRange> {
+        match self {
+            Self::Tcp(ports) | Self::Udp(ports) => Some(ports),
+            _ => None,
+        }
+    }
+
+    /// The types and codes of ICMP or ICMPv6.
+    #[must_use]
+    pub const fn icmp(self) -> Option<IcmpSelector> {
+        match self {
+            Self::Icmp(icmp) | Self::Icmpv6(icmp) => Some(icmp),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the mistake that `--port 8` of the AWS CLI invites, which means 8/8: an echo request or reply with
+    /// a code other than 0, which no host sends.
+    #[must_use]
+    pub const fn is_echo_that_never_occurs(self) -> bool {
+        match self {
+            Self::Icmp(IcmpSelector::TypeCode(0 | 8, code)) => code != 0,
+            Self::Icmpv6(IcmpSelector::TypeCode(128 | 129, code)) => code != 0,
+            _ => false,
+        }
+    }
+}
+
+/// The protocol field of a rule. The numbers of the four named protocols are read as the names, as AWS returns them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Every protocol.
+    All,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP.
+    Icmp,
+    /// ICMPv6.
+    Icmpv6,
+    /// Any other protocol.
+    Other(OtherProtocol),
+}
+
+impl Protocol {
+    /// From an IANA protocol number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            ICMP => Self::Icmp,
+            TCP => Self::Tcp,
+            UDP => Self::Udp,
+            ICMPV6 => Self::Icmpv6,
+            other => Self::Other(OtherProtocol(other)),
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        match text.to_ascii_lowercase().as_str() {
+            "all" | "-1" => Ok(Self::All),
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            "icmp" => Ok(Self::Icmp),
+            "icmpv6" => Ok(Self::Icmpv6),
+            number => parse_number(number)
+                .map(Self::from_number)
+                .ok_or_else(|| ModelError::UnknownProtocol { text: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Tcp => f.write_str("tcp"),
+            Self::Udp => f.write_str("udp"),
+            Self::Icmp => f.write_str("icmp"),
+            Self::Icmpv6 => f.write_str("icmpv6"),
+            Self::Other(other) => write!(f, "{}", other.number()),
+        }
+    }
+}
+
+/// A protocol that has no name in rules: any number but those of TCP, UDP, ICMP and ICMPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OtherProtocol(u8);
+
+impl OtherProtocol {
+    /// The IANA protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+/// Destination ports, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// Every port.
+    pub const ALL: Self = Self { first: 0, last: u16::MAX };
+
+    /// From `first` to `last`, both included.
+    pub fn new(first: u16, last: u16) -> Result<Self, ModelError> {
+        if first > last {
+            return Err(ModelError::ReversedPorts { first, last });
+        }
+        Ok(Self { first, last })
+    }
+
+    /// The lowest port.
+    #[must_use]
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest port.
+    #[must_use]
+    pub const fn last(self) -> u16 {
+        self.last
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = ModelError;
+
+    /// Reads `P` or `P-Q`.
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let port = |part: &str| {
+            parse_number(part)
+                .ok_or_else(|| ModelError::InvalidPort { text: text.to_owned(), part: part.to_owned() })
+        };
+        match text.split_once('-') {
+            Some((first, last)) => Self::new(port(first)?, port(last)?),
+            None => port(text).and_then(|only| Self::new(only, only)),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first);
+        }
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// Which ICMP or ICMPv6 messages. AWS has no code without a type, so this type has none either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IcmpSelector {
+    /// Every type and code (AWS -1, -1).
+    All,
+    /// Every code of one type (AWS t, -1).
+    Type(u8),
+    /// One code of one type.
+    TypeCode(u8, u8),
+}
+
+impl FromStr for IcmpSelector {
+    type Err = ModelError;
+
+    /// Reads `T` or `T/CODE`; -1 stands for every one, as in AWS.
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let invalid = || ModelError::InvalidIcmpType { text: text.to_owned() };
+        let any_or_number = |part: &str| match part {
+            "-1" => Ok(None),
+            part => parse_number(part).map(Some).ok_or_else(invalid),
+        };
+        let (icmp_type, code) = text.split_once('/').unwrap_or((text, "-1"));
+        match (any_or_number(icmp_type)?, any_or_number(code)?) {
+            (None, None) => Ok(Self::All),
+            (Some(icmp_type), None) => Ok(Self::Type(icmp_type)),
+            (Some(icmp_type), Some(code)) => Ok(Self::TypeCode(icmp_type, code)),
+            // AWS: "If the ICMP type is -1, the code must be -1".
+            (None, Some(_)) => Err(invalid()),
+        }
+    }
+}
+
+impl fmt::Display for IcmpSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Type(icmp_type) => write!(f, "{icmp_type}"),
+            Self::TypeCode(icmp_type, code) => write!(f, "{icmp_type}/{code}"),
+        }
+    }
+}
+
+/// Decimal digits alone: `FromStr` of the integers would take a sign.
+fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(protocol: &str, ports: Option<&str>, icmp: Option<&str>) -> Result<Service, ModelError> {
+        let ports = ports.map(str::parse).transpose()?;
+        let icmp = icmp.map(str::parse).transpose()?;
+        Service::new(protocol.parse()?, ports, icmp)
+    }
+
+    #[test]
+    fn numbers_of_named_protocols_become_the_names() {
+        assert_eq!("6".parse::<Protocol>().unwrap(), Protocol::Tcp);
+        assert_eq!("17".parse::<Protocol>().unwrap(), Protocol::Udp);
+        assert_eq!("1".parse::<Protocol>().unwrap(), Protocol::Icmp);
+        assert_eq!("58".parse::<Protocol>().unwrap(), Protocol::Icmpv6);
+        assert_eq!("TCP".parse::<Protocol>().unwrap(), Protocol::Tcp);
+        assert_eq!("47".parse::<Protocol>().unwrap().to_string(), "47");
+    }
+
+    #[test]
+    fn unknown_protocols_are_refused() {
+        for text in ["gre", "256", "-2", "", "+6", "0x6"] {
+            let error = text.parse::<Protocol>().unwrap_err();
+            assert_eq!(error.aws_code(), Some("InvalidParameterValue"), "{text}");
+        }
+    }
+
+    #[test]
+    fn tcp_and_udp_need_ports_and_nothing_else_takes_them() {
+        assert!(matches!(service("tcp", None, None), Err(ModelError::PortsRequired { .. })));
+        assert!(matches!(service("udp", None, None), Err(ModelError::PortsRequired { .. })));
+        for protocol in ["all", "icmp", "icmpv6", "50"] {
+            let error = service(protocol, Some("22"), None);
+            assert!(matches!(error, Err(ModelError::PortsNotApplicable { .. })), "{protocol}");
+        }
+        assert!(matches!(
+            service("tcp", Some("22"), Some("8")),
+            Err(ModelError::IcmpTypeNotApplicable { .. })
+        ));
+    }
+
+    #[test]
+    fn port_ranges() {
+        assert_eq!("22".parse::<PortRange>().unwrap(), PortRange::new(22, 22).unwrap());
+        assert_eq!("0-65535".parse::<PortRange>().unwrap(), PortRange::ALL);
+        for text in ["65536", "-1", "all", "8000-7000", "1-", "-", "", "22 ", "1-2-3"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn icmp_types_and_codes() {
+        assert_eq!(service("icmp", None, None).unwrap(), Service::Icmp(IcmpSelector::All));
+        assert_eq!("8".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(8));
+        assert_eq!("3/4".parse::<IcmpSelector>().unwrap(), IcmpSelector::TypeCode(3, 4));
+        assert_eq!("3/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(3));
+        assert_eq!("-1/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::All);
+        for text in ["-1/0", "0/65535", "256", "8/", "/0", ""] {
+            assert!(text.parse::<IcmpSelector>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_echo_with_a_code_is_recognised_as_the_usual_mistake() {
+        let never_occurs =
+            |protocol, icmp| service(protocol, None, Some(icmp)).unwrap().is_echo_that_never_occurs();
+        assert!(never_occurs("icmp", "8/8"));
+        assert!(never_occurs("icmpv6", "128/1"));
+        assert!(!never_occurs("icmp", "8/0"));
+        assert!(!never_occurs("icmp", "3/4"));
+        assert!(!never_occurs("icmpv6", "8/8"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Interfaces that the operator has attached, and the groups that they carry.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use super::{Snapshot, StoreError, Transaction, parse_column};
+use crate::model::{GroupId, IngressHook, Interface, InterfaceId};
+
+impl Snapshot<'_> {
+    /// Every interface, by name.
+    pub fn interfaces(&self) -> Result<Vec<Interface>, StoreError> {
+        let mut groups: BTreeMap<InterfaceId, Vec<GroupId>> = BTreeMap::new();
+        let mut statement = self.sql.prepare_cached("SELECT * FROM interface_groups ORDER BY rowid")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            groups.entry(parse_column(row, "interface")?).or_default().push(parse_column(row, "group_id")?);
+        }
+        let mut interfaces = Vec::new();
+        let mut statement = self.sql.prepare_cached("SELECT * FROM interfaces ORDER BY name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = parse_column(row, "id")?;
+            let hook: String = row.get("ingress_hook")?;
+            interfaces.push(Interface {
+                id,
+                name: row.get("name")?,
+                slot: row.get("slot")?,
+                zone: row.get("zone")?,
+                // The schema admits no other name.
+                ingress_hook: IngressHook::from_name(&hook).unwrap_or(IngressHook::Auto),
+                log_drops: row.get("log_drops")?,
+                groups: groups.remove(&id).unwrap_or_default(),
+            });
+        }
+        Ok(interfaces)
+    }
+
+    /// The network namespace of the interfaces, as `host` numbers it, while the machine is up.
+    pub fn namespace(&self) -> Result<u64, StoreError> {
+        self.meta("namespace").map(i64::cast_unsigned)
+    }
+}
+
+impl Transaction<'_> {
+    /// Sets the network namespace of the interfaces.
+    pub fn set_namespace(&self, namespace: u64) -> Result<(), StoreError> {
+        self.set_meta("namespace", namespace.cast_signed())
+    }
+
+    /// A zone that no interface had lately, so that no flow of another interface is mistaken for one of the new one.
+    pub fn allocate_zone(&self) -> Result<u16, StoreError> {
+        let in_use: Vec<u16> = self.interfaces()?.iter().map(|interface| interface.zone).collect();
+        let mut zone = u16::try_from(self.meta("last_zone")?).unwrap_or(0);
+        loop {
+            zone = zone.checked_add(1).unwrap_or(1);
+            if !in_use.contains(&zone) {
+                break;
+            }
+        }
+        self.set_meta("last_zone", i64::from(zone))?;
+        Ok(zone)
+    }
+
+    /// Stores a new interface, or new properties and groups of one that is there.
+    pub fn save_interface(&self, interface: &Interface) -> Result<(), StoreError> {
+        let id = interface.id.to_string();
+        self.sql.execute(
+            "INSERT INTO interfaces (id, name, slot, zone, ingress_hook, log_drops)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET ingress_hook = ?5, log_drops = ?6",
+            params![
+                id,
+                interface.name,
+                interface.slot,
+                interface.zone,
+                interface.ingress_hook.name(),
+                interface.log_drops
+            ],
+        )?;
+        self.sql.execute("DELETE FROM interface_groups WHERE interface = ?", [&id])?;
+        let insert = "INSERT INTO interface_groups (interface, group_id) VALUES (?, ?)";
+        let mut statement = self.sql.prepare_cached(insert)?;
+        for group in &interface.groups {
+            statement.execute(params![id, group.to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets an interface.
+    pub fn delete_interface(&self, interface: InterfaceId) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM interfaces WHERE id = ?", [interface.to_string()])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Store, WriteLock};
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn an_interface_reads_back_as_it_was_written_and_its_groups_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        let group = transaction.groups().unwrap()[0].id;
+        let interface = Interface {
+            id: InterfaceId::random().unwrap(),
+            name: "eth7".to_owned(),
+            slot: 3,
+            zone: transaction.allocate_zone().unwrap(),
+            ingress_hook: IngressHook::Tc,
+            log_drops: true,
+            groups: vec![group],
+        };
+        transaction.save_interface(&interface).unwrap();
+        assert_eq!(transaction.interfaces().unwrap(), std::slice::from_ref(&interface));
+        assert!(transaction.delete_group(group).is_err());
+        let changed = Interface { ingress_hook: IngressHook::Xdp, ..interface };
+        transaction.save_interface(&changed).unwrap();
+        assert_eq!(transaction.interfaces().unwrap(), [changed]);
+    }
+
+    #[test]
+    fn a_zone_is_not_given_twice_in_a_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        assert_ne!(transaction.allocate_zone().unwrap(), transaction.allocate_zone().unwrap());
+    }
+}

@@ -1,0 +1,273 @@
+//! What the operator has asked for, on disk: groups, rules, prefix lists, members, interfaces, and the generation.
+//!
+//! One SQLite file in the state directory. Readers see a consistent [`Snapshot`] and need no lock; a writer holds the
+//! [`WriteLock`] of the directory from reading what it changes until the change is in force, which is longer than a
+//! database transaction: that is why the lock is a file of its own. `apply` is the only caller that writes. The store
+//! knows model types and SQL; it must not know about the data plane.
+
+mod error;
+mod groups;
+mod interfaces;
+mod lock;
+mod prefix_lists;
+mod rule_sets;
+
+use std::fs::DirBuilder;
+use std::ops::Deref;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::model::{ModelError, SecurityGroup};
+
+pub use error::StoreError;
+pub use lock::WriteLock;
+
+const DATABASE: &str = "sgfw.db";
+const SCHEMA: &str = include_str!("schema.sql");
+/// Kept in SQLite's `user_version`. Raise it with every change of the schema, and migrate.
+const SCHEMA_VERSION: u32 = 1;
+/// How long a reader waits for a writer that is committing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The store of one instance.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the store in `directory`, and creates it with the group `default` where there is none. `lock_timeout`
+    /// bounds the wait for another process that is creating it.
+    pub fn open(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
+        let path = directory.join(DATABASE);
+        if !path.exists() {
+            return Self::create(directory, lock_timeout);
+        }
+        let mut store = Self { connection: connect(&path, OpenFlags::empty())? };
+        match store.schema_version()? {
+            SCHEMA_VERSION => Ok(store),
+            0 => Self::create(directory, lock_timeout),
+            found => Err(StoreError::UnknownSchema { path, found, supported: SCHEMA_VERSION }),
+        }
+    }
+
+    /// What is stored now. It stays the same while the snapshot lives.
+    pub fn snapshot(&mut self) -> Result<Snapshot<'_>, StoreError> {
+        Ok(Snapshot { sql: self.connection.transaction()? })
+    }
+
+    /// Begins a change. Nothing is stored unless it is committed.
+    pub fn begin(&mut self, _lock: &WriteLock) -> Result<Transaction<'_>, StoreError> {
+        let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Transaction { snapshot: Snapshot { sql } })
+    }
+
+    /// A copy of everything, to go back to if a committed change cannot be put into force.
+    pub fn save(&self, _lock: &WriteLock) -> Result<SavedState, StoreError> {
+        let mut copy = Connection::open_in_memory()?;
+        copy_all(&self.connection, &mut copy)?;
+        Ok(SavedState { copy })
+    }
+
+    /// Goes back to a saved state.
+    pub fn restore(&mut self, saved: &SavedState, _lock: &WriteLock) -> Result<(), StoreError> {
+        copy_all(&saved.copy, &mut self.connection)
+    }
+
+    fn create(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
+        let cannot_create = |source| StoreError::CannotCreate { path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot_create)?;
+        let lock = WriteLock::acquire(directory, lock_timeout)?;
+        let connection = connect(&directory.join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mut store = Self { connection };
+        // Another process may have created it while this one waited for the lock.
+        if store.schema_version()? == 0 {
+            let default_group = SecurityGroup::default_group().map_err(StoreError::DefaultGroup)?;
+            let transaction = store.begin(&lock)?;
+            transaction.sql.execute_batch(SCHEMA)?;
+            transaction.sql.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.insert_group(&default_group)?;
+            transaction.commit()?;
+        }
+        Ok(store)
+    }
+
+    fn schema_version(&mut self) -> Result<u32, StoreError> {
+        Ok(self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+    }
+}
+
+/// A consistent view of the store. The questions it answers are in the modules named after what they ask about.
+#[derive(Debug)]
+pub struct Snapshot<'s> {
+    sql: rusqlite::Transaction<'s>,
+}
+
+impl Snapshot<'_> {
+    /// Counts changes; the policy in force carries the generation that it was made of.
+    pub fn generation(&self) -> Result<u64, StoreError> {
+        self.meta("generation").map(i64::cast_unsigned)
+    }
+
+    fn meta(&self, name: &str) -> Result<i64, StoreError> {
+        let mut statement = self.sql.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
+        let mut rows = statement.query([name])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.unwrap_or(0))
+    }
+}
+
+/// A change that is not stored yet. It reads like a [`Snapshot`] that has the change in it.
+#[derive(Debug)]
+pub struct Transaction<'s> {
+    snapshot: Snapshot<'s>,
+}
+
+impl Transaction<'_> {
+    /// Sets the generation of this change.
+    pub fn set_generation(&self, generation: u64) -> Result<(), StoreError> {
+        self.set_meta("generation", generation.cast_signed())
+    }
+
+    /// Stores the change.
+    pub fn commit(self) -> Result<(), StoreError> {
+        Ok(self.snapshot.sql.commit()?)
+    }
+
+    fn set_meta(&self, name: &str, value: i64) -> Result<(), StoreError> {
+        let upsert =
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+        self.sql.prepare_cached(upsert)?.execute((name, value))?;
+        Ok(())
+    }
+}
+
+impl<'s> Deref for Transaction<'s> {
+    type Target = Snapshot<'s>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.snapshot
+    }
+}
+
+/// See [`Store::save`].
+#[derive(Debug)]
+pub struct SavedState {
+    copy: Connection,
+}
+
+fn connect(path: &Path, extra: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+    let cannot_open = |source| StoreError::CannotOpen { path: PathBuf::from(path), source };
+    let connection = Connection::open_with_flags(path, flags).map_err(cannot_open)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A change that was reported as done must still be there after a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+fn copy_all(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
+    const PAGES_PER_STEP: i32 = 1024;
+    Backup::new(from, to)?.run_to_completion(PAGES_PER_STEP, Duration::from_millis(1), None)?;
+    Ok(())
+}
+
+/// Reads a text column back into the type that it was written from.
+fn parse_column<T: FromStr<Err: Into<CorruptValue>>>(
+    row: &rusqlite::Row<'_>,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    let text: String = row.get(column)?;
+    parse_text(&text, column)
+}
+
+fn parse_optional_column<T: FromStr<Err: Into<CorruptValue>>>(
+    row: &rusqlite::Row<'_>,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse_text(&text, column)).transpose()
+}
+
+fn parse_text<T: FromStr<Err: Into<CorruptValue>>>(
+    text: &str,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    text.parse().map_err(|error: T::Err| StoreError::Corrupt {
+        column,
+        value: text.to_owned(),
+        source: error.into(),
+    })
+}
+
+/// Why a stored value cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CorruptValue {
+    /// Not a value of the model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Not a prefix.
+    #[error(transparent)]
+    Prefix(#[from] ipnet::AddrParseError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_new_store_has_the_default_group_and_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let groups = store.snapshot().unwrap().groups().unwrap();
+        assert_eq!(groups.len(), 1);
+        assert!(groups[0].name.is_default());
+        drop(store);
+        let mut again = Store::open(directory.path(), TIMEOUT).unwrap();
+        assert_eq!(again.snapshot().unwrap().groups().unwrap(), groups);
+    }
+
+    #[test]
+    fn a_change_that_is_not_committed_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        transaction.set_generation(7).unwrap();
+        assert_eq!(transaction.generation().unwrap(), 7);
+        drop(transaction);
+        assert_eq!(store.snapshot().unwrap().generation().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_saved_state_can_be_restored_after_a_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let saved = store.save(&lock).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        transaction.set_generation(7).unwrap();
+        transaction.commit().unwrap();
+        store.restore(&saved, &lock).unwrap();
+        drop(store);
+        let mut again = Store::open(directory.path(), TIMEOUT).unwrap();
+        assert_eq!(again.snapshot().unwrap().generation().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_store_of_another_version_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), TIMEOUT).unwrap();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        let error = Store::open(directory.path(), TIMEOUT).unwrap_err();
+        assert!(matches!(error, StoreError::UnknownSchema { found: 99, .. }), "{error}");
+    }
+}

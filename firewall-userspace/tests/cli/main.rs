@@ -1,0 +1,10 @@
+//! The `sgfw` binary on everything that needs neither the kernel nor root: what it prints, how it ends, and that a
+//! failure changes nothing.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
+
+mod groups;
+mod instance;
+mod prefix_lists;
+mod processes;
+mod rules;

@@ -1,0 +1,264 @@
+//! Flows, as the specification tells them apart (3.1) and lets them end (3.5, design.md §4).
+
+use std::net::IpAddr;
+
+use firewall_common::abi::Direction;
+use firewall_userspace::model::FlowTimeouts;
+
+use super::Place;
+use crate::packets::{Packet, Segment, Transport, tcp};
+
+/// How far beyond the responder's SYN the acknowledgement that completes a handshake may lie: a window of data sent
+/// along with it (RFC 7413).
+const HANDSHAKE_WINDOW: u32 = 65_536;
+
+/// The two ends of a packet or a flow, and what else tells flows apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    zone: u16,
+    protocol: u8,
+    /// Of a flow: the initiator. With its port, or the identifier of an ICMP query.
+    from: (IpAddr, u16),
+    /// With its port, or the type of an ICMP query.
+    to: (IpAddr, u16),
+    /// ICMP: whether the packet asks or answers. `None`: either side may begin.
+    asks: Option<bool>,
+}
+
+/// A flow.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// Initiator and responder.
+    pub(super) ends: Ends,
+    /// Direction of the first packet.
+    pub(super) started_by: Direction,
+    life: Life,
+    last_packet: u64,
+}
+
+/// What becomes of a flow by a packet.
+pub(super) enum Fate {
+    /// It goes on.
+    GoesOn,
+    /// It is over; the packet asks for a new one, and ends nothing unless the rules admit it.
+    Restarts,
+}
+
+#[derive(Debug)]
+enum Life {
+    Tcp(Tcp),
+    /// How many messages that alternate with the other side's were seen: request, reply, request, reply.
+    Udp {
+        turns: u8,
+    },
+    Query,
+    Portless,
+}
+
+#[derive(Debug)]
+struct Tcp {
+    stage: Stage,
+    finished: PerSide<bool>,
+    /// Since the RST, in stage [`Stage::Reset`].
+    spoke_since_reset: PerSide<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    SynSent,
+    /// With the acknowledgement number that completes the handshake.
+    SynReceived(u32),
+    /// Picked up in mid-stream, and whether the responder has spoken.
+    PickedUp {
+        answered: bool,
+    },
+    Established,
+    Reset,
+}
+
+#[derive(Debug, Default)]
+struct PerSide<T> {
+    initiator: T,
+    responder: T,
+}
+
+impl<T> PerSide<T> {
+    fn side(&mut self, is_initiator: bool) -> &mut T {
+        if is_initiator { &mut self.initiator } else { &mut self.responder }
+    }
+}
+
+/// A SYN that answers nothing.
+pub(super) const fn opens(segment: &Segment) -> bool {
+    segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+impl Ends {
+    /// The ends of a packet; `None` where it can belong to no flow.
+    pub(super) fn of(packet: &Packet, zone: u16) -> Option<Self> {
+        let (from, to, asks) = match &packet.transport {
+            Transport::Tcp(segment) => (segment.source_port, segment.destination_port, None),
+            Transport::Udp { source_port, destination_port, .. } => (*source_port, *destination_port, None),
+            Transport::Other { .. } => (0, 0, None),
+            Transport::Icmp { icmp_type, body, .. } => {
+                let crate::packets::IcmpBody::Identifier(identifier) = body else {
+                    return None;
+                };
+                let (query_type, asks) = query(*icmp_type, packet.source.is_ipv6())?;
+                if asks {
+                    (*identifier, query_type, Some(true))
+                } else {
+                    (query_type, *identifier, Some(false))
+                }
+            }
+        };
+        let (from, to) = ((packet.source, from), (packet.destination, to));
+        Some(Self { zone, protocol: packet.protocol(), from, to, asks })
+    }
+
+    /// The ends of what goes the other way.
+    pub(super) fn reversed(self) -> Self {
+        Self { from: self.to, to: self.from, asks: self.asks.map(|asks| !asks), ..self }
+    }
+}
+
+/// The query type of an ICMP query or its reply, and whether it is the query.
+fn query(icmp_type: u8, is_ipv6: bool) -> Option<(u16, bool)> {
+    match (icmp_type, is_ipv6) {
+        (8 | 13 | 15 | 17, false) | (128, true) => Some((icmp_type.into(), true)),
+        (0, false) => Some((8, false)),
+        (14 | 16 | 18, false) | (129, true) => Some((u16::from(icmp_type) - 1, false)),
+        _ => None,
+    }
+}
+
+impl Flow {
+    /// The flow that begins with an admitted packet; `None` where its protocol, or the packet, begins none.
+    pub(super) fn begin(place: Place<'_>, packet: &Packet, now: u64) -> Option<Self> {
+        let ends = Ends::of(packet, place.interface.zone)?;
+        if ends.asks == Some(false) {
+            return None;
+        }
+        let life = match &packet.transport {
+            Transport::Tcp(segment) if segment.flags & tcp::RST != 0 => return None,
+            Transport::Tcp(segment) => {
+                let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp { answered: false } };
+                Life::Tcp(Tcp { stage, finished: PerSide::default(), spoke_since_reset: PerSide::default() })
+            }
+            Transport::Udp { .. } => Life::Udp { turns: 1 },
+            Transport::Icmp { .. } => Life::Query,
+            Transport::Other { .. } => Life::Portless,
+        };
+        Some(Self { ends, started_by: place.direction, life, last_packet: now })
+    }
+
+    /// Whether a packet with these ends belongs to the flow.
+    pub(super) fn joins(&self, ends: &Ends) -> bool {
+        self.ends == *ends || self.ends.reversed() == *ends
+    }
+
+    /// Whether a packet that belongs to the flow comes from its initiator.
+    pub(super) fn is_from_initiator(&self, packet: &Packet) -> bool {
+        Ends::of(packet, self.ends.zone).is_some_and(|ends| ends == self.ends)
+    }
+
+    /// Whether it has not been silent for too long.
+    pub(super) fn is_live(&self, timeouts: &FlowTimeouts, now: u64) -> bool {
+        let timeout = match &self.life {
+            Life::Tcp(tcp) => tcp.timeout(timeouts),
+            Life::Udp { turns: 4.. } => timeouts.udp_stream,
+            Life::Udp { .. } => timeouts.udp,
+            Life::Query => timeouts.icmp,
+            Life::Portless => timeouts.other,
+        };
+        now - self.last_packet <= u64::from(timeout)
+    }
+
+    /// Follows a packet that belongs to the flow.
+    pub(super) fn follow(&mut self, packet: &Packet, now: u64) -> Fate {
+        let is_initiator = self.is_from_initiator(packet);
+        match (&mut self.life, &packet.transport) {
+            (Life::Tcp(tcp), Transport::Tcp(segment)) => {
+                if opens(segment) && tcp.is_over() {
+                    return Fate::Restarts;
+                }
+                if !tcp.follow(segment, is_initiator) {
+                    return Fate::GoesOn;
+                }
+            }
+            // Odd turns are the initiator's.
+            (Life::Udp { turns }, _) if (*turns % 2 == 0) == is_initiator && *turns < 4 => *turns += 1,
+            _ => {}
+        }
+        self.last_packet = now;
+        Fate::GoesOn
+    }
+}
+
+impl Tcp {
+    const fn timeout(&self, timeouts: &FlowTimeouts) -> u32 {
+        match self.stage {
+            Stage::SynSent | Stage::SynReceived(_) | Stage::PickedUp { .. } => timeouts.tcp_syn,
+            Stage::Established if self.finished.initiator || self.finished.responder => timeouts.tcp_fin,
+            Stage::Established => timeouts.tcp_established,
+            Stage::Reset => timeouts.tcp_closed,
+        }
+    }
+
+    /// Whether a SYN may start a new connection on the same ports: time-wait, or reset.
+    fn is_over(&self) -> bool {
+        let time_wait = self.finished.initiator && self.finished.responder;
+        self.stage == Stage::Reset || (self.stage == Stage::Established && time_wait)
+    }
+
+    /// Follows a segment, and says whether it keeps the flow alive.
+    fn follow(&mut self, segment: &Segment, is_initiator: bool) -> bool {
+        let has = |flag| segment.flags & flag != 0;
+        if has(tcp::RST) {
+            // Design.md §4: a RST shortens the timeout, from the first one on; it deletes nothing. A connection that is
+            // not established yet has a short one already.
+            let was_established = self.stage == Stage::Established;
+            if was_established {
+                self.stage = Stage::Reset;
+                self.spoke_since_reset = PerSide::default();
+            }
+            return was_established;
+        }
+        match self.stage {
+            Stage::SynSent | Stage::SynReceived(_) if !is_initiator && has(tcp::SYN) => {
+                self.stage = Stage::SynReceived(segment.sequence.wrapping_add(1));
+            }
+            Stage::SynReceived(expected) if is_initiator && has(tcp::ACK) => {
+                if segment.acknowledgement.wrapping_sub(expected) < HANDSHAKE_WINDOW {
+                    self.stage = Stage::Established;
+                    self.follow_fin(segment, is_initiator);
+                }
+            }
+            Stage::SynSent | Stage::SynReceived(_) => {}
+            Stage::PickedUp { .. } if !is_initiator => self.stage = Stage::PickedUp { answered: true },
+            Stage::PickedUp { answered } => {
+                if answered {
+                    self.stage = Stage::Established;
+                    self.follow_fin(segment, is_initiator);
+                }
+            }
+            Stage::Established => self.follow_fin(segment, is_initiator),
+            Stage::Reset => {
+                *self.spoke_since_reset.side(is_initiator) = true;
+                let both_spoke = self.spoke_since_reset.initiator && self.spoke_since_reset.responder;
+                if both_spoke {
+                    self.stage = Stage::Established;
+                    self.finished = PerSide::default();
+                }
+                return both_spoke;
+            }
+        }
+        true
+    }
+
+    /// A FIN ends a side; data of that side afterwards shows that it did not.
+    fn follow_fin(&mut self, segment: &Segment, is_initiator: bool) {
+        let finished = self.finished.side(is_initiator);
+        *finished = segment.flags & tcp::FIN != 0 || (*finished && segment.data == 0);
+    }
+}

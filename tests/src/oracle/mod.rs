@@ -1,0 +1,239 @@
+//! A second, deliberately naive evaluator: what the specification says, with linear scans.
+//!
+//! It reads the description of a frame, not its bytes, holds rules as an operator states them, and keeps flows in a
+//! list with a clock that counts seconds. It shares nothing with `firewall_common`'s parser, flow code and decision
+//! or with the compiler, so an error would have to be made twice to go unseen. Where the specification leaves a
+//! choice, design.md §4 decides.
+
+mod flow;
+mod headers;
+mod rules;
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use firewall_common::abi::Direction;
+use firewall_common::reason::Reason;
+use firewall_userspace::model::IcmpErrors;
+
+use crate::packets::{Content, Fragment, Frame, IcmpBody, Packet, Transport, protocol};
+use crate::scenario::{Arrival, Firewall, Interface, Policy};
+use flow::{Ends, Fate, Flow};
+use rules::Judgement;
+
+/// Seconds for which later fragments may follow an admitted first one.
+const DATAGRAM_SECONDS: u64 = 30;
+
+/// The evaluator with its state.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    policy: Policy,
+    /// Seconds since the beginning.
+    now: u64,
+    flows: Vec<Flow>,
+    datagrams: Vec<Datagram>,
+}
+
+/// A fragmented datagram whose first fragment was admitted.
+#[derive(Debug)]
+struct Datagram {
+    id: DatagramId,
+    admitted_at: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct DatagramId {
+    zone: u16,
+    direction: Direction,
+    source: IpAddr,
+    destination: IpAddr,
+    /// `None` in IPv6, where reassembly does not look at it (RFC 8200 §4.5).
+    protocol: Option<u8>,
+    identification: u16,
+}
+
+/// Where a packet is judged: everything but the packet.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    policy: &'p Policy,
+    interface: &'p Interface,
+    direction: Direction,
+}
+
+impl Place<'_> {
+    /// The same interface, the other direction.
+    const fn opposite(self) -> Self {
+        Self { direction: self.direction.opposite(), ..self }
+    }
+
+    /// The end of a packet that rules are about.
+    const fn peer(self, packet: &Packet) -> IpAddr {
+        match self.direction {
+            Direction::Ingress => packet.source,
+            Direction::Egress => packet.destination,
+        }
+    }
+}
+
+impl Firewall for Oracle {
+    fn publish(&mut self, policy: &Policy) -> Result<()> {
+        self.policy = policy.clone();
+        Ok(())
+    }
+
+    fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason> {
+        let policy = self.policy.clone();
+        let interface = policy.interfaces.get(&arrival.slot).context("no interface in this slot")?;
+        Ok(self.decide_frame(Place { policy: &policy, interface, direction: arrival.direction }, frame))
+    }
+
+    fn wait(&mut self, seconds: u32) -> Result<()> {
+        self.now += u64::from(seconds);
+        Ok(())
+    }
+
+    fn flows(&mut self) -> Result<usize> {
+        Ok(self.flows.len())
+    }
+}
+
+impl Oracle {
+    fn decide_frame(&mut self, place: Place<'_>, frame: &Frame) -> Reason {
+        if let Some(reason) = headers::unreadable(frame) {
+            return reason;
+        }
+        let exemptions = place.interface.options.exemptions;
+        match &frame.content {
+            Content::Arp if exemptions.arp => Reason::ExemptArp,
+            Content::Other { .. } if exemptions.non_ip => Reason::ExemptNonIp,
+            Content::Arp | Content::Other { .. } => Reason::NotExempt,
+            Content::Ip(packet) => self.decide_datagram(place, packet),
+        }
+    }
+
+    /// Later fragments share the fate of the first one, which is judged like any packet (spec 2.4).
+    fn decide_datagram(&mut self, place: Place<'_>, packet: &Packet) -> Reason {
+        let identification = match packet.fragment {
+            Fragment::Whole => return self.decide_packet(place, packet),
+            Fragment::First { identification } | Fragment::Later { identification, .. } => identification,
+        };
+        let id = DatagramId {
+            zone: place.interface.zone,
+            direction: place.direction,
+            source: packet.source,
+            destination: packet.destination,
+            protocol: packet.source.is_ipv4().then(|| packet.protocol()),
+            identification,
+        };
+        if let Fragment::Later { .. } = packet.fragment {
+            let since = self.now.saturating_sub(DATAGRAM_SECONDS);
+            if self.datagrams.iter().any(|known| known.id == id && known.admitted_at >= since) {
+                return Reason::Fragment;
+            }
+            let admitted = rules::admits_every_port(place, packet);
+            return if admitted { Reason::Rule } else { Reason::UnknownFragment };
+        }
+        let reason = self.decide_packet(place, packet);
+        self.datagrams.retain(|known| known.id != id);
+        if reason.verdict() == firewall_common::reason::Verdict::Pass {
+            self.datagrams.push(Datagram { id, admitted_at: self.now });
+        }
+        reason
+    }
+
+    /// Spec 2.1: exempt, live state, then the rules.
+    fn decide_packet(&mut self, place: Place<'_>, packet: &Packet) -> Reason {
+        if let Some(reason) = exempt(place, packet) {
+            return reason;
+        }
+        if self.belongs_to_flow(place, packet) {
+            return Reason::Tracked;
+        }
+        if self.is_related(place, packet) {
+            return Reason::Related;
+        }
+        match rules::judge(place, packet) {
+            Judgement::Denied => return Reason::NoRule,
+            Judgement::Untracked => return Reason::Untracked,
+            Judgement::Admitted => {}
+        }
+        if let Transport::Tcp(segment) = &packet.transport
+            && place.interface.options.tcp_strict
+            && !flow::opens(segment)
+        {
+            return Reason::NotASyn;
+        }
+        if let Some(flow) = Flow::begin(place, packet, self.now) {
+            self.flows.retain(|known| known.ends != flow.ends && known.ends != flow.ends.reversed());
+            self.flows.push(flow);
+        }
+        Reason::Rule
+    }
+
+    /// Whether the packet belongs to a live flow, which follows it.
+    fn belongs_to_flow(&mut self, place: Place<'_>, packet: &Packet) -> bool {
+        let Some(index) = self.live_flow(place, packet) else {
+            return false;
+        };
+        match self.flows[index].follow(packet, self.now) {
+            Fate::GoesOn => true,
+            Fate::Restarts => false,
+        }
+    }
+
+    fn live_flow(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
+        let ends = Ends::of(packet, place.interface.zone)?;
+        let timeouts = &place.interface.options.timeouts;
+        self.flows.iter().position(|flow| flow.joins(&ends) && flow.is_live(timeouts, self.now))
+    }
+
+    /// Whether it is an ICMP error about a packet that went the other way as part of a flow, or untracked (spec 2.5).
+    fn is_related(&self, place: Place<'_>, packet: &Packet) -> bool {
+        let Transport::Icmp { icmp_type, body: IcmpBody::Quote { packet: quoted, bytes }, .. } =
+            &packet.transport
+        else {
+            return false;
+        };
+        let is_error = match packet.protocol() {
+            protocol::ICMP => matches!(icmp_type, 3 | 11 | 12),
+            _ => matches!(icmp_type, 1..=4),
+        };
+        if !is_error || place.interface.options.icmp_errors == IcmpErrors::RulesOnly {
+            return false;
+        }
+        if quoted.source != packet.destination || !headers::identifies_its_flow(quoted, *bytes) {
+            return false;
+        }
+        let went = place.opposite();
+        if let Some(index) = self.live_flow(went, quoted) {
+            let flow = &self.flows[index];
+            if flow.is_from_initiator(quoted) == (flow.started_by == went.direction) {
+                return true;
+            }
+        }
+        rules::judge(went, quoted) == Judgement::Untracked
+    }
+}
+
+/// Spec 2.3 and design.md §4: what no rule is needed for.
+fn exempt(place: Place<'_>, packet: &Packet) -> Option<Reason> {
+    let exemptions = place.interface.options.exemptions;
+    let is_ipv6 = packet.source.is_ipv6();
+    match &packet.transport {
+        Transport::Udp { source_port, destination_port, .. } if exemptions.dhcp_client => {
+            let (client, server) = if is_ipv6 { (546, 547) } else { (68, 67) };
+            let expected = match place.direction {
+                Direction::Egress => (client, server),
+                Direction::Ingress => (server, client),
+            };
+            ((*source_port, *destination_port) == expected).then_some(Reason::ExemptDhcpClient)
+        }
+        Transport::Icmp { icmp_type: 133..=137, code: 0, .. } if is_ipv6 && exemptions.neighbor_discovery => {
+            (packet.hop_limit == 255).then_some(Reason::ExemptNeighborDiscovery)
+        }
+        Transport::Icmp { icmp_type: 130..=132 | 143, .. } if is_ipv6 && exemptions.multicast_listener => {
+            (packet.hop_limit == 1).then_some(Reason::ExemptMulticastListener)
+        }
+        _ => None,
+    }
+}

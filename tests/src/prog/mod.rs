@@ -1,0 +1,246 @@
+//! The eBPF programs in the kernel, run on frames by `BPF_PROG_TEST_RUN`.
+//!
+//! A [`Harness`] is an instance of its own under `/sys/fs/bpf` with programs that are loaded and attached to nothing.
+//! It plays scenarios like the other engines: a decision is the program's return code and the one counter that it
+//! moved, and time passes by making every flow older.
+
+mod ageing;
+mod counters;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use aya::Ebpf;
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use firewall_common::abi::Direction;
+use firewall_common::reason::{Reason, Verdict};
+use firewall_userspace::compile::{RuleSetIds, compile};
+use firewall_userspace::datapath::{Datapath, LinkLayer};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::geteuid;
+
+use crate::packets::Frame;
+use crate::scenario::input::policy_input;
+use crate::scenario::{Arrival, Firewall, Policy};
+use ageing::StateMaps;
+use counters::Counters;
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Whether BPF programs can be loaded here. If not, says so; under `SGFW_REQUIRE_BPF=1` that is a failure.
+///
+/// # Panics
+///
+/// Under `SGFW_REQUIRE_BPF=1` where they cannot.
+#[must_use]
+pub fn can_load_programs() -> bool {
+    let is_bpffs = statfs(BPFFS).is_ok_and(|filesystem| filesystem.filesystem_type() == BPF_FS_MAGIC);
+    let missing = match (geteuid().is_root(), is_bpffs) {
+        (true, true) => return true,
+        (false, _) => "root",
+        (true, false) => "a bpf filesystem at /sys/fs/bpf (mount -t bpf bpf /sys/fs/bpf)",
+    };
+    assert!(
+        std::env::var_os("SGFW_REQUIRE_BPF").is_none_or(|value| value != "1"),
+        "this test needs {missing}"
+    );
+    eprintln!("skipped: this test needs {missing}");
+    false
+}
+
+/// Which program decides ingress frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// `ingress_xdp`.
+    Xdp,
+    /// `ingress_tc`.
+    Tc,
+}
+
+impl Ingress {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
+}
+
+/// Programs and maps of one instance.
+pub struct Harness {
+    ingress: Ingress,
+    datapath: Datapath,
+    programs: BTreeMap<u32, Ebpf>,
+    counters: Counters,
+    state: StateMaps,
+    rule_sets: RuleSetIds,
+    // Last: the pins go after everything that was opened through them.
+    _directory: InstanceDirectory,
+}
+
+impl Harness {
+    /// Creates the maps; programs are loaded when the first frame of their slot comes.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from it.
+    pub fn new(ingress: Ingress) -> Result<Self> {
+        let directory = InstanceDirectory::new();
+        let datapath = Datapath::create(&directory.path).context("create the maps")?;
+        let maps = directory.maps()?;
+        Ok(Self {
+            ingress,
+            datapath,
+            programs: BTreeMap::new(),
+            counters: Counters::open(&maps)?,
+            state: StateMaps::open(&maps)?,
+            rule_sets: RuleSetIds::default(),
+            _directory: directory,
+        })
+    }
+
+    /// Forgets every flow and fragment, for the next scenario.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from it.
+    pub fn forget_state(&mut self) -> Result<()> {
+        self.state.clear()
+    }
+
+    /// Whether the kernel makes a test run on a frame (`net/bpf/test_run.c`): it must have an Ethernet header and, on
+    /// TC, the fixed IP header that the Ethertype promises. What arrives on a link may be shorter.
+    #[must_use]
+    pub fn can_run(&self, arrival: Arrival, frame: &[u8]) -> bool {
+        let is_xdp = arrival.direction == Direction::Ingress && self.ingress == Ingress::Xdp;
+        let network_header = match frame.get(12..14) {
+            None => return false,
+            Some([0x08, 0x00]) if !is_xdp => 20,
+            Some([0x86, 0xdd]) if !is_xdp => 40,
+            Some(_) => 0,
+        };
+        frame.len() >= 14 + network_header
+    }
+
+    /// Decides a frame by its bytes, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// Where the program could not be run, or did not count the frame once, under the reason of its verdict.
+    pub fn decide_bytes(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Reason> {
+        let verdict = self.run(arrival, frame)?;
+        let reason = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
+        ensure!(
+            reason.verdict() == verdict,
+            "the verdict is {verdict:?}, but the reason counted is `{}`",
+            reason.name()
+        );
+        Ok(reason)
+    }
+
+    /// Checks that nothing was counted but the frames decided, over all slots, directions and reasons.
+    ///
+    /// # Errors
+    ///
+    /// Where something was.
+    pub fn reconcile(&mut self) -> Result<()> {
+        self.counters.reconcile()
+    }
+
+    fn run(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Verdict> {
+        let ingress = self.ingress;
+        let programs = self.programs(arrival.slot)?;
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        match (arrival.direction, ingress) {
+            (Direction::Ingress, Ingress::Xdp) => {
+                let program: &Xdp = programs.program("ingress_xdp").context("no ingress_xdp")?.try_into()?;
+                // XDP_DROP and XDP_PASS of `linux/bpf.h`.
+                match program.test_run(options)?.return_value {
+                    1 => Ok(Verdict::Drop),
+                    2 => Ok(Verdict::Pass),
+                    other => bail!("ingress_xdp returned {other}"),
+                }
+            }
+            (direction, _) => {
+                let name = if direction == Direction::Ingress { "ingress_tc" } else { "egress_tc" };
+                let program: &SchedClassifier = programs.program(name).context(name)?.try_into()?;
+                // TC_ACT_SHOT and TC_ACT_UNSPEC of `linux/pkt_cls.h`.
+                match program.test_run(options)?.return_value.cast_signed() {
+                    2 => Ok(Verdict::Drop),
+                    -1 => Ok(Verdict::Pass),
+                    other => bail!("{name} returned {other}"),
+                }
+            }
+        }
+    }
+
+    /// The programs of a slot, loaded now if they are not yet.
+    fn programs(&mut self, slot: u32) -> Result<&Ebpf> {
+        if !self.programs.contains_key(&slot) {
+            let mut programs = self.datapath.load_programs(slot, LinkLayer::Ethernet)?;
+            match self.ingress {
+                Ingress::Xdp => {
+                    let program: &mut Xdp =
+                        programs.program_mut("ingress_xdp").context("no ingress_xdp")?.try_into()?;
+                    program.load().context("load ingress_xdp")?;
+                }
+                Ingress::Tc => load_classifier(&mut programs, "ingress_tc")?,
+            }
+            load_classifier(&mut programs, "egress_tc")?;
+            self.programs.insert(slot, programs);
+        }
+        self.programs.get(&slot).context("the programs were just inserted")
+    }
+}
+
+fn load_classifier(programs: &mut Ebpf, name: &'static str) -> Result<()> {
+    let program: &mut SchedClassifier = programs.program_mut(name).context(name)?.try_into()?;
+    program.load().with_context(|| format!("load {name}"))
+}
+
+impl Firewall for Harness {
+    fn publish(&mut self, policy: &Policy) -> Result<()> {
+        let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
+        self.datapath.prepare(&compiled, 0)?.activate()?;
+        Ok(())
+    }
+
+    fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason> {
+        self.decide_bytes(arrival, &frame.to_bytes())
+    }
+
+    fn wait(&mut self, seconds: u32) -> Result<()> {
+        self.state.age(seconds)
+    }
+
+    fn flows(&mut self) -> Result<usize> {
+        self.state.flow_count()
+    }
+}
+
+/// A directory in the bpffs that nobody else uses, removed with everything pinned in it.
+#[derive(Debug)]
+struct InstanceDirectory {
+    path: PathBuf,
+}
+
+impl InstanceDirectory {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { path: Path::new(BPFFS).join(format!("sgfw-prog-{}-{number}", std::process::id())) }
+    }
+
+    /// The one directory of the instance, `v<ABI version>`, has the pinned maps.
+    fn maps(&self) -> Result<PathBuf> {
+        let mut versions = std::fs::read_dir(&self.path)?;
+        let version = versions.next().context("the instance's directory is empty")??;
+        Ok(version.path().join("maps"))
+    }
+}
+
+impl Drop for InstanceDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            eprintln!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A scenario's policy as the compiler wants it.
+//!
+//! For the engines that run compiled tables; the oracle must not need it. Ids are numbered in the order of names, so
+//! that one policy always compiles to the same tables.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use firewall_userspace::compile::{InterfaceInput, PolicyInput};
+use firewall_userspace::model::{
+    self, AddressFamily, GroupId, PrefixList, PrefixListId, SecurityGroup, SecurityRule,
+};
+
+use super::{Peer, Policy, Rule};
+
+/// Lists and references to things that are gone, such as a deleted group, get an id that nothing has.
+const GONE: usize = 0xfff;
+
+/// Converts a policy.
+///
+/// # Errors
+///
+/// Names that the model refuses.
+pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
+    let names = Names {
+        groups: policy.groups.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
+        lists: policy.prefix_lists.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
+    };
+    let mut input = PolicyInput::default();
+    for (name, group) in &policy.groups {
+        let id = names.group(name)?;
+        input.members.insert(id, group.members.clone());
+        input.groups.push(SecurityGroup {
+            id,
+            name: name.parse()?,
+            description: name.parse()?,
+            rules: names.rules(id, &group.rules)?,
+        });
+    }
+    for (name, entries) in &policy.prefix_lists {
+        input.prefix_lists.push(PrefixList {
+            id: names.list(name)?,
+            name: format!("list {name}").parse()?,
+            family: entries.first().map_or(AddressFamily::Ipv4, AddressFamily::of),
+            max_entries: 1000,
+            version: 1,
+            entries: entries.clone(),
+        });
+    }
+    for (slot, interface) in &policy.interfaces {
+        input.interfaces.push(InterfaceInput {
+            slot: *slot,
+            zone: interface.zone,
+            groups: interface.groups.iter().map(|name| names.group(name)).collect::<Result<_>>()?,
+            options: interface.options,
+        });
+    }
+    Ok(input)
+}
+
+struct Names<'p> {
+    groups: BTreeMap<&'p str, usize>,
+    lists: BTreeMap<&'p str, usize>,
+}
+
+impl Names<'_> {
+    fn group(&self, name: &str) -> Result<GroupId> {
+        let index = self.groups.get(name).copied().unwrap_or(GONE);
+        Ok(format!("sg-{index:017x}").parse()?)
+    }
+
+    fn list(&self, name: &str) -> Result<PrefixListId> {
+        let index = self.lists.get(name).copied().unwrap_or(GONE);
+        Ok(format!("pl-{index:017x}").parse()?)
+    }
+
+    fn rules(&self, group: GroupId, rules: &[Rule]) -> Result<Vec<SecurityRule>> {
+        let group_number = group.to_string();
+        let digits = group_number.trim_start_matches(GroupId::PREFIX);
+        let rule = |(index, rule): (usize, &Rule)| {
+            let peer = match &rule.peer {
+                Peer::Cidr(prefix) => model::Peer::Cidr(*prefix),
+                Peer::Group(name) => model::Peer::Group(self.group(name)?),
+                Peer::PrefixList(name) => model::Peer::PrefixList(self.list(name)?),
+            };
+            // The last digits of the group, then the number of the rule in it.
+            let id = format!("sgr-{}{index:05x}", &digits[5..]).parse()?;
+            Ok(SecurityRule {
+                id,
+                group,
+                direction: rule.direction,
+                service: rule.service,
+                peer,
+                description: None,
+            })
+        };
+        rules.iter().enumerate().map(rule).collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! A policy and a sequence of frames, with what is expected of each.
+//!
+//! Scenarios are text ([`notation`]): the conformance table is a file of them, and a mismatch between two engines is
+//! kept as one. Whatever implements [`Firewall`] can play them.
+
+pub mod input;
+pub mod notation;
+mod policy;
+pub mod tables;
+
+use std::fmt::{self, Display, Formatter};
+
+use anyhow::{Context, Result, ensure};
+use firewall_common::abi::Direction;
+use firewall_common::reason::Reason;
+
+use crate::packets::Frame;
+pub use policy::{Group, Interface, Peer, Policy, Rule};
+
+/// Something that decides frames by a policy.
+pub trait Firewall {
+    /// Puts a policy into force.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    fn publish(&mut self, policy: &Policy) -> Result<()>;
+
+    /// Decides one frame.
+    ///
+    /// # Errors
+    ///
+    /// Where no decision came about, or not exactly one counter counted it.
+    fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason>;
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    fn wait(&mut self, seconds: u32) -> Result<()>;
+
+    /// How many flows it holds, expired ones included.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from counting.
+    fn flows(&mut self) -> Result<usize>;
+}
+
+/// Where a frame is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Slot of the interface.
+    pub slot: u32,
+    /// Direction, seen from the host.
+    pub direction: Direction,
+}
+
+/// A policy and what happens under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// One line that says what it is about.
+    pub title: String,
+    /// Why it cannot be played yet.
+    pub pending: Option<String>,
+    /// What happens, in order. It begins with a policy.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A policy comes into force.
+    Publish(Policy),
+    /// A frame is decided.
+    Frame {
+        /// Where.
+        arrival: Arrival,
+        /// What.
+        frame: Frame,
+        /// How the decision must end, where the scenario says.
+        expected: Option<Reason>,
+    },
+    /// Seconds pass.
+    Wait(u32),
+    /// So many flows must be held.
+    Flows(usize),
+}
+
+impl Scenario {
+    /// Plays the scenario and returns the reason of each frame.
+    ///
+    /// # Errors
+    ///
+    /// A step that the firewall could not do, with the step.
+    pub fn play(&self, firewall: &mut impl Firewall) -> Result<Vec<Reason>> {
+        let mut reasons = Vec::new();
+        for step in &self.steps {
+            play_step(step, firewall, &mut reasons)
+                .with_context(|| format!("{}: at `{step}`", self.title))?;
+        }
+        Ok(reasons)
+    }
+
+    /// Plays the scenario and compares each decision with the expected one.
+    ///
+    /// # Errors
+    ///
+    /// The first step that did not end as expected.
+    pub fn check(&self, firewall: &mut impl Firewall) -> Result<()> {
+        let mut reasons = Vec::new();
+        for step in &self.steps {
+            let context = || format!("{}: at `{step}`", self.title);
+            play_step(step, firewall, &mut reasons).with_context(context)?;
+            if let (Step::Frame { expected: Some(expected), .. }, Some(reason)) = (step, reasons.last()) {
+                ensure!(reason == expected, "{}: decided as `{}`", context(), reason.name());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// Whether playing it can show that something is wrong.
+    #[must_use]
+    pub const fn is_expectation(&self) -> bool {
+        matches!(self, Self::Frame { expected: Some(_), .. } | Self::Flows(_))
+    }
+}
+
+fn play_step(step: &Step, firewall: &mut impl Firewall, reasons: &mut Vec<Reason>) -> Result<()> {
+    match step {
+        Step::Publish(policy) => firewall.publish(policy)?,
+        Step::Frame { arrival, frame, .. } => reasons.push(firewall.decide(*arrival, frame)?),
+        Step::Wait(seconds) => firewall.wait(*seconds)?,
+        Step::Flows(expected) => {
+            let flows = firewall.flows()?;
+            ensure!(flows == *expected, "{flows} flows");
+        }
+    }
+    Ok(())
+}
+
+impl Display for Arrival {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let direction = match self.direction {
+            Direction::Ingress => "in",
+            Direction::Egress => "out",
+        };
+        if self.slot == 0 { write!(f, "{direction}") } else { write!(f, "{direction}@{}", self.slot) }
+    }
+}

@@ -1,0 +1,288 @@
+//! Scenarios as text, in the words of the specification's conformance table.
+//!
+//! ```text
+//! case 62 replies leave without an egress rule
+//!   authorize in tcp 22 C/32                     a rule of the group `main`
+//!   authorize app: out -1 0.0.0.0/0              a rule of another group
+//!   stock-egress                                 the rules that AWS gives a new group: everything out, IPv4 and IPv6
+//!   revoke in tcp 22 C/32
+//!   group app 10.0.1.20/32 2001:db8:1::20/128    a group's members
+//!   list pl-1 203.0.113.0/24                     a prefix list's entries
+//!   interface 0 zone=1 groups=main,app udp=60 tcp-strict
+//!   in tcp C:40000>E:22 SYN => rule              a frame and the reason it must end with
+//!   out@1 udp E:1>C:2                            a frame on another interface
+//!   wait 31
+//!   flows 1
+//! ```
+//!
+//! Policy lines change the policy that stands; it is published before the next frame. `policy` starts an empty one,
+//! which has interface 0 with the group `main`. `pending REASON` says why a case cannot be played yet. `#` begins a
+//! comment.
+
+mod display;
+
+use anyhow::{Context, Result, bail, ensure};
+use firewall_common::abi::Direction;
+use firewall_common::reason::Reason;
+use firewall_userspace::model::{
+    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, Protocol, Service,
+};
+use ipnet::IpNet;
+
+use super::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
+use crate::packets::notation::{parse_address, parse_frame};
+
+/// Reads a file of scenarios.
+///
+/// # Errors
+///
+/// The first line that is not in the notation.
+pub fn parse(text: &str) -> Result<Vec<Scenario>> {
+    let mut scenarios = Vec::new();
+    let mut reader: Option<Reader> = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(title) = line.strip_prefix("case ") {
+            scenarios.extend(reader.replace(Reader::new(title)).map(Reader::finish));
+            continue;
+        }
+        let context = || format!("line {}: `{line}`", index + 1);
+        reader.as_mut().with_context(context)?.line(line).with_context(context)?;
+    }
+    scenarios.extend(reader.map(Reader::finish));
+    Ok(scenarios)
+}
+
+/// One scenario while it is read.
+struct Reader {
+    scenario: Scenario,
+    policy: Policy,
+    /// Whether the policy has changed since it was last published.
+    changed: bool,
+}
+
+impl Reader {
+    fn new(title: &str) -> Self {
+        let scenario = Scenario { title: title.trim().to_owned(), pending: None, steps: Vec::new() };
+        Self { scenario, policy: Policy::default(), changed: true }
+    }
+
+    fn finish(self) -> Scenario {
+        self.scenario
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim();
+        match word {
+            "pending" => self.scenario.pending = Some(rest.to_owned()),
+            "wait" => self.push(Step::Wait(rest.parse()?)),
+            "flows" => self.push(Step::Flows(rest.parse()?)),
+            _ if word == "in" || word == "out" || word.contains('@') => {
+                let step = parse_frame_step(word, rest)?;
+                self.push(step);
+            }
+            _ => {
+                change_policy(&mut self.policy, word, rest)?;
+                self.changed = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step) {
+        if self.changed {
+            self.scenario.steps.push(Step::Publish(self.policy.clone()));
+            self.changed = false;
+        }
+        self.scenario.steps.push(step);
+    }
+}
+
+fn parse_frame_step(arrival: &str, rest: &str) -> Result<Step> {
+    let (direction, slot) = arrival.split_once('@').unwrap_or((arrival, "0"));
+    let arrival = Arrival { slot: slot.parse()?, direction: parse_direction(direction)? };
+    let (frame, expected) = match rest.split_once("=>") {
+        Some((frame, name)) => (frame, Some(parse_reason(name.trim())?)),
+        None => (rest, None),
+    };
+    Ok(Step::Frame { arrival, frame: parse_frame(frame)?, expected })
+}
+
+fn parse_direction(text: &str) -> Result<Direction> {
+    match text {
+        "in" => Ok(Direction::Ingress),
+        "out" => Ok(Direction::Egress),
+        _ => bail!("`{text}` is neither `in` nor `out`"),
+    }
+}
+
+fn parse_reason(name: &str) -> Result<Reason> {
+    let reason = Reason::ALL.iter().find(|reason| reason.name() == name);
+    reason.copied().with_context(|| format!("`{name}` is no reason"))
+}
+
+fn change_policy(policy: &mut Policy, word: &str, rest: &str) -> Result<()> {
+    match word {
+        "policy" => *policy = Policy::default(),
+        "authorize" => {
+            let (group, rule) = parse_group_rule(rest)?;
+            policy.groups.entry(group).or_default().rules.push(rule);
+        }
+        "stock-egress" => {
+            let main = policy.groups.entry(Policy::MAIN_GROUP.to_owned()).or_default();
+            main.rules.extend([parse_rule("out -1 0.0.0.0/0")?, parse_rule("out -1 ::/0")?]);
+        }
+        "revoke" => {
+            let (group, rule) = parse_group_rule(rest)?;
+            let rules = &mut policy.groups.get_mut(&group).context("no such group")?.rules;
+            let position = rules.iter().position(|known| *known == rule).context("no such rule")?;
+            rules.remove(position);
+        }
+        "group" => {
+            let (name, members) = parse_named_prefixes(rest)?;
+            policy.groups.entry(name).or_default().members = members;
+        }
+        "list" => {
+            let (name, entries) = parse_named_prefixes(rest)?;
+            ensure!(name.starts_with("pl-"), "a prefix list is called pl-…");
+            policy.prefix_lists.insert(name, entries);
+        }
+        "interface" => {
+            let (slot, interface) = parse_interface(rest)?;
+            for name in &interface.groups {
+                policy.groups.entry(name.clone()).or_default();
+            }
+            policy.interfaces.insert(slot, interface);
+        }
+        _ => bail!("`{word}` is no word of the notation"),
+    }
+    Ok(())
+}
+
+fn parse_group_rule(text: &str) -> Result<(String, Rule)> {
+    let (group, rule) = text.split_once(": ").unwrap_or((Policy::MAIN_GROUP, text));
+    Ok((group.to_owned(), parse_rule(rule)?))
+}
+
+fn parse_rule(text: &str) -> Result<Rule> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let (direction, protocol, selector, peer) = match words.as_slice() {
+        [direction, protocol, peer] => (direction, protocol, None, peer),
+        [direction, protocol, selector, peer] => (direction, protocol, Some(*selector), peer),
+        _ => bail!("a rule is DIRECTION PROTOCOL [PORTS|TYPE/CODE] PEER"),
+    };
+    let protocol: Protocol = protocol.parse()?;
+    let service = match protocol {
+        Protocol::Tcp | Protocol::Udp => Service::new(protocol, selector.map(str::parse).transpose()?, None)?,
+        _ => Service::new(protocol, None, selector.map(str::parse).transpose()?)?,
+    };
+    Ok(Rule { direction: parse_direction(direction)?, service, peer: parse_peer(peer)? })
+}
+
+fn parse_peer(text: &str) -> Result<Peer> {
+    if text.starts_with("pl-") {
+        return Ok(Peer::PrefixList(text.to_owned()));
+    }
+    if text.contains('/') { parse_prefix(text).map(Peer::Cidr) } else { Ok(Peer::Group(text.to_owned())) }
+}
+
+/// A prefix, whose address may be the name of a host; without host bits, as AWS stores it.
+fn parse_prefix(text: &str) -> Result<IpNet> {
+    let (address, length) = text.split_once('/').with_context(|| format!("`{text}` is no prefix"))?;
+    Ok(IpNet::new(parse_address(address)?, length.parse()?)?.trunc())
+}
+
+fn parse_named_prefixes(text: &str) -> Result<(String, Vec<IpNet>)> {
+    let mut words = text.split_whitespace();
+    let name = words.next().context("no name")?.to_owned();
+    Ok((name, words.map(parse_prefix).collect::<Result<_>>()?))
+}
+
+fn parse_interface(text: &str) -> Result<(u32, Interface)> {
+    let mut words = text.split_whitespace();
+    let slot = words.next().context("no slot")?.parse()?;
+    let mut interface = Interface {
+        zone: 1,
+        groups: vec![Policy::MAIN_GROUP.to_owned()],
+        options: InterfaceOptions::default(),
+    };
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match (key, value) {
+            ("zone", zone) => interface.zone = zone.parse()?,
+            ("groups", names) => interface.groups = names.split(',').map(str::to_owned).collect(),
+            ("tcp-strict", "") => interface.options.tcp_strict = true,
+            ("rules-only", "") => interface.options.icmp_errors = IcmpErrors::RulesOnly,
+            (name, seconds) => *timeout_mut(&mut interface.options.timeouts, name)? = seconds.parse()?,
+        }
+    }
+    Ok((slot, interface))
+}
+
+const TIMEOUTS: [&str; 8] =
+    ["tcp-syn", "tcp-established", "tcp-fin", "tcp-closed", "udp", "udp-stream", "icmp", "other"];
+
+fn timeout_mut<'t>(timeouts: &'t mut FlowTimeouts, name: &str) -> Result<&'t mut u32> {
+    Ok(match name {
+        "tcp-syn" => &mut timeouts.tcp_syn,
+        "tcp-established" => &mut timeouts.tcp_established,
+        "tcp-fin" => &mut timeouts.tcp_fin,
+        "tcp-closed" => &mut timeouts.tcp_closed,
+        "udp" => &mut timeouts.udp,
+        "udp-stream" => &mut timeouts.udp_stream,
+        "icmp" => &mut timeouts.icmp,
+        "other" => &mut timeouts.other,
+        _ => bail!("`{name}` is no option of an interface"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = "
+case 1 everything that a scenario can say
+  authorize in tcp 22-23 C/32
+  authorize app: out icmp 8/-1 pl-1
+  authorize app: in icmpv6 128/0 app
+  authorize app: in 47 ::/0
+  group app 10.0.1.20/32 2001:db8:1::20/128
+  list pl-1 203.0.113.0/24   # a comment
+  interface 0 zone=3 groups=main,app udp=60 tcp-strict rules-only
+  interface 1 zone=3 groups=app
+  in tcp C:40000>E:22 SYN => rule
+  wait 7
+  revoke in tcp 22-23 C/32
+  out@1 udp E:1>C:2 => no-rule
+  flows 1
+case 2 later
+  pending not built yet
+";
+
+    #[test]
+    fn text_and_scenario_are_two_forms_of_one_thing() {
+        let scenarios = parse(EXAMPLE).unwrap();
+        assert_eq!(scenarios.len(), 2);
+        assert_eq!(scenarios[0].steps.len(), 6);
+        let text: String = scenarios.iter().map(ToString::to_string).collect();
+        assert_eq!(parse(&text).unwrap(), scenarios, "{text}");
+    }
+
+    #[test]
+    fn a_line_that_says_nothing_is_refused_with_its_number() {
+        for line in [
+            "in tcp C:1>E:2 => maybe",
+            "authorize in tcp C/32",
+            "revoke in -1 C/32",
+            "interface 0 x=1",
+            "w 1",
+        ] {
+            let error = parse(&format!("case 1\n{line}")).unwrap_err();
+            assert!(error.to_string().contains("line 2"), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The decision core over tables in memory.
+//!
+//! It plays scenarios with the lines that run in the kernel ([`firewall_common::decide`]) and the tables that the
+//! compiler makes, but without a kernel: what differs between it and the oracle is wrong in the core or the compiler,
+//! and what differs between it and the kernel is wrong in the programs or in how tables are published.
+
+mod tables;
+
+use anyhow::Result;
+use firewall_common::decide::{Hook, decide};
+use firewall_common::packet::Link;
+use firewall_common::reason::Reason;
+use firewall_userspace::compile::{RuleSetIds, compile};
+
+use crate::packets::Frame;
+use crate::scenario::input::policy_input;
+use crate::scenario::{Arrival, Firewall, Policy};
+use tables::{MemoryTables, TICKS_PER_SECOND};
+
+/// The core with its tables.
+#[derive(Debug, Default)]
+pub struct Simulator {
+    tables: MemoryTables,
+    rule_sets: RuleSetIds,
+}
+
+impl Simulator {
+    /// Forgets every flow and fragment.
+    pub fn forget_state(&mut self) {
+        self.tables.forget_state();
+    }
+
+    /// Decides a frame by its bytes, whatever they are.
+    #[must_use]
+    pub fn decide_bytes(&self, arrival: Arrival, frame: &[u8]) -> Reason {
+        let link = Link::Ethernet { stripped_tags: 0 };
+        decide(frame, &self.tables, Hook { slot: arrival.slot, direction: arrival.direction, link })
+    }
+}
+
+impl Firewall for Simulator {
+    fn publish(&mut self, policy: &Policy) -> Result<()> {
+        let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
+        self.tables.publish(compiled);
+        Ok(())
+    }
+
+    fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason> {
+        Ok(self.decide_bytes(arrival, &frame.to_bytes()))
+    }
+
+    fn wait(&mut self, seconds: u32) -> Result<()> {
+        self.tables.advance_clock(seconds * TICKS_PER_SECOND);
+        Ok(())
+    }
+
+    fn flows(&mut self) -> Result<usize> {
+        Ok(self.tables.flow_count())
+    }
+}

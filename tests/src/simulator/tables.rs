@@ -1,0 +1,224 @@
+//! The tables of a decision in memory: plain maps where the kernel has BPF maps.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use firewall_common::abi::{
+    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, ServiceIndex,
+    Timeouts, exempt_flag, interface_flag,
+};
+use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
+use firewall_userspace::compile::{CompiledInterface, CompiledPolicy};
+use firewall_userspace::model::IcmpErrors;
+
+/// Ticks of the simulated clock in a second.
+pub(super) const TICKS_PER_SECOND: u32 = 100;
+
+/// The clock starts a minute before it wraps, as the kernel's starts five minutes before.
+const FIRST_TICK: u32 = u32::MAX - 60 * TICKS_PER_SECOND;
+
+#[derive(Debug)]
+pub(super) struct MemoryTables {
+    now: u32,
+    generation: u64,
+    policy: CompiledPolicy,
+    settings: BTreeMap<u32, InterfaceSettings>,
+    cells: HashMap<CellKey, u32>,
+    v4: Flows<Ipv4>,
+    v6: Flows<Ipv6>,
+    fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
+}
+
+/// The flow tables of one family.
+#[derive(Debug)]
+struct Flows<A> {
+    assured: FlowMap<A>,
+    half_open: FlowMap<A>,
+}
+
+type FlowMap<A> = RefCell<HashMap<FlowKey<A>, Entry>>;
+
+/// An entry that the map and the code that works on it share.
+#[derive(Clone, Debug)]
+pub(super) struct Entry(Rc<Cell<FlowEntry>>);
+
+impl MemoryTables {
+    pub(super) fn publish(&mut self, policy: CompiledPolicy) {
+        self.generation += 1;
+        self.settings =
+            policy.interfaces.iter().map(|interface| (interface.slot, settings(interface))).collect();
+        self.cells = policy.cells.iter().copied().collect();
+        self.policy = policy;
+    }
+
+    pub(super) fn advance_clock(&mut self, ticks: u32) {
+        self.now = self.now.wrapping_add(ticks);
+    }
+
+    pub(super) fn forget_state(&mut self) {
+        self.v4 = Flows::default();
+        self.v6 = Flows::default();
+        self.fragments.get_mut().clear();
+    }
+
+    pub(super) fn flow_count(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+}
+
+impl Default for MemoryTables {
+    fn default() -> Self {
+        let policy = CompiledPolicy {
+            interfaces: Vec::new(),
+            addresses_v4: Vec::new(),
+            addresses_v6: Vec::new(),
+            services: Vec::new(),
+            cells: Vec::new(),
+        };
+        Self {
+            now: FIRST_TICK,
+            generation: 0,
+            policy,
+            settings: BTreeMap::new(),
+            cells: HashMap::new(),
+            v4: Flows::default(),
+            v6: Flows::default(),
+            fragments: RefCell::default(),
+        }
+    }
+}
+
+/// What `datapath` writes into the settings map, from the model once more.
+fn settings(interface: &CompiledInterface) -> InterfaceSettings {
+    let options = &interface.options;
+    let ticks = |seconds: u32| seconds * TICKS_PER_SECOND;
+    let flag = |on: bool, flag: u16| if on { flag } else { 0 };
+    let (timeouts, exemptions) = (options.timeouts, options.exemptions);
+    InterfaceSettings {
+        policy: interface.policy,
+        zone: interface.zone,
+        flags: flag(options.icmp_errors == IcmpErrors::RulesOnly, interface_flag::ICMP_ERRORS_BY_RULES_ONLY)
+            | flag(options.tcp_strict, interface_flag::TCP_STRICT),
+        exempt: flag(exemptions.arp, exempt_flag::ARP)
+            | flag(exemptions.neighbor_discovery, exempt_flag::NEIGHBOR_DISCOVERY)
+            | flag(exemptions.multicast_listener, exempt_flag::MULTICAST_LISTENER)
+            | flag(exemptions.dhcp_client, exempt_flag::DHCP_CLIENT)
+            | flag(exemptions.non_ip, exempt_flag::NON_IP),
+        jiffies_per_second: TICKS_PER_SECOND,
+        timeouts: Timeouts {
+            tcp_syn: ticks(timeouts.tcp_syn),
+            tcp_established: ticks(timeouts.tcp_established),
+            tcp_fin: ticks(timeouts.tcp_fin),
+            tcp_closed: ticks(timeouts.tcp_closed),
+            udp: ticks(timeouts.udp),
+            udp_stream: ticks(timeouts.udp_stream),
+            icmp: ticks(timeouts.icmp),
+            other: ticks(timeouts.other),
+        },
+    }
+}
+
+impl Tables for MemoryTables {
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn settings(&self, _half: Half, slot: u32) -> Option<&InterfaceSettings> {
+        self.settings.get(&slot)
+    }
+
+    fn service_class(&self, _half: Half, service: ServiceIndex) -> u16 {
+        self.policy.services[service.get() as usize]
+    }
+
+    fn cell(&self, _half: Half, key: &CellKey) -> u32 {
+        self.cells.get(key).copied().unwrap_or(0)
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn insert_fragment(&self, key: &FragmentKey, entry: &FragmentEntry) {
+        self.fragments.borrow_mut().insert(*key, *entry);
+    }
+
+    fn remove_fragment(&self, key: &FragmentKey) {
+        self.fragments.borrow_mut().remove(key);
+    }
+}
+
+macro_rules! flow_tables {
+    ($family:ty, $flows:ident, $addresses:ident, $address:expr) => {
+        impl FlowTables<$family> for MemoryTables {
+            type Handle = Entry;
+
+            fn address_class(&self, _half: Half, address: &$family) -> u32 {
+                let address = $address(address);
+                let containing =
+                    self.policy.$addresses.iter().filter(|(prefix, _)| prefix.contains(&address));
+                containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map_or(0, |(_, class)| *class)
+            }
+
+            fn flow(&self, table: Table, key: &FlowKey<$family>) -> Option<Entry> {
+                self.$flows.table(table).borrow().get(key).cloned()
+            }
+
+            fn insert_flow(
+                &self,
+                table: Table,
+                key: &FlowKey<$family>,
+                entry: &FlowEntry,
+            ) -> Result<(), TableFull> {
+                self.$flows.table(table).borrow_mut().insert(*key, Entry(Rc::new(Cell::new(*entry))));
+                Ok(())
+            }
+
+            fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
+                self.$flows.table(table).borrow_mut().remove(key);
+            }
+        }
+    };
+}
+
+flow_tables!(Ipv4, v4, addresses_v4, |address: &Ipv4| Ipv4Addr::from(address.0.to_bytes()));
+flow_tables!(Ipv6, v6, addresses_v6, |address: &Ipv6| Ipv6Addr::from(address.to_bytes()));
+
+impl<A> Flows<A> {
+    fn table(&self, table: Table) -> &FlowMap<A> {
+        match table {
+            Table::Assured => &self.assured,
+            Table::HalfOpen => &self.half_open,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.assured.borrow().len() + self.half_open.borrow().len()
+    }
+}
+
+impl<A> Default for Flows<A> {
+    fn default() -> Self {
+        Self { assured: RefCell::default(), half_open: RefCell::default() }
+    }
+}
+
+impl FlowHandle for Entry {
+    fn read(&self) -> FlowEntry {
+        self.0.get()
+    }
+
+    fn write(&self, entry: &FlowEntry) {
+        self.0.set(*entry);
+    }
+
+    fn touch(&self, now: u32) {
+        self.0.set(FlowEntry { last_seen: now, ..self.0.get() });
+    }
+}

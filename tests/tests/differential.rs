@@ -1,0 +1,208 @@
+//! Ring d: random policies and frames, decided by the oracle, by the core in user space and by the programs in the
+//! kernel. All must give the same reason for each frame.
+//!
+//! `SGFW_SEED` repeats a run, `SGFW_DIFFERENTIAL_PACKETS` sets how many frames each comparison takes. A difference is
+//! made as small as possible and kept under `tests/regressions`, whose scenarios are played again by every run.
+
+#[path = "differential/generator/mod.rs"]
+mod generator;
+#[path = "differential/minimise.rs"]
+mod minimise;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use firewall_common::reason::Reason;
+use firewall_tests::oracle::Oracle;
+use firewall_tests::prog::{Harness, Ingress, can_load_programs};
+use firewall_tests::scenario::{Scenario, Step, notation};
+use firewall_tests::simulator::Simulator;
+use generator::Generator;
+
+/// What a comparison with the kernel decides in less than a minute.
+const DEFAULT_PACKETS: usize = 100_000;
+
+#[test]
+fn the_core_decides_as_the_oracle() {
+    compare("core", |scenario| scenario.play(&mut Simulator::default()));
+}
+
+#[test]
+fn xdp_and_tc_egress_decide_as_the_oracle() {
+    compare_with_kernel(Ingress::Xdp);
+}
+
+#[test]
+fn tc_ingress_and_tc_egress_decide_as_the_oracle() {
+    compare_with_kernel(Ingress::Tc);
+}
+
+#[test]
+fn old_differences_stay_away() {
+    let mut scenarios = Vec::new();
+    for path in regression_files().unwrap() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        scenarios
+            .extend(notation::parse(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display())));
+    }
+    for scenario in &scenarios {
+        scenario.check(&mut Oracle::default()).unwrap_or_else(|error| panic!("oracle: {error:#}"));
+        scenario.check(&mut Simulator::default()).unwrap_or_else(|error| panic!("core: {error:#}"));
+    }
+    if !can_load_programs() {
+        return;
+    }
+    for ingress in Ingress::ALL {
+        let mut harness = Harness::new(ingress).unwrap();
+        for scenario in &scenarios {
+            harness.forget_state().unwrap();
+            scenario.check(&mut harness).unwrap_or_else(|error| panic!("{ingress:?}: {error:#}"));
+        }
+    }
+}
+
+fn compare_with_kernel(ingress: Ingress) {
+    if !can_load_programs() {
+        return;
+    }
+    let mut harness = Harness::new(ingress).unwrap();
+    compare(&format!("{ingress:?}").to_lowercase(), |scenario| {
+        harness.forget_state()?;
+        scenario.play(&mut harness)
+    });
+    harness.reconcile().unwrap();
+}
+
+/// Compares an engine with the oracle on random scenarios until enough frames were decided.
+fn compare(engine: &str, mut play: impl FnMut(&Scenario) -> Result<Vec<Reason>>) {
+    let (seed, wanted) = (seed(), packets());
+    println!("{engine}: SGFW_SEED={seed} SGFW_DIFFERENTIAL_PACKETS={wanted}");
+    let mut generator = Generator::new(seed);
+    let mut tally = Tally::default();
+    while tally.packets < wanted {
+        let scenario = generator.scenario();
+        let expected = scenario.play(&mut Oracle::default()).unwrap();
+        match play(&scenario) {
+            Ok(reasons) if reasons == expected => tally.add(&expected),
+            _ => report(engine, seed, &scenario, &mut play),
+        }
+    }
+    println!("{engine}: {tally}");
+    tally.check_variety();
+}
+
+/// Makes the scenario small, keeps it and fails.
+fn report(
+    engine: &str,
+    seed: u64,
+    scenario: &Scenario,
+    play: &mut impl FnMut(&Scenario) -> Result<Vec<Reason>>,
+) -> ! {
+    let mut small = minimise::minimise(scenario, |candidate| {
+        let expected = candidate.play(&mut Oracle::default());
+        match (expected, play(candidate)) {
+            (Ok(expected), Ok(reasons)) => expected != reasons,
+            (Ok(_), Err(_)) => true,
+            (Err(_), _) => false,
+        }
+    });
+    let reasons =
+        play(&small).map(|reasons| reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(", "));
+    let oracle = small.play(&mut Oracle::default()).unwrap();
+    expect(&mut small, &oracle);
+    small.title = format!("found by seed {seed} on {engine}");
+    let path = regressions().join(format!("{engine}-{seed}.scenario"));
+    std::fs::write(&path, small.to_string()).unwrap();
+    panic!(
+        "{engine} differs from the oracle (SGFW_SEED={seed}). Kept as {}, with what the oracle expects:\n{small}\n\
+         {engine} says: {reasons:?}",
+        path.display()
+    );
+}
+
+/// Writes the oracle's answers into a scenario.
+fn expect(scenario: &mut Scenario, reasons: &[Reason]) {
+    let frames = scenario.steps.iter_mut().filter_map(|step| match step {
+        Step::Frame { expected, .. } => Some(expected),
+        _ => None,
+    });
+    for (expected, reason) in frames.zip(reasons) {
+        *expected = Some(*reason);
+    }
+}
+
+fn seed() -> u64 {
+    match std::env::var("SGFW_SEED") {
+        Ok(seed) => seed.parse().expect("SGFW_SEED is a number"),
+        Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos()),
+    }
+}
+
+fn packets() -> usize {
+    match std::env::var("SGFW_DIFFERENTIAL_PACKETS") {
+        Ok(packets) => packets.parse().expect("SGFW_DIFFERENTIAL_PACKETS is a number"),
+        Err(_) => DEFAULT_PACKETS,
+    }
+}
+
+fn regressions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions")
+}
+
+fn regression_files() -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(regressions()).context("read tests/regressions")?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
+    files.sort();
+    Ok(files)
+}
+
+/// How the frames were decided.
+#[derive(Default)]
+struct Tally {
+    packets: usize,
+    by_reason: std::collections::BTreeMap<Reason, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, reasons: &[Reason]) {
+        self.packets += reasons.len();
+        for reason in reasons {
+            *self.by_reason.entry(*reason).or_default() += 1;
+        }
+    }
+
+    /// A generator that never reaches a reason proves nothing about it.
+    fn check_variety(&self) {
+        let unreachable = [
+            // Needs a full table.
+            Reason::FlowTableFull,
+            // Scenarios begin with a policy, and turn no exemption off.
+            Reason::NoPolicy,
+            Reason::NotExempt,
+            Reason::Internal,
+        ];
+        let missing: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|reason| !self.by_reason.contains_key(reason) && !unreachable.contains(reason))
+            .map(|reason| reason.name())
+            .collect();
+        assert!(
+            missing.is_empty() || self.packets < 50_000,
+            "no frame was decided as {}",
+            missing.join(", ")
+        );
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut list = String::new();
+        for (reason, count) in &self.by_reason {
+            write!(list, " {}={count}", reason.name())?;
+        }
+        write!(f, "{} frames:{list}", self.packets)
+    }
+}

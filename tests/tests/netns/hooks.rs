@@ -1,0 +1,24 @@
+//! Where packets are decided is where the operator wants it, and `sgfw` says where that is.
+
+use firewall_tests::lab::{INTERFACE, Lab, Topology};
+
+use crate::support::{create_group, json, privileged};
+
+#[test]
+fn the_hook_in_force_is_shown() {
+    privileged(|| {
+        // On veth, XDP would cost TCP its segmentation offload, so that `auto` does not use it.
+        for (wanted, ingress) in [("xdp", "xdp-native"), ("tc", "tcx"), ("auto", "tcx")] {
+            let lab = Lab::build(&Topology::star(["app"])).unwrap();
+            let app = lab.host("app");
+            create_group(app, "app", &[]);
+            let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {wanted}");
+            app.sgfw(&attach).expect_success();
+            for command in ["status", "interface list"] {
+                let interface = &json(app, command)["Interfaces"][0];
+                assert_eq!(interface["IngressHook"], ingress, "{wanted}");
+                assert_eq!(interface["EgressHook"], "tcx", "{wanted}");
+            }
+        }
+    });
+}

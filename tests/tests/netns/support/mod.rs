@@ -1,0 +1,81 @@
+//! What the scenarios share: running on each hook, protecting a host, servers, conversations.
+
+mod conversation;
+pub(crate) mod servers;
+
+use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
+use serde_json::Value;
+
+pub(crate) use conversation::Conversation;
+
+/// Makes a test of each scenario (`fn(IngressHook)`) for each ingress hook.
+macro_rules! on_every_hook {
+    ($($scenario:ident),+ $(,)?) => {
+        $(mod $scenario {
+            #[test]
+            fn on_xdp() {
+                crate::support::privileged(|| super::$scenario(firewall_tests::lab::IngressHook::Xdp));
+            }
+
+            #[test]
+            fn on_tc() {
+                crate::support::privileged(|| super::$scenario(firewall_tests::lab::IngressHook::Tc));
+            }
+        })+
+    };
+}
+pub(crate) use on_every_hook;
+
+/// Runs `scenario` if this process may make namespaces and load programs, and says so if not.
+pub(crate) fn privileged(scenario: impl FnOnce()) {
+    let Some(missing) = missing_privilege() else {
+        return scenario();
+    };
+    let required = std::env::var_os("SGFW_REQUIRE_BPF").is_some_and(|value| value == "1");
+    assert!(!required, "SGFW_REQUIRE_BPF=1, but this test needs {missing}");
+    eprintln!("skipped: needs {missing}");
+}
+
+/// Gives the host's interface a new group with `rules`, each as `sgfw rule authorize GROUP` takes it.
+///
+/// Like every new group it lets everything out, until [`close_egress`].
+#[track_caller]
+pub(crate) fn protect(host: &Host, hook: IngressHook, group: &str, rules: &[&str]) {
+    create_group(host, group, rules);
+    attach(host, hook, group);
+}
+
+/// Creates a group with `rules`.
+#[track_caller]
+pub(crate) fn create_group(host: &Host, group: &str, rules: &[&str]) {
+    host.sgfw(&format!("group create {group} --description scenario")).expect_success();
+    for rule in rules {
+        host.sgfw(&format!("rule authorize {group} {rule}")).expect_success();
+    }
+}
+
+/// Attaches to the host's interface, and makes sure that it is the wanted hook that decides.
+#[track_caller]
+pub(crate) fn attach(host: &Host, hook: IngressHook, group: &str) {
+    host.sgfw(&format!("interface attach {INTERFACE} --group {group} --ingress-hook {hook}"))
+        .expect_success();
+    let in_force = match hook {
+        IngressHook::Xdp => "xdp-native",
+        IngressHook::Tc => "tcx",
+    };
+    assert_eq!(json(host, "interface list")["Interfaces"][0]["IngressHook"], in_force);
+}
+
+/// Revokes the egress rules that every new group has.
+#[track_caller]
+pub(crate) fn close_egress(host: &Host, group: &str) {
+    let revoke = format!("rule revoke {group} --egress --protocol all --cidr 0.0.0.0/0 --cidr ::/0");
+    host.sgfw(&revoke).expect_success();
+}
+
+/// What a command of `sgfw` says as JSON.
+#[track_caller]
+pub(crate) fn json(host: &Host, arguments: &str) -> Value {
+    let output = host.sgfw(&format!("--output json {arguments}")).expect_success();
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}

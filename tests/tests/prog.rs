@@ -1,0 +1,8 @@
+//! Ring b: the eBPF programs in the kernel, frame by frame, over every hook.
+//!
+//! Needs root and a bpffs, and nothing else: no program is attached to anything.
+
+#[path = "prog/malformed.rs"]
+mod malformed;
+#[path = "prog/tables.rs"]
+mod tables;

@@ -1,0 +1,12 @@
+//! `cargo xtask ci`: everything that must pass before a change lands. `.ci/run` prepares a machine and calls it.
+
+use anyhow::Result;
+
+use crate::{ebpf, lint, test};
+
+/// Runs all checks.
+pub(crate) fn run() -> Result<()> {
+    lint::run()?;
+    ebpf::verify::run(&ebpf::verify::Arguments::default())?;
+    test::run(&test::Arguments::default())
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask COMMAND`: everything a developer does with this repository, one module per command.
+//!
+//! Messages go to standard error, so that the output of a command can be piped. A command that fails says what to
+//! run to mend it.
+
+mod ci;
+mod command;
+mod demo;
+mod doctor;
+mod ebpf;
+mod environment;
+mod lint;
+mod requirement;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of sgfw.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Rebuild the BPF object and its provenance file.
+    BuildEbpf(ebpf::build::Arguments),
+    /// Check that the committed BPF object is what the sources build.
+    VerifyEbpf(ebpf::verify::Arguments),
+    /// Say what this machine lacks, and the command that installs it.
+    Doctor(doctor::Arguments),
+    /// Check formatting, clippy, documentation, spelling and dependencies.
+    Lint,
+    /// Run the tests, ring by ring.
+    Test(test::Arguments),
+    /// Run the three-tier demonstration between network namespaces.
+    Demo,
+    /// Run everything that must pass before a change lands: lint, verify-ebpf, test.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    environment::find_installed_tools();
+    let outcome = match Arguments::parse().command {
+        Command::BuildEbpf(arguments) => ebpf::build::run(&arguments),
+        Command::VerifyEbpf(arguments) => ebpf::verify::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Lint => lint::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Demo => demo::run(),
+        Command::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning it: with RUST_BACKTRACE set the message would drown.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

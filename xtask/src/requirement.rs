@@ -1,0 +1,165 @@
+//! What a machine must have for a purpose, how to see whether it is there, and the command that installs it.
+//!
+//! `doctor` prints these; `ebpf::toolchain` names those that a build lacks.
+
+use std::fs;
+use std::path::Path;
+
+use crate::ebpf::toolchain;
+use crate::{command, environment};
+
+/// One thing that must be there.
+pub(crate) struct Requirement {
+    /// What it is, as the reader knows it.
+    pub(crate) name: &'static str,
+    /// The command that brings it.
+    pub(crate) install: &'static str,
+    presence: Presence,
+}
+
+/// How to see whether something is there.
+enum Presence {
+    /// A program on `PATH`, named as the requirement is.
+    Program,
+    /// A file or folder.
+    Path(&'static str),
+    /// Anything else.
+    Check(fn() -> bool),
+}
+
+impl Requirement {
+    /// Whether this machine has it.
+    pub(crate) fn is_met(&self) -> bool {
+        match self.presence {
+            Presence::Program => command::find(self.name).is_some(),
+            Presence::Path(path) => Path::new(path).exists(),
+            Presence::Check(check) => check(),
+        }
+    }
+
+    const fn program(name: &'static str, install: &'static str) -> Self {
+        Self { name, install, presence: Presence::Program }
+    }
+
+    const fn path(name: &'static str, path: &'static str, install: &'static str) -> Self {
+        Self { name, install, presence: Presence::Path(path) }
+    }
+
+    const fn check(name: &'static str, check: fn() -> bool, install: &'static str) -> Self {
+        Self { name, install, presence: Presence::Check(check) }
+    }
+}
+
+/// To run `sgfw`.
+pub(crate) const USE: &[Requirement] = &[
+    Requirement::check(
+        "Linux 6.6 or newer",
+        kernel_is_supported,
+        "apt-get install --target-release bookworm-backports linux-image-amd64",
+    ),
+    Requirement::path(
+        "kernel with CONFIG_DEBUG_INFO_BTF",
+        "/sys/kernel/btf/vmlinux",
+        "apt-get install linux-image-amd64",
+    ),
+    Requirement::check("bpffs mounted", environment::bpffs_is_mounted, "mount -t bpf bpf /sys/fs/bpf"),
+    Requirement::check("root", environment::is_root, "sudo -i"),
+];
+
+/// To build the BPF object from Debian's packages.
+pub(crate) const BUILD_DEBIAN: &[Requirement] = &[
+    Requirement::path("/usr/bin/rustc", "/usr/bin/rustc", "apt-get install rustc-web"),
+    Requirement::path("/usr/bin/cargo", "/usr/bin/cargo", "apt-get install cargo-web"),
+    Requirement::path(
+        "core for bpfel-unknown-none",
+        "/usr/lib/rustlib/bpfel-unknown-none",
+        "apt-get install libstd-rust-web-dev-bpf",
+    ),
+    Requirement::program("llvm-objcopy-22", "apt-get install llvm-22-dev"),
+    BPF_LINKER,
+];
+
+/// To build the BPF object with rustup's nightly.
+pub(crate) const BUILD_NIGHTLY: &[Requirement] = &[
+    Requirement::check(
+        "rustup's nightly",
+        || toolchain::nightly_sysroot().is_ok(),
+        "rustup toolchain install nightly",
+    ),
+    Requirement::check(
+        "nightly rust-src",
+        nightly_has_sources,
+        "rustup component add rust-src --toolchain nightly",
+    ),
+    BPF_LINKER,
+];
+
+const BPF_LINKER: Requirement = Requirement::program(
+    "bpf-linker",
+    "LLVM_PREFIX=/usr/lib/llvm-22 cargo install --locked bpf-linker --version 0.13.0 --no-default-features \
+     --features llvm-22",
+);
+
+/// To lint.
+pub(crate) const LINT: &[Requirement] = &[
+    Requirement::program("cargo-deny", "cargo install --locked cargo-deny@0.20.2"),
+    Requirement::program("typos", "cargo install --locked typos-cli@1.52.0"),
+    Requirement::path("Debian's clippy", "/usr/bin/cargo-clippy", "apt-get install rust-web-clippy"),
+];
+
+/// To run the tests: the peers that talk through the firewall, and the tools that look at the kernel.
+pub(crate) const TEST: &[Requirement] = &[
+    Requirement::program("ip", "apt-get install iproute2"),
+    Requirement::program("tc", "apt-get install iproute2"),
+    Requirement::program("bpftool", "apt-get install bpftool"),
+    Requirement::program("ethtool", "apt-get install ethtool"),
+    Requirement::program("nft", "apt-get install nftables"),
+    Requirement::program("tcpdump", "apt-get install tcpdump"),
+    Requirement::program("ping", "apt-get install iputils-ping"),
+    Requirement::program("traceroute", "apt-get install traceroute"),
+    Requirement::program("nmap", "apt-get install nmap"),
+    Requirement::program("ncat", "apt-get install ncat"),
+    Requirement::program("socat", "apt-get install socat"),
+    Requirement::program("iperf3", "apt-get install iperf3"),
+    Requirement::program("curl", "apt-get install curl"),
+    Requirement::program("nginx", "apt-get install nginx-light"),
+    Requirement::check("PostgreSQL server", postgresql_is_installed, "apt-get install postgresql"),
+    Requirement::program("psql", "apt-get install postgresql-client"),
+    Requirement::program("dnsmasq", "apt-get install dnsmasq-base"),
+    Requirement::program("dig", "apt-get install bind9-dnsutils"),
+    Requirement::program("dhcpcd", "apt-get install dhcpcd-base"),
+];
+
+fn kernel_is_supported() -> bool {
+    fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| release_is_supported(&release))
+}
+
+fn release_is_supported(release: &str) -> bool {
+    let mut numbers = release.trim().split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(6))
+}
+
+fn nightly_has_sources() -> bool {
+    toolchain::nightly_sysroot()
+        .is_ok_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core").exists())
+}
+
+/// Debian keeps the server's programs out of `PATH`, in one folder per version.
+fn postgresql_is_installed() -> bool {
+    fs::read_dir("/usr/lib/postgresql")
+        .is_ok_and(|versions| versions.flatten().any(|version| version.path().join("bin/postgres").exists()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_6_1_are_too_old() {
+        assert!(!release_is_supported("5.15.0-91-generic\n"));
+        assert!(!release_is_supported("6.1.0-18-amd64\n"));
+        assert!(release_is_supported("6.6.0\n"));
+        assert!(release_is_supported("6.18.44-fc-v595\n"));
+        assert!(release_is_supported("7.0\n"));
+    }
+}
