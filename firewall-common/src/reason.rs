@@ -62,6 +62,8 @@ reasons! {
     ExemptDhcpClient = 8, Pass, "exempt-dhcp-client";
     /// A frame that carries neither IP nor ARP.
     ExemptNonIp = 9, Pass, "exempt-non-ip";
+    /// To or from an address that the operator has made exempt.
+    ExemptAddress = 10, Pass, "exempt-address";
     /// No rule admits it.
     NoRule = 16, Drop, "no-rule";
     /// A rule admits it, but there is no room for the state it needs (AWS `conntrack_allowance_exceeded`).

@@ -5,8 +5,8 @@ use core::ptr;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
-    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK,
-    ServiceIndex,
+    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6,
+    SERVICE_CHUNK, ServiceIndex,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
@@ -126,6 +126,11 @@ impl<A> HostKey<A> {
     }
 }
 
+#[inline(always)]
+const fn pressure_index<A: Address>() -> u32 {
+    A::IS_IPV6 as u32
+}
+
 /// The maps of one family.
 macro_rules! flow_tables {
     ($family:ty, $addresses:ident, $assured:ident, $half_open:ident) => {
@@ -167,6 +172,22 @@ macro_rules! flow_tables {
                     Table::Assured => maps::$assured.remove(key),
                     Table::HalfOpen => maps::$half_open.remove(key),
                 };
+            }
+
+            #[inline(always)]
+            fn pressure(&self) -> u32 {
+                // SAFETY: an array element; volatile because other CPUs write it.
+                maps::PRESSURE
+                    .get_ptr(pressure_index::<$family>())
+                    .map_or(0, |last| unsafe { ptr::read_volatile(last) })
+            }
+
+            #[inline(always)]
+            fn set_pressure(&self, now: u32) {
+                if let Some(last) = maps::PRESSURE.get_ptr_mut(pressure_index::<$family>()) {
+                    // SAFETY: as above; the last of several CPUs to write is as good as any. 0 means never.
+                    unsafe { ptr::write_volatile(last, now | 1) }
+                }
             }
         }
     };

@@ -179,8 +179,9 @@ impl Tally {
         let unreachable = [
             // Needs a full table.
             Reason::FlowTableFull,
-            // Scenarios begin with a policy, and turn no exemption off.
+            // Scenarios begin with a policy, exempt no address and turn no exemption off.
             Reason::NoPolicy,
+            Reason::ExemptAddress,
             Reason::NotExempt,
             Reason::Internal,
         ];

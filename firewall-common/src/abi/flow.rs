@@ -97,8 +97,9 @@ pub struct FragmentKey {
     pub zone: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// [`Direction`](super::Direction) as its number.
-    pub direction: u8,
+    /// [`Direction`](super::Direction) as its number in the lowest bit, and 2 for IPv6: an IPv6 packet may bear
+    /// addresses in the mapped form too.
+    pub direction_and_family: u8,
 }
 
 /// A fragmented packet whose first fragment was admitted.

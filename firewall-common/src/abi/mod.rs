@@ -12,8 +12,8 @@ mod policy;
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag};
 pub use policy::{
-    CellKey, InterfaceSettings, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, ServiceIndex, Timeouts,
-    UNTRACKED, exempt_flag, interface_flag,
+    CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
+    ServiceIndex, Timeouts, UNTRACKED, exempt_flag, interface_flag,
 };
 
 /// Version of everything in this module. Pins live in a directory named after it.
@@ -56,6 +56,8 @@ pub mod map {
     pub const HALF_OPEN_V4: &str = "HALF_OPEN_V4";
     /// `LRU_HASH`: IPv6 flows whose initiator has not yet answered a reply.
     pub const HALF_OPEN_V6: &str = "HALF_OPEN_V6";
+    /// `ARRAY[2] u32`: jiffies at which a table of assured flows last had no room, IPv4 and IPv6; 0 for never.
+    pub const PRESSURE: &str = "PRESSURE";
     /// `LRU_HASH`: fragmented packets whose first fragment was admitted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.

@@ -35,9 +35,15 @@ impl CellKey {
     }
 }
 
-/// Bit of a cell's value: the packet is admitted without keeping state (AWS "untracked connections"). The rest of
-/// the value is the rule set id, which is never 0.
+/// Bit of a cell's value: the packet is admitted without keeping state (AWS "untracked connections").
 pub const UNTRACKED: u32 = 1 << 31;
+
+/// Bit of a cell's value: the packet is exempt by an address that the operator has named, and so are the replies to it.
+/// It stands beside the rules of the cell, if there are any.
+pub const EXEMPT: u32 = 1 << 30;
+
+/// The part of a cell's value that is a rule set id; 0 where no rule matches.
+pub const RULE_SET: u32 = EXEMPT - 1;
 
 /// Service classes in one element of the service array. Array elements take at least 8 bytes each, so they are packed.
 pub const SERVICE_CHUNK: usize = 32;
@@ -166,7 +172,9 @@ pub mod exempt_flag {
     pub const DHCP_CLIENT: u16 = 1 << 3;
     /// Frames that carry neither IP nor ARP.
     pub const NON_IP: u16 = 1 << 4;
-    /// All of them: the default.
+    /// Cells with [`EXEMPT`](super::EXEMPT) exist for this interface. Without it they are not looked for.
+    pub const ADDRESSES: u16 = 1 << 5;
+    /// All but addresses, which the operator has to name: the default.
     pub const ALL: u16 = ARP | NEIGHBOR_DISCOVERY | MULTICAST_LISTENER | DHCP_CLIENT | NON_IP;
 }
 

@@ -3,7 +3,7 @@
 use super::Context;
 use super::policy::{Cells, peer};
 use super::tables::{FlowTables, Tables};
-use crate::abi::{Address, Be32, FragmentEntry, FragmentKey, ServiceIndex};
+use crate::abi::{Address, Be32, FragmentEntry, FragmentKey, RULE_SET, ServiceIndex};
 use crate::packet::{Fragment, Ip};
 use crate::reason::{Reason, Verdict};
 
@@ -42,7 +42,7 @@ pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, contex
     }
     let address_class = tables.address_class(context.half(), peer(ip, context.direction));
     let cells = Cells { tables, context, address_class };
-    if cells.cell(context.direction, ServiceIndex::every_port(ip.protocol)) != 0 {
+    if cells.cell(context.direction, ServiceIndex::every_port(ip.protocol)) & RULE_SET != 0 {
         return Reason::Rule;
     }
     Reason::UnknownFragment
@@ -60,6 +60,6 @@ fn key<A: Address>(ip: &Ip<A>, context: &Context<'_>) -> FragmentKey {
         identification,
         zone: context.settings.zone,
         protocol: if A::IS_IPV6 { IPV6_FRAGMENT } else { ip.protocol },
-        direction: context.direction as u8,
+        direction_and_family: context.direction as u8 | if A::IS_IPV6 { 2 } else { 0 },
     }
 }

@@ -2,7 +2,10 @@
 
 use super::Context;
 use super::tables::FlowTables;
-use crate::abi::{Address, CellKey, Direction, InterfaceSettings, ServiceIndex, UNTRACKED, interface_flag};
+use crate::abi::{
+    Address, CellKey, Direction, EXEMPT, InterfaceSettings, RULE_SET, ServiceIndex, UNTRACKED, exempt_flag,
+    interface_flag,
+};
 use crate::packet::{Ip, Transport};
 use crate::reason::Reason;
 
@@ -28,16 +31,25 @@ pub(super) fn admit<A: Address, T: FlowTables<A>>(
     let address_class = tables.address_class(context.half(), peer(ip, context.direction));
     let cells = Cells { tables, context, address_class };
     let cell = cells.cell(context.direction, transport.service(ip));
-    if cell == 0 {
+    let is_admitted = cell & RULE_SET != 0;
+    let may_be_exempt = context.settings.exempt & exempt_flag::ADDRESSES != 0;
+    let may_be_reply = is_admitted && cell & UNTRACKED == 0;
+    let reply_cell = if may_be_exempt || may_be_reply { cells.reply_cell(transport) } else { 0 };
+    if may_be_exempt && (cell | reply_cell) & EXEMPT != 0 {
+        return Admission::Decided(Reason::ExemptAddress);
+    }
+    if !is_admitted {
         return Admission::Decided(Reason::NoRule);
     }
-    if cell & UNTRACKED != 0 || cells.is_untracked_reply(transport) {
+    // AWS lets the replies to untracked traffic pass by the rule of their own direction, which the compiler has checked
+    // to be open to any peer on every port, and keeps no state for them either.
+    if (cell | reply_cell) & UNTRACKED != 0 {
         return Admission::Decided(Reason::Untracked);
     }
     if is_late_start(transport, context.settings) {
         return Admission::Decided(Reason::NotASyn);
     }
-    Admission::Tracked { rule_set: cell }
+    Admission::Tracked { rule_set: cell & RULE_SET }
 }
 
 /// The end of a packet that rules are about: the source of what arrives, the destination of what leaves.
@@ -57,7 +69,7 @@ pub(super) struct Cells<'a, 'c, T> {
 }
 
 impl<T: super::Tables> Cells<'_, '_, T> {
-    /// The rules that admit a service; 0 if there are none. Class 0 is what no rule names.
+    /// The cell of a service; 0 if there is none. Class 0 is what no rule names.
     #[inline(always)]
     pub(super) fn cell(&self, direction: Direction, service: ServiceIndex) -> u32 {
         if self.address_class == 0 {
@@ -71,14 +83,13 @@ impl<T: super::Tables> Cells<'_, '_, T> {
         self.tables.cell(self.context.half(), &key)
     }
 
-    /// Whether the packet is a reply to untracked traffic. AWS lets such replies pass by the rule of their own
-    /// direction, which the compiler has checked to be open to any peer on every port, and keeps no state for them
-    /// either.
+    /// The cell of what the packet would be a reply to: of its source port, in the other direction. Only TCP and UDP
+    /// have one.
     #[inline(always)]
-    pub(super) fn is_untracked_reply(&self, transport: &Transport) -> bool {
+    pub(super) fn reply_cell(&self, transport: &Transport) -> u32 {
         match transport.reverse_service() {
-            Some(service) => self.cell(self.context.direction.opposite(), service) & UNTRACKED != 0,
-            None => false,
+            Some(service) => self.cell(self.context.direction.opposite(), service),
+            None => 0,
         }
     }
 }

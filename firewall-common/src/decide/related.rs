@@ -7,7 +7,7 @@ use super::Context;
 use super::policy::{Cells, peer};
 use super::tables::FlowTables;
 use super::tracked::find;
-use crate::abi::{UNTRACKED, interface_flag};
+use crate::abi::{EXEMPT, RULE_SET, UNTRACKED, interface_flag};
 use crate::flow::identify;
 use crate::packet::icmp::Role;
 use crate::packet::quote::quoted_packet;
@@ -34,7 +34,7 @@ pub(super) fn is_related<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
     };
     let went = Context { direction: context.direction.opposite(), ..*context };
     belongs_to_flow(&quoted, &quoted_transport, tables, &went)
-        || was_untracked(&quoted, &quoted_transport, tables, &went)
+        || passed_without_state(&quoted, &quoted_transport, tables, &went)
 }
 
 /// Whether the quoted packet, which went in `context.direction`, can have been a packet of a live flow in that
@@ -56,9 +56,9 @@ fn belongs_to_flow<A: Family, T: FlowTables<A>>(
     from_initiator == (flow.entry.started_by() == context.direction)
 }
 
-/// Whether the rules admit the quoted packet untracked.
+/// Whether the quoted packet passed without state: untracked, or to or from an exempt address.
 #[inline(always)]
-fn was_untracked<A: Family, T: FlowTables<A>>(
+fn passed_without_state<A: Family, T: FlowTables<A>>(
     quoted: &Ip<A>,
     transport: &Transport,
     tables: &T,
@@ -67,5 +67,6 @@ fn was_untracked<A: Family, T: FlowTables<A>>(
     let address_class = tables.address_class(context.half(), peer(quoted, context.direction));
     let cells = Cells { tables, context, address_class };
     let cell = cells.cell(context.direction, transport.service(quoted));
-    cell & UNTRACKED != 0 || (cell != 0 && cells.is_untracked_reply(transport))
+    let reply_cell = cells.reply_cell(transport);
+    (cell | reply_cell) & EXEMPT != 0 || (cell & RULE_SET != 0 && (cell | reply_cell) & UNTRACKED != 0)
 }

@@ -96,4 +96,10 @@ pub trait FlowTables<A: Address>: Tables {
 
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: Table, key: &FlowKey<A>);
+
+    /// When the table of assured flows last had no room, in jiffies; 0 for never.
+    fn pressure(&self) -> u32;
+
+    /// Records that the table of assured flows has no room.
+    fn set_pressure(&self, now: u32);
 }

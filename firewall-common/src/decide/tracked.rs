@@ -58,7 +58,7 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
     match advance(flow.entry, flow.state, transport, from_initiator, context.now) {
         Step::Restart => Tracking::NoFlow { replaces_assured: flow.table == Table::Assured },
         Step::Continue { entry: next, assures } if assures && flow.table == Table::HalfOpen => {
-            Tracking::Decided(promote(&identity.key, &next, tables))
+            Tracking::Decided(promote(&identity.key, &next, tables, context))
         }
         Step::Continue { entry: next, .. } => {
             store(&flow.handle, &flow.entry, &next, context);
@@ -84,7 +84,9 @@ pub(super) fn begin<A: Address, T: FlowTables<A>>(
     else {
         return Reason::Rule;
     };
-    if tables.insert_flow(Table::HalfOpen, &identity.key, &entry).is_err() {
+    if is_under_pressure(tables.pressure(), context)
+        || tables.insert_flow(Table::HalfOpen, &identity.key, &entry).is_err()
+    {
         return Reason::FlowTableFull;
     }
     if replaces_assured {
@@ -133,12 +135,25 @@ fn live<H: FlowHandle>(table: Table, handle: H, context: &Context<'_>) -> Option
 /// Between the two steps the flow is in both tables and the assured one is found first. Two CPUs may both promote it:
 /// they write the same entry.
 #[inline(always)]
-fn promote<A: Address, T: FlowTables<A>>(key: &FlowKey<A>, next: &FlowEntry, tables: &T) -> Reason {
+fn promote<A: Address, T: FlowTables<A>>(
+    key: &FlowKey<A>,
+    next: &FlowEntry,
+    tables: &T,
+    context: &Context<'_>,
+) -> Reason {
     if tables.insert_flow(Table::Assured, key, next).is_err() {
+        tables.set_pressure(context.now);
         return Reason::FlowTableFull;
     }
     tables.remove_flow(Table::HalfOpen, key);
     Reason::Tracked
+}
+
+/// A flow that could not become assured would end in mid-handshake, so for a second after one has found no room, new
+/// ones are not even begun: AWS drops "packets that would need a new entry" (`conntrack_allowance_exceeded`).
+#[inline(always)]
+const fn is_under_pressure(pressure: u32, context: &Context<'_>) -> bool {
+    pressure != 0 && context.now.wrapping_sub(pressure) < context.settings.jiffies_per_second
 }
 
 /// Writes back what changed. Most packets change nothing but the time, and that is written at most once a second, so

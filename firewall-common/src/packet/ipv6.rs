@@ -96,6 +96,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>
             return Err(Reason::RoutingHeader0);
         }
         if ip.protocol == next_header::FRAGMENT {
+            // A fragment within a fragment. Atomic ones (RFC 6946) fragment nothing and may repeat.
             if ip.fragment != Fragment::None {
                 return Err(Reason::TooManyExtensionHeaders);
             }

@@ -40,7 +40,7 @@ static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 12] = [
+const PINNED_MAPS: [&str; 13] = [
     map::GENERATION,
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
@@ -51,6 +51,7 @@ const PINNED_MAPS: [&str; 12] = [
     map::FLOWS_V6,
     map::HALF_OPEN_V4,
     map::HALF_OPEN_V6,
+    map::PRESSURE,
     map::FRAGMENTS,
     map::COUNTERS,
 ];

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
@@ -64,13 +65,19 @@ impl Datapath {
     ) -> Result<Prepared<'_>, DatapathError> {
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
-        let services = services(policy)?;
-        let settings = settings(policy)?;
-        self.put(map::ADDRESSES_V4, slot, &addresses_v4(policy)?)?;
-        self.put(map::ADDRESSES_V6, slot, &addresses_v6(policy)?)?;
-        self.put(map::SERVICES, slot, &services)?;
-        self.put(map::CELLS, slot, &cells(policy)?)?;
-        self.put(map::SETTINGS, slot, &settings)?;
+        let (v4, v6) = (addresses_v4(policy)?, addresses_v6(policy)?);
+        let (services, cells, settings) = (services(policy)?, cells(policy)?, settings(policy)?);
+        // The kernel waits for all running programs in each update of an outer map; at the same time they wait once.
+        std::thread::scope(|scope| {
+            let puts = [
+                scope.spawn(|| self.put(map::ADDRESSES_V4, slot, &v4)),
+                scope.spawn(|| self.put(map::ADDRESSES_V6, slot, &v6)),
+                scope.spawn(|| self.put(map::SERVICES, slot, &services)),
+                scope.spawn(|| self.put(map::CELLS, slot, &cells)),
+                scope.spawn(|| self.put(map::SETTINGS, slot, &settings)),
+            ];
+            puts.into_iter().try_for_each(|put| put.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
         Ok(Prepared { datapath: self, generation })
     }
 

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use firewall_common::abi::Direction;
-use firewall_common::reason::Reason;
+use firewall_common::reason::{Reason, Verdict};
 use firewall_userspace::model::IcmpErrors;
 
 use crate::packets::{Content, Fragment, Frame, IcmpBody, Packet, Transport, protocol};
@@ -135,7 +135,7 @@ impl Oracle {
         }
         let reason = self.decide_packet(place, packet);
         self.datagrams.retain(|known| known.id != id);
-        if reason.verdict() == firewall_common::reason::Verdict::Pass {
+        if reason.verdict() == Verdict::Pass {
             self.datagrams.push(Datagram { id, admitted_at: self.now });
         }
         reason

@@ -8,8 +8,6 @@ pub mod notation;
 mod policy;
 pub mod tables;
 
-use std::fmt::{self, Display, Formatter};
-
 use anyhow::{Context, Result, ensure};
 use firewall_common::abi::Direction;
 use firewall_common::reason::Reason;
@@ -140,14 +138,4 @@ fn play_step(step: &Step, firewall: &mut impl Firewall, reasons: &mut Vec<Reason
         }
     }
     Ok(())
-}
-
-impl Display for Arrival {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let direction = match self.direction {
-            Direction::Ingress => "in",
-            Direction::Egress => "out",
-        };
-        if self.slot == 0 { write!(f, "{direction}") } else { write!(f, "{direction}@{}", self.slot) }
-    }
 }

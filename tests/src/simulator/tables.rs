@@ -183,6 +183,13 @@ macro_rules! flow_tables {
             fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
                 self.$flows.table(table).borrow_mut().remove(key);
             }
+
+            // These tables always have room.
+            fn pressure(&self) -> u32 {
+                0
+            }
+
+            fn set_pressure(&self, _now: u32) {}
         }
     };
 }

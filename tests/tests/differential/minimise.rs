@@ -1,6 +1,7 @@
-//! Makes a failing scenario small: drops steps, then rules, as long as it still fails.
+//! Makes a failing scenario small: drops steps, then parts of the policies, as long as it still fails.
 
-use firewall_tests::scenario::{Scenario, Step};
+use firewall_tests::scenario::{Policy, Scenario, Step};
+use firewall_userspace::model::InterfaceOptions;
 
 /// The smallest scenario that greedy dropping finds.
 pub(crate) fn minimise(scenario: &Scenario, mut fails: impl FnMut(&Scenario) -> bool) -> Scenario {
@@ -8,7 +9,7 @@ pub(crate) fn minimise(scenario: &Scenario, mut fails: impl FnMut(&Scenario) -> 
     loop {
         let before = smallest.clone();
         drop_steps(&mut smallest, &mut fails);
-        drop_rules(&mut smallest, &mut fails);
+        simplify_policies(&mut smallest, &mut fails);
         if smallest == before {
             return smallest;
         }
@@ -34,26 +35,68 @@ fn drop_steps(smallest: &mut Scenario, fails: &mut impl FnMut(&Scenario) -> bool
     }
 }
 
-fn drop_rules(smallest: &mut Scenario, fails: &mut impl FnMut(&Scenario) -> bool) {
-    for step in 0..smallest.steps.len() {
-        let Step::Publish(policy) = &smallest.steps[step] else {
-            continue;
+fn simplify_policies(smallest: &mut Scenario, fails: &mut impl FnMut(&Scenario) -> bool) {
+    for index in 0..smallest.steps.len() {
+        let Step::Publish(policy) = &smallest.steps[index] else { continue };
+        for change in simplifications(policy) {
+            let mut candidate = smallest.clone();
+            if let Step::Publish(policy) = &mut candidate.steps[index] {
+                change(policy);
+            }
+            if fails(&candidate) {
+                *smallest = candidate;
+            }
+        }
+    }
+}
+
+type Change = Box<dyn Fn(&mut Policy)>;
+
+/// Everything that can be taken out of a policy by itself.
+fn simplifications(policy: &Policy) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    for name in policy.prefix_lists.keys() {
+        let name = name.clone();
+        changes.push(Box::new(move |policy| drop(policy.prefix_lists.remove(&name))));
+    }
+    for (name, group) in &policy.groups {
+        let of_group = |change: fn(&mut Policy, &str)| -> Change {
+            let name = name.clone();
+            Box::new(move |policy| change(policy, &name))
         };
-        let groups: Vec<_> =
-            policy.groups.iter().map(|(name, group)| (name.clone(), group.rules.len())).collect();
-        for (name, rules) in groups {
-            // From the end, so that what is dropped does not move what is still to be tried.
-            for rule in (0..rules).rev() {
-                let mut candidate = smallest.clone();
-                if let Step::Publish(policy) = &mut candidate.steps[step]
-                    && let Some(group) = policy.groups.get_mut(&name)
+        changes.push(of_group(drop_group));
+        changes
+            .push(of_group(|policy, name| policy.groups.entry(name.to_owned()).or_default().members.clear()));
+        // From the end, so that what is dropped does not move what is still to be tried.
+        for rule in (0..group.rules.len()).rev() {
+            let name = name.clone();
+            changes.push(Box::new(move |policy| {
+                if let Some(group) = policy.groups.get_mut(&name)
+                    && rule < group.rules.len()
                 {
                     group.rules.remove(rule);
                 }
-                if fails(&candidate) {
-                    *smallest = candidate;
-                }
-            }
+            }));
         }
+    }
+    for slot in policy.interfaces.keys() {
+        let slot = *slot;
+        changes.push(Box::new(move |policy| {
+            if let Some(interface) = policy.interfaces.get_mut(&slot) {
+                interface.options = InterfaceOptions::default();
+            }
+        }));
+    }
+    changes
+}
+
+fn drop_group(policy: &mut Policy, name: &str) {
+    // The notation always has the main group.
+    if name == Policy::MAIN_GROUP {
+        return;
+    }
+    policy.groups.remove(name);
+    for interface in policy.interfaces.values_mut() {
+        interface.groups.retain(|carried| carried != name);
     }
 }

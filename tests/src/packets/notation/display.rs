@@ -92,9 +92,8 @@ impl Display for Ends<'_> {
         let Some((source_port, destination_port)) = ports else {
             return write!(f, "{source}>{destination}");
         };
-        let (source, destination) =
-            ((*source, *source_port).into(), (*destination, *destination_port).into());
-        let (source, destination): (std::net::SocketAddr, std::net::SocketAddr) = (source, destination);
+        let source = SocketAddr::new(*source, *source_port);
+        let destination = SocketAddr::new(*destination, *destination_port);
         write!(f, "{source}>{destination}")
     }
 }

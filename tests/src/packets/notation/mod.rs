@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    Content, Extension, Flaws, Fragment, Frame, IcmpBody, Packet, Segment, Transport, VlanTag, WHOLE_QUOTE,
+    Content, Extension, Fragment, Frame, IcmpBody, Packet, Segment, Transport, VlanTag, WHOLE_QUOTE,
     protocol, tcp,
 };
 

@@ -7,7 +7,7 @@ use firewall_userspace::model::{FlowTimeouts, IcmpErrors, IcmpSelector, Service}
 use ipnet::IpNet;
 
 use super::{TIMEOUTS, timeout_mut};
-use crate::scenario::{Group, Interface, Policy, Rule, Scenario, Step};
+use crate::scenario::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
 
 impl Display for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -35,6 +35,13 @@ impl Display for Step {
             Self::Wait(seconds) => write!(f, "wait {seconds}"),
             Self::Flows(count) => write!(f, "flows {count}"),
         }
+    }
+}
+
+impl Display for Arrival {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let direction = word(self.direction);
+        if self.slot == 0 { write!(f, "{direction}") } else { write!(f, "{direction}@{}", self.slot) }
     }
 }
 
@@ -83,10 +90,7 @@ impl Display for Interface {
 
 impl Display for Rule {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let direction = match self.direction {
-            Direction::Ingress => "in",
-            Direction::Egress => "out",
-        };
+        let direction = word(self.direction);
         match self.service {
             Service::All => write!(f, "{direction} -1 ")?,
             Service::Tcp(ports) => write!(f, "{direction} tcp {ports} ")?,
@@ -99,6 +103,13 @@ impl Display for Rule {
             Peer::Cidr(prefix) => write!(f, "{prefix}"),
             Peer::Group(name) | Peer::PrefixList(name) => write!(f, "{name}"),
         }
+    }
+}
+
+const fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "in",
+        Direction::Egress => "out",
     }
 }
 

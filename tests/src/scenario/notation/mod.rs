@@ -24,12 +24,10 @@ mod display;
 use anyhow::{Context, Result, bail, ensure};
 use firewall_common::abi::Direction;
 use firewall_common::reason::Reason;
-use firewall_userspace::model::{
-    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, Protocol, Service,
-};
+use firewall_userspace::model::{FlowTimeouts, IcmpErrors, InterfaceOptions, Protocol, Service};
 use ipnet::IpNet;
 
-use super::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
+use super::{Arrival, Interface, Peer, Policy, Rule, Scenario, Step};
 use crate::packets::notation::{parse_address, parse_frame};
 
 /// Reads a file of scenarios.
