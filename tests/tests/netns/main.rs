@@ -16,6 +16,7 @@ mod membership;
 mod neighbors;
 mod persistence;
 mod port_scan;
+mod readme;
 mod reattach;
 mod replies;
 mod support;
