@@ -33,6 +33,9 @@ pub enum ApplyError {
         /// Its name.
         interface: String,
     },
+    /// The size of tables that exist cannot be changed.
+    #[error("the flow tables exist already, with the size that the first attach gave them")]
+    FlowTablesExist,
     /// The interface was never attached.
     #[error("interface {interface} is not attached")]
     NotAttached {

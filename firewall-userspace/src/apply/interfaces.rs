@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use firewall_common::abi::MAX_INTERFACES;
+use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
 use super::publish::{check_namespace, check_ownership, commit_unpublished, publish};
 use super::{ApplyError, Instance};
@@ -22,6 +22,8 @@ pub struct AttachRequest {
     pub ingress_hook: IngressHook,
     /// Whether to log each dropped packet.
     pub log_drops: bool,
+    /// How many assured flows of each family the tables are to hold, if they are still to be made.
+    pub flow_entries: Option<u32>,
 }
 
 /// Attaches an interface: from then on its packets are decided by the rules of its groups. An interface that was
@@ -40,6 +42,9 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<(Interface
     let transaction = store.begin(&lock)?;
     check_ownership(instance, &transaction, &pinned)?;
     check_namespace(&transaction, &pinned)?;
+    if existing.is_some() && request.flow_entries.is_some() {
+        return Err(ApplyError::FlowTablesExist);
+    }
     if attachments.iter().any(|attachment| attachment.ifindex == ifindex) {
         return Err(ApplyError::AlreadyAttached { interface: request.interface.clone() });
     }
@@ -49,7 +54,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<(Interface
 
     let mut datapath = match existing {
         Some(datapath) => datapath,
-        None => Datapath::create(&instance.bpffs)?,
+        None => Datapath::create(&instance.bpffs, request.flow_entries.unwrap_or(DEFAULT_FLOW_ENTRIES))?,
     };
     let published = publish(instance, transaction, &mut datapath);
     let is_published = published.is_ok();

@@ -121,6 +121,7 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         ApplyError::Model(_)
         | ApplyError::Compile(_)
         | ApplyError::AlreadyAttached { .. }
+        | ApplyError::FlowTablesExist
         | ApplyError::NotAttached { .. }
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
@@ -239,6 +240,9 @@ fn apply_help(error: &ApplyError) -> Option<String> {
     let help = match error {
         ApplyError::AlreadyAttached { interface } => {
             format!("`sgfw interface set-groups {interface} --group …` changes its groups")
+        }
+        ApplyError::FlowTablesExist => {
+            "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }
         ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),
         ApplyError::ForeignPins { .. } => {

@@ -67,6 +67,9 @@ pub(super) struct Attach {
     /// What the programs log, for `sgfw log`
     #[arg(long, value_enum, default_value_t = LogLevel::Off, value_name = "WHAT")]
     log: LogLevel,
+    /// How many established flows of each family can be tracked; only where nothing is attached yet [default: 262144]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    flow_entries: Option<u32>,
     /// Mount a bpf filesystem at this directory first, if none is mounted there [default DIR: /sys/fs/bpf]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/sys/fs/bpf")]
     mount_bpffs: Option<PathBuf>,
@@ -175,6 +178,7 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         interface: arguments.interface,
         ingress_hook: arguments.ingress_hook.into(),
         log_drops: arguments.log == LogLevel::Drops,
+        flow_entries: arguments.flow_entries,
     };
     if let Some(mount_point) = &arguments.mount_bpffs {
         mount(mount_point)?;

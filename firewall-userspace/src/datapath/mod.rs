@@ -76,20 +76,22 @@ impl Datapath {
         Ok(None)
     }
 
-    /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet.
+    /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet. A new one
+    /// can hold `flow_entries` assured flows of each family.
     ///
     /// # Errors
     ///
     /// [`DatapathError::BpffsNotMounted`] where `bpffs` is not in a bpf filesystem, and others where the kernel
     /// refuses the maps.
-    pub fn create(bpffs: &Path) -> Result<Self, DatapathError> {
+    pub fn create(bpffs: &Path, flow_entries: u32) -> Result<Self, DatapathError> {
         let datapath = Self::at(bpffs);
         check_bpffs(bpffs)?;
         for directory in [datapath.maps_directory(), datapath.links_directory()] {
             fs::create_dir_all(&directory).map_err(DatapathError::creating(&directory))?;
         }
-        let loaded = datapath.loader().load(OBJECT);
-        if let Err(source) = loaded {
+        let mut loader = datapath.loader();
+        loader.map_max_entries(map::FLOWS_V4, flow_entries).map_max_entries(map::FLOWS_V6, flow_entries);
+        if let Err(source) = loader.load(OBJECT) {
             datapath.remove()?;
             return Err(DatapathError::from(source));
         }

@@ -64,6 +64,9 @@ impl Ingress {
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
 }
 
+/// Few, so that a scenario can fill the table.
+pub const FLOW_ENTRIES: u32 = 4096;
+
 /// Programs and maps of one instance.
 pub struct Harness {
     ingress: Ingress,
@@ -84,7 +87,7 @@ impl Harness {
     /// What kept the kernel from it.
     pub fn new(ingress: Ingress) -> Result<Self> {
         let directory = InstanceDirectory::new();
-        let datapath = Datapath::create(&directory.path).context("create the maps")?;
+        let datapath = Datapath::create(&directory.path, FLOW_ENTRIES).context("create the maps")?;
         let maps = directory.maps()?;
         Ok(Self {
             ingress,
