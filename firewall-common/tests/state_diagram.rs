@@ -1,5 +1,7 @@
 //! The state diagram of ARCHITECTURE.md is the code's: every transition that packets can cause is drawn, and no other.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use firewall_common::abi::{Be16, Direction, FlowEntry};
