@@ -27,7 +27,7 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(
     }
     let available = packet.length().saturating_sub(offset);
     let total_length = match extent {
-        Extent::Whole => u32::from(be16(&header, 2).get()),
+        Extent::Whole => total_length(be16(&header, 2).get(), available),
         Extent::Quoted => available,
     };
     if total_length < header_length || total_length > available {
@@ -44,6 +44,16 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(
     })
 }
 
+/// The kernel hands over segments that are larger than the field can say with a length of 0 (BIG TCP, `iph_set_totlen` in
+/// `net/ip.h`); nothing on a wire is that large.
+#[inline(always)]
+fn total_length(field: u16, available: u32) -> u32 {
+    if field == 0 && available > u32::from(u16::MAX) {
+        return available;
+    }
+    u32::from(field)
+}
+
 #[inline(always)]
 fn fragment(flags_and_offset: u16, identification: u16) -> Fragment {
     let identification = Be32::new(u32::from(identification));
@@ -55,4 +65,25 @@ fn fragment(flags_and_offset: u16, identification: u16) -> Fragment {
         return Fragment::First { identification };
     }
     Fragment::None
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    fn packet(total_length: u16, length: usize) -> std::vec::Vec<u8> {
+        let mut packet = std::vec![0; length];
+        packet[0] = 0x45;
+        packet[2..4].copy_from_slice(&total_length.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn a_length_of_zero_is_right_only_where_the_field_is_too_small() {
+        let big = parse(packet(0, 70_000).as_slice(), 0, Extent::Whole).unwrap();
+        assert_eq!((big.payload, big.end), (20, 70_000));
+        assert_eq!(parse(packet(0, 1_500).as_slice(), 0, Extent::Whole).unwrap_err(), Reason::BadLength);
+    }
 }

@@ -75,23 +75,10 @@ fn payload_length(field: u16, next_header: u8, available: u32) -> u32 {
 fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>) -> Result<(), Reason> {
     let first = ip.payload;
     for _ in 0..MAX_EXTENSION_HEADERS {
-        let length_unit = match ip.protocol {
-            next_header::HOP_BY_HOP
-            | next_header::ROUTING
-            | next_header::DESTINATION_OPTIONS
-            | next_header::MOBILITY => 8,
-            next_header::AUTHENTICATION => 4,
-            next_header::FRAGMENT => 0,
-            _ => return Ok(()),
-        };
+        if !is_extension_header(ip.protocol) {
+            return Ok(());
+        }
         let header: [u8; 8] = ip.load_payload(packet)?;
-        let length = match length_unit {
-            // RFC 8200: in units of 8 bytes, not counting the first 8.
-            8 => (u32::from(header[1]) + 1) * 8,
-            // RFC 4302: in units of 4 bytes, minus 2.
-            4 => (u32::from(header[1]) + 2) * 4,
-            _ => 8,
-        };
         if ip.protocol == next_header::ROUTING && header[2] == 0 {
             return Err(Reason::RoutingHeader0);
         }
@@ -102,8 +89,12 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>
             }
             ip.fragment = fragment(be16(&header, 2).get(), be32(&header, 4));
         }
+        let length = extension_length(ip.protocol, header[1]);
         ip.protocol = forget(u32::from(header[0])) as u8;
         ip.payload = forget(ip.payload + length);
+        if ip.payload > ip.end {
+            return Err(Reason::Truncated);
+        }
         if ip.payload > first + MAX_EXTENSION_BYTES {
             return Err(Reason::TooManyExtensionHeaders);
         }
@@ -112,14 +103,32 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>
         }
     }
     // The chain may end exactly at the bound.
-    match ip.protocol {
+    if is_extension_header(ip.protocol) { Err(Reason::TooManyExtensionHeaders) } else { Ok(()) }
+}
+
+#[inline(always)]
+const fn is_extension_header(protocol: u8) -> bool {
+    matches!(
+        protocol,
         next_header::HOP_BY_HOP
-        | next_header::ROUTING
-        | next_header::FRAGMENT
-        | next_header::AUTHENTICATION
-        | next_header::DESTINATION_OPTIONS
-        | next_header::MOBILITY => Err(Reason::TooManyExtensionHeaders),
-        _ => Ok(()),
+            | next_header::ROUTING
+            | next_header::FRAGMENT
+            | next_header::AUTHENTICATION
+            | next_header::DESTINATION_OPTIONS
+            | next_header::MOBILITY
+    )
+}
+
+/// Length of an extension header in bytes, by its length field.
+#[inline(always)]
+fn extension_length(protocol: u8, field: u8) -> u32 {
+    match protocol {
+        // Has no such field.
+        next_header::FRAGMENT => 8,
+        // RFC 4302: in units of 4 bytes, minus 2.
+        next_header::AUTHENTICATION => (u32::from(field) + 2) * 4,
+        // RFC 8200: in units of 8 bytes, not counting the first 8.
+        _ => (u32::from(field) + 1) * 8,
     }
 }
 
@@ -133,4 +142,29 @@ fn fragment(offset_and_flags: u16, identification: Be32) -> Fragment {
         return Fragment::First { identification };
     }
     Fragment::None
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    /// Destination options that say they are `units` × 8 + 8 bytes long, in front of GRE.
+    fn packet(units: u8, payload_length: u16) -> std::vec::Vec<u8> {
+        let mut packet = std::vec![0; usize::from(payload_length) + 40];
+        packet[0] = 0x60;
+        packet[4..6].copy_from_slice(&payload_length.to_be_bytes());
+        packet[6] = next_header::DESTINATION_OPTIONS;
+        packet[40] = 47;
+        packet[41] = units;
+        packet
+    }
+
+    #[test]
+    fn an_extension_header_may_fill_the_packet_and_not_leave_it() {
+        let ip = parse(packet(1, 16).as_slice(), 0, Extent::Whole).unwrap();
+        assert_eq!((ip.protocol, ip.payload, ip.end), (47, 56, 56));
+        assert_eq!(parse(packet(2, 16).as_slice(), 0, Extent::Whole).unwrap_err(), Reason::Truncated);
+    }
 }
