@@ -4,9 +4,11 @@
 //! Three engines play scenarios: the [`oracle`], a naive evaluator written from the specification; the [`simulator`],
 //! which is the decision core over tables in memory; and [`prog`], the eBPF programs in the kernel. They must agree.
 //!
-//! [`lab`] is hosts in network namespaces with the real `sgfw` on them; the [`demo`] plays in one.
+//! [`lab`] is hosts in network namespaces with the real `sgfw` on them; the [`demo`] plays in one. A [`flood`] is more
+//! traffic than sockets can make.
 
 pub mod demo;
+pub mod flood;
 pub mod lab;
 pub mod oracle;
 pub mod packets;

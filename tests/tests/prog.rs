@@ -6,3 +6,5 @@
 mod malformed;
 #[path = "prog/tables.rs"]
 mod tables;
+#[path = "prog/two_cpus.rs"]
+mod two_cpus;

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 
-use crate::{ebpf, lint, test};
+use crate::{ebpf, fuzz, lint, test};
 
 /// Runs all checks.
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
     ebpf::verify::run(&ebpf::verify::Arguments::default())?;
-    test::run(&test::Arguments::default())
+    test::run(&test::Arguments::default())?;
+    fuzz::run(&fuzz::Arguments::default())
 }

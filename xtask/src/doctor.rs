@@ -24,6 +24,8 @@ enum Purpose {
     Lint,
     /// Run the tests.
     Test,
+    /// Run `cargo xtask fuzz`.
+    Fuzz,
     /// All of these.
     All,
 }
@@ -43,6 +45,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Purpose::Test) {
         missing += report("to run the tests", requirement::TEST);
+    }
+    if wanted(Purpose::Fuzz) {
+        missing += report("to fuzz", requirement::FUZZ);
     }
     ensure!(missing == 0, "{missing} missing; the commands above install them");
     Ok(())

@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
     }
     command::run(&mut cargo(["fmt", "--all", "--check"]))?;
     command::run(with_manifest(&mut cargo(["fmt", "--check"]), &workspace::ebpf_manifest()))?;
+    command::run(with_manifest(&mut cargo(["fmt", "--check"]), &workspace::fuzz_manifest()))?;
     command::run(Command::new("typos").current_dir(workspace::root()))?;
     deny(&workspace::root().join("Cargo.toml"))?;
     deny(&workspace::ebpf_manifest())?;
@@ -29,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
         "--deny",
         "warnings",
     ]))?;
+    clippy_fuzz()?;
     clippy_ebpf()?;
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     command::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
@@ -41,6 +43,14 @@ fn deny(manifest: &Path) -> Result<()> {
     deny.current_dir(workspace::root()).args(["--config", "deny.toml", "--locked", "--all-features"]);
     with_manifest(&mut deny, manifest).args(["check", "bans", "licenses", "sources"]);
     command::run(&mut deny)
+}
+
+/// The fuzz targets are no part of what is shipped, so `deny` does not look at them. In the workspace's target folder,
+/// where most of what they depend on is built already.
+fn clippy_fuzz() -> Result<()> {
+    let mut clippy = cargo(["clippy", "--all-targets", "--locked", "--target-dir"]);
+    with_manifest(clippy.arg(workspace::target()), &workspace::fuzz_manifest());
+    command::run(clippy.args(["--", "--deny", "warnings"]))
 }
 
 /// The eBPF crate compiles for the BPF target alone, so its clippy is Debian's, which goes with the

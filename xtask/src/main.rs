@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod ebpf;
 mod environment;
+mod fuzz;
 mod lint;
 mod requirement;
 mod test;
@@ -38,9 +39,11 @@ enum Command {
     Lint,
     /// Run the tests, ring by ring.
     Test(test::Arguments),
+    /// Run the fuzz targets, each for a bounded time.
+    Fuzz(fuzz::Arguments),
     /// Run the three-tier demonstration between network namespaces.
     Demo,
-    /// Run everything that must pass before a change lands: lint, verify-ebpf, test.
+    /// Run everything that must pass before a change lands: lint, verify-ebpf, test, fuzz.
     Ci,
 }
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Lint => lint::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Demo => demo::run(),
         Command::Ci => ci::run(),
     };

@@ -107,6 +107,12 @@ pub(crate) const LINT: &[Requirement] = &[
     Requirement::path("Debian's clippy", "/usr/bin/cargo-clippy", "apt-get install rust-web-clippy"),
 ];
 
+/// To fuzz.
+pub(crate) const FUZZ: &[Requirement] = &[
+    Requirement::program("cargo-fuzz", "cargo install --locked cargo-fuzz@0.13.2"),
+    Requirement::program("g++", "apt-get install g++"),
+];
+
 /// To run the tests: the peers that talk through the firewall, and the tools that look at the kernel.
 pub(crate) const TEST: &[Requirement] = &[
     Requirement::program("ip", "apt-get install iproute2"),

@@ -4,7 +4,9 @@
 //! they are skipped aloud, or fail under `SGFW_REQUIRE_BPF=1`. Every test makes its own namespaces: the interfaces
 //! of this machine are never touched.
 
+use std::env;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -21,9 +23,25 @@ pub(crate) struct Arguments {
     /// Run only these rings.
     #[arg(long = "ring", value_enum)]
     rings: Vec<Ring>,
+    /// After the rings, run the floods and the comparisons at full length: some ten minutes each.
+    #[arg(long)]
+    soak: bool,
     /// Run only tests whose name contains this.
     filter: Option<String>,
 }
+
+/// How many frames each comparison of ring D decides.
+const DIFFERENTIAL_PACKETS: &str = "SGFW_DIFFERENTIAL_PACKETS";
+
+/// The same in CI: two minutes.
+const CI_DIFFERENTIAL_PACKETS: &str = "1000000";
+
+/// What `--soak` runs: a test binary, and the variable that makes it long.
+const SOAK: [(&str, &str, &str); 3] = [
+    ("soak", "SGFW_FLOOD_PACKETS", "10000000"),
+    ("differential", DIFFERENTIAL_PACKETS, "5000000"),
+    ("nftables", "SGFW_NFTABLES_PACKETS", "100000"),
+];
 
 /// A ring of tests, from the core outwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,9 +50,9 @@ enum Ring {
     A,
     /// Packets through the programs by BPF_PROG_TEST_RUN.
     B,
-    /// The real binary between network namespaces, with real peers.
+    /// The real binary between network namespaces, with real peers, and under short floods.
     C,
-    /// Random policies and packets: the oracle against the kernel.
+    /// Random policies and packets: the oracle and nftables against the kernel.
     D,
 }
 
@@ -46,8 +64,14 @@ impl Ring {
                 &[&["--workspace", "--exclude", "firewall-tests"], &["--package", "firewall-tests", "--lib"]]
             }
             Self::B => &[&["--package", "firewall-tests", "--test", "prog"]],
-            Self::C => &[&["--package", "firewall-tests", "--test", "netns"]],
-            Self::D => &[&["--package", "firewall-tests", "--test", "differential"]],
+            Self::C => &[
+                &["--package", "firewall-tests", "--test", "netns"],
+                &["--package", "firewall-tests", "--test", "soak"],
+            ],
+            Self::D => &[
+                &["--package", "firewall-tests", "--test", "differential"],
+                &["--package", "firewall-tests", "--test", "nftables"],
+            ],
         }
     }
 
@@ -66,6 +90,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if environment::is_root() && rings.iter().any(|ring| ring.needs_root()) {
         environment::mount_bpffs()?;
     }
+    let mut summary = run_rings(rings, &sgfw, arguments.filter.as_deref())?;
+    if arguments.soak {
+        if !environment::is_root() {
+            bail!("--soak needs root");
+        }
+        environment::mount_bpffs()?;
+        summary.extend(run_soak(&sgfw)?);
+    }
+    for line in summary {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+fn run_rings(rings: &[Ring], sgfw: &Path, filter: Option<&str>) -> Result<Vec<String>> {
     let mut summary = Vec::new();
     for &ring in rings {
         if ring.needs_root() && !environment::is_root() {
@@ -77,18 +116,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         let start = Instant::now();
         for run in ring.runs() {
-            cargo_test(run, &sgfw, arguments.filter.as_deref())?;
+            command::run(cargo_test(run, sgfw).args(filter))?;
         }
         summary.push(format!("ring {ring:?}: passed in {:.0} s", start.elapsed().as_secs_f32()));
     }
-    for line in summary {
-        eprintln!("{line}");
-    }
-    Ok(())
+    Ok(summary)
 }
 
-fn cargo_test(run: &[&str], sgfw: &Path, filter: Option<&str>) -> Result<()> {
+fn run_soak(sgfw: &Path) -> Result<Vec<String>> {
+    let mut summary = Vec::new();
+    for (binary, variable, packets) in SOAK {
+        let start = Instant::now();
+        let mut test = cargo_test(&["--package", "firewall-tests", "--test", binary], sgfw);
+        // The figures are what one runs it for.
+        test.args(["--", "--nocapture"]).env(variable, packets);
+        command::run(&mut test)?;
+        summary.push(format!("soak {binary}: passed in {:.0} s", start.elapsed().as_secs_f32()));
+    }
+    Ok(summary)
+}
+
+fn cargo_test(run: &[&str], sgfw: &Path) -> Command {
     let mut test = cargo(["test", "--locked"]);
-    test.args(run).args(filter).env("SGFW_BIN", sgfw);
-    command::run(&mut test)
+    test.args(run).env("SGFW_BIN", sgfw);
+    if environment::is_ci() && env::var_os(DIFFERENTIAL_PACKETS).is_none() {
+        test.env(DIFFERENTIAL_PACKETS, CI_DIFFERENTIAL_PACKETS);
+    }
+    test
 }

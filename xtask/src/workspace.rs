@@ -14,6 +14,11 @@ pub(crate) fn ebpf_manifest() -> PathBuf {
     root().join("firewall-ebpf/Cargo.toml")
 }
 
+/// The manifest of the fuzz targets, which are a workspace of their own too: they are built with instrumentation.
+pub(crate) fn fuzz_manifest() -> PathBuf {
+    root().join("fuzz/Cargo.toml")
+}
+
 /// The committed BPF object.
 pub(crate) fn bpf_object() -> PathBuf {
     root().join("firewall-userspace/bpf/firewall.bpfel.o")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
-use crate::host::HostError;
+use crate::host::{HostError, SshSession};
 use crate::model::ModelError;
 use crate::store::StoreError;
 
@@ -32,6 +32,19 @@ pub enum ApplyError {
     AlreadyAttached {
         /// Its name.
         interface: String,
+    },
+    /// The operator's own SSH connection.
+    #[error(
+        "afterwards no rule would admit a new SSH connection from {} to port {} on {interface}, which is how you are \
+         connected",
+        session.client.ip(),
+        session.server.port()
+    )]
+    WouldLockOut {
+        /// Name of the interface.
+        interface: String,
+        /// The connection.
+        session: SshSession,
     },
     /// The size of tables that exist cannot be changed.
     #[error("the flow tables exist already, with the size that the first attach gave them")]

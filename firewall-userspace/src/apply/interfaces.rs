@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
-use super::publish::{check_namespace, check_ownership, commit_unpublished, publish};
+use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
+use super::takeover::take_over;
 use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{GroupId, GroupReference, IngressHook, Interface, InterfaceId, ModelError};
+use crate::model::{
+    GroupId, GroupReference, IngressHook, Interface, InterfaceId, InterfaceOptions, ModelError,
+};
 use crate::store::{Snapshot, Transaction};
 
 /// What `interface attach` asks for.
@@ -26,11 +29,23 @@ pub struct AttachRequest {
     pub flow_entries: Option<u32>,
 }
 
+/// What `interface attach` has done.
+#[derive(Debug)]
+pub struct Attached {
+    /// The interface as it is stored.
+    pub interface: Interface,
+    /// Its programs.
+    pub attachment: Attachment,
+    /// How many connections that were open already are tracked now. A failure to find them is none of the attachment.
+    pub taken_over: Result<usize, ApplyError>,
+}
+
 /// Attaches an interface: from then on its packets are decided by the rules of its groups. An interface that was
 /// attached once and has lost its programs (a reboot, a device made anew) keeps its id.
 ///
-/// The policy is in force before the first packet meets a program, so there is no moment without one.
-pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<(Interface, Attachment), ApplyError> {
+/// The policy is in force before the first packet meets a program, so there is no moment without one. Connections
+/// that are open go on where the rules would have let them begin.
+pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, ApplyError> {
     host::require_root()?;
     host::require_supported_kernel()?;
     let ifindex = host::index_of(&request.interface)?;
@@ -58,24 +73,27 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<(Interface
     };
     let published = publish(instance, transaction, &mut datapath);
     let is_published = published.is_ok();
-    match published.and_then(|()| attach_programs(&mut datapath, &interface)) {
-        Ok(attachment) => Ok((interface, attachment)),
-        Err(failure) => {
-            let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
-                if pinned.is_empty() {
-                    return Ok(datapath.remove()?);
-                }
-                if is_published {
-                    publish(instance, store.begin(&lock)?, &mut datapath)?;
-                }
-                Ok(())
-            });
-            Err(with_undo(failure, undone))
-        }
-    }
+    let attached =
+        published.and_then(|published| attach_programs(&mut datapath, interface.clone(), &published));
+    attached.map_err(|failure| {
+        let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
+            if pinned.is_empty() {
+                return Ok(datapath.remove()?);
+            }
+            if is_published {
+                // Flows of connections taken over: another interface may get the zone.
+                datapath.forget_flows(interface.zone)?;
+                publish(instance, store.begin(&lock)?, &mut datapath)?;
+            }
+            Ok(())
+        });
+        with_undo(failure, undone)
+    })
 }
 
 /// Detaches an interface: its traffic is open from then on. When the last one goes, so do all maps and pins.
+///
+/// Its flows are forgotten. Attached again, it tracks the open connections anew that its rules admit.
 ///
 /// The programs go first. The other way round their packets would meet a policy that does not know them, and drop.
 pub fn detach(instance: &Instance, name: &str) -> Result<(), ApplyError> {
@@ -120,7 +138,21 @@ pub fn set_groups(
     })
 }
 
-fn stored_interface(snapshot: &Snapshot<'_>, name: &str) -> Result<Interface, ApplyError> {
+/// Changes how the traffic of an interface is treated apart from the rules.
+pub fn change_options(
+    instance: &Instance,
+    name: &str,
+    change: impl FnOnce(&mut InterfaceOptions) -> Result<(), ModelError>,
+) -> Result<Interface, ApplyError> {
+    instance.change(|transaction| {
+        let mut interface = stored_interface(transaction, name)?;
+        change(&mut interface.options)?;
+        transaction.save_interface(&interface)?;
+        Ok(interface)
+    })
+}
+
+pub(super) fn stored_interface(snapshot: &Snapshot<'_>, name: &str) -> Result<Interface, ApplyError> {
     let mut interfaces = snapshot.interfaces()?.into_iter();
     interfaces
         .find(|interface| interface.name == name)
@@ -160,14 +192,23 @@ fn wanted_interface(transaction: &Transaction<'_>, request: &AttachRequest) -> R
         .find(|slot| !used.contains(slot))
         .ok_or(ApplyError::NoFreeSlot { slots: MAX_INTERFACES })?;
     let (id, zone) = (InterfaceId::random()?, transaction.allocate_zone()?);
-    Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups })
+    let options = InterfaceOptions::default();
+    Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups, options })
 }
 
-fn attach_programs(datapath: &mut Datapath, interface: &Interface) -> Result<Attachment, ApplyError> {
-    let Interface { slot, name, ingress_hook, log_drops, .. } = interface;
+fn attach_programs(
+    datapath: &mut Datapath,
+    interface: Interface,
+    published: &Published,
+) -> Result<Attached, ApplyError> {
+    let Interface { slot, name, ingress_hook, log_drops, .. } = &interface;
     // Another interface may have had the slot.
     datapath.reset_counters(*slot)?;
-    Ok(datapath.attach(*slot, name, *ingress_hook, *log_drops)?)
+    let before = take_over(datapath, &interface, published);
+    let attachment = datapath.attach(*slot, name, *ingress_hook, *log_drops)?;
+    // Once more, for those that were opened meanwhile.
+    let taken_over = before.and_then(|before| Ok(before + take_over(datapath, &interface, published)?));
+    Ok(Attached { interface, attachment, taken_over })
 }
 
 fn publish_detached(
@@ -183,7 +224,8 @@ fn publish_detached(
         // others stays as it is until a change is made in theirs.
         return Ok(transaction.commit()?);
     }
-    publish(instance, transaction, datapath)
+    publish(instance, transaction, datapath)?;
+    Ok(())
 }
 
 fn with_undo(failure: ApplyError, undone: Result<(), ApplyError>) -> ApplyError {

@@ -11,12 +11,16 @@
 //! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
 
 mod error;
+pub mod exempt;
 pub mod groups;
 pub mod interfaces;
+mod lockout;
 pub mod prefix_lists;
 mod publish;
+pub mod reload;
 pub mod rules;
 pub mod status;
+mod takeover;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +41,8 @@ pub struct Instance {
     pub bpffs: PathBuf,
     /// How long to wait for another process that is changing the instance.
     pub lock_timeout: Duration,
+    /// Whether a change may lock out the operator who makes it over SSH.
+    pub allow_lockout: bool,
 }
 
 impl Instance {
@@ -66,7 +72,7 @@ impl Instance {
         let transaction = store.begin(&lock)?;
         let outcome = change(&transaction)?;
         match publish::publish(self, transaction, &mut datapath) {
-            Ok(()) => Ok(outcome),
+            Ok(_) => Ok(outcome),
             Err(error) => {
                 // Only a publication that failed after the commit has anything to take back.
                 store.restore(&saved, &lock)?;

@@ -4,12 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance};
-use crate::compile::{InterfaceInput, PolicyInput, RuleSetIds, compile};
+use super::{ApplyError, Instance, lockout};
+use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{GroupId, Interface, InterfaceOptions};
+use crate::model::{GroupId, Interface};
 use crate::store::{Snapshot, Transaction};
+
+/// A policy in force.
+pub(super) struct Published {
+    pub(super) policy: CompiledPolicy,
+    pub(super) generation: u64,
+}
 
 /// Compiles what the transaction holds, commits it and puts it into force. The transaction's generation becomes that of
 /// the policy.
@@ -17,19 +23,24 @@ pub(super) fn publish(
     instance: &Instance,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
-) -> Result<(), ApplyError> {
+) -> Result<Published, ApplyError> {
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, &transaction, &pinned)?;
     check_namespace(&transaction, &pinned)?;
     let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
     let policy = compile(&policy_input(&transaction, &datapath.attachments()?)?, &mut rule_sets)?;
+    if !instance.allow_lockout {
+        lockout::check(&transaction, &policy)?;
+    }
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
-    transaction.set_generation(prepared.generation())?;
+    let generation = prepared.generation();
+    transaction.set_generation(generation)?;
     transaction.commit()?;
-    Ok(prepared.activate()?)
+    prepared.activate()?;
+    Ok(Published { policy, generation })
 }
 
 /// Commits a change that has nothing to be put into force in.
@@ -65,19 +76,21 @@ fn policy_input(
     attachments: &[Attachment],
 ) -> Result<PolicyInput, ApplyError> {
     let interfaces = transaction.interfaces()?;
+    let exempt_addresses = transaction.exempt_addresses()?;
     let mut members = transaction.members()?;
     add_interface_addresses(&mut members, &interfaces, attachments)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
         zone: interface.zone,
         groups: interface.groups.clone(),
-        options: InterfaceOptions::default(),
+        options: interface.options.clone(),
     };
     Ok(PolicyInput {
         interfaces: interfaces.iter().map(input_of).collect(),
         groups: transaction.groups()?,
         prefix_lists: transaction.prefix_lists()?,
         members,
+        exempt_addresses: exempt_addresses.into_iter().map(|address| address.properties).collect(),
     })
 }
 

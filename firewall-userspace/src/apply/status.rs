@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use firewall_common::abi::{RULE_SET, UNTRACKED};
+
 use super::{ApplyError, Instance};
-use crate::datapath::{Attachment, CounterRow, Datapath, FlowRow, FlowTableFill};
+use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
 use crate::host;
-use crate::model::{Interface, RuleId, SecurityGroup};
+use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
 
 /// An interface and its programs.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Every group, to name those of the interfaces.
     pub groups: Vec<SecurityGroup>,
+    /// Servers that every interface may talk to whatever its rules say.
+    pub exempt_addresses: Vec<ExemptAddress>,
     /// Generation of the store.
     pub stored_generation: u64,
     /// What the kernel says, if anything is attached.
@@ -62,6 +66,29 @@ pub struct Flow {
     pub rules: Vec<RuleId>,
 }
 
+/// Whether flows are kept for the traffic that a rule admits. Where both directions are open to any peer AWS keeps none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// For all of it.
+    Tracked,
+    /// For none of it.
+    Untracked,
+    /// Depending on protocol, port, peer or interface.
+    Partly,
+}
+
+impl Tracking {
+    /// The name shown to people and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tracked => "tracked",
+            Self::Untracked => "untracked",
+            Self::Partly => "partly",
+        }
+    }
+}
+
 /// The interfaces with their programs, and all groups.
 pub fn interfaces(instance: &Instance) -> Result<(Vec<InterfaceStatus>, Vec<SecurityGroup>), ApplyError> {
     let stored = Stored::read(instance)?;
@@ -75,7 +102,8 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
     let datapath = instance.datapath(&stored.interfaces)?;
     let interfaces = stored.with_programs(datapath.as_ref())?;
     let kernel = datapath.map(|datapath| kernel_status(&datapath, &interfaces)).transpose()?;
-    Ok(Status { interfaces, groups: stored.groups, stored_generation: stored.generation, kernel })
+    let Stored { groups, exempt_addresses, generation, .. } = stored;
+    Ok(Status { interfaces, groups, exempt_addresses, stored_generation: generation, kernel })
 }
 
 /// The live flows.
@@ -93,10 +121,42 @@ pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
     Ok(datapath.flows()?.into_iter().map(with_names).collect())
 }
 
+/// Sweeps expired flows out of the flow tables, and tells how many there were. Nothing is stored, so no lock is taken.
+pub fn expire_flows(instance: &Instance) -> Result<Vec<ExpiredFlows>, ApplyError> {
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    match instance.datapath(&interfaces)? {
+        Some(datapath) => Ok(datapath.expire_flows()?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Whether the traffic that each rule admits is tracked, by the policy in force. A rule of no attached interface, and one
+/// whose peer has no address, admits none and is missing.
+pub fn tracking(instance: &Instance) -> Result<BTreeMap<RuleId, Tracking>, ApplyError> {
+    let (interfaces, rule_sets) =
+        instance.read(|snapshot| Ok((snapshot.interfaces()?, snapshot.rule_sets()?)))?;
+    let cells = match instance.datapath(&interfaces)? {
+        Some(datapath) => datapath.cells()?,
+        None => Vec::new(),
+    };
+    let mut tracking: BTreeMap<RuleId, Tracking> = BTreeMap::new();
+    for cell in cells {
+        let of_cell = if cell & UNTRACKED == 0 { Tracking::Tracked } else { Tracking::Untracked };
+        for rule in rule_sets.get(&(cell & RULE_SET)).into_iter().flatten() {
+            let of_rule = tracking.entry(*rule).or_insert(of_cell);
+            if *of_rule != of_cell {
+                *of_rule = Tracking::Partly;
+            }
+        }
+    }
+    Ok(tracking)
+}
+
 /// What the store has to say. It is read at once, so that no writer waits for the kernel's answers.
 struct Stored {
     interfaces: Vec<Interface>,
     groups: Vec<SecurityGroup>,
+    exempt_addresses: Vec<ExemptAddress>,
     namespace: u64,
     generation: u64,
 }
@@ -107,6 +167,7 @@ impl Stored {
             Ok(Self {
                 interfaces: snapshot.interfaces()?,
                 groups: snapshot.groups()?,
+                exempt_addresses: snapshot.exempt_addresses()?,
                 namespace: snapshot.namespace()?,
                 generation: snapshot.generation()?,
             })

@@ -67,6 +67,21 @@ pub(super) struct Rule {
     referenced_group_info: Option<ReferencedGroup>,
 }
 
+/// A [`Rule`], and whether the traffic that it admits is tracked; null on no interface.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListedRule {
+    #[serde(flatten)]
+    rule: Rule,
+    tracking: Option<&'static str>,
+}
+
+impl ListedRule {
+    pub(super) fn new(rule: &SecurityRule, tracking: Option<&'static str>) -> Self {
+        Self { rule: Rule::new(rule), tracking }
+    }
+}
+
 /// `revoke-security-group-ingress`: one of `RevokedSecurityGroupRules`. Flatter than [`Rule`].
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::global::Format;
@@ -51,6 +52,8 @@ impl From<DatapathError> for CliError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExitStatus {
     Failed = 1,
+    /// Not of sysexits.h: a script can tell this refusal from every other failure.
+    WouldLockOut = 5,
     Usage = 64,
     InvalidData = 65,
     Unavailable = 69,
@@ -126,6 +129,7 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
         | ApplyError::OtherNamespace => ExitStatus::InvalidData,
+        ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
         ApplyError::Host(error) => host_status(error),
         ApplyError::Datapath(error) => datapath_status(error),
@@ -151,6 +155,8 @@ fn host_status(error: &HostError) -> ExitStatus {
         HostError::CannotEnterNamespace { .. }
         | HostError::UnknownNamespace(_)
         | HostError::Interfaces(_)
+        | HostError::Sockets(_)
+        | HostError::SocketMessage(_)
         | HostError::Uname(_) => ExitStatus::Failed,
     }
 }
@@ -199,6 +205,12 @@ fn model_help(error: &ModelError) -> Option<String> {
         ModelError::MalformedCidr { .. } => {
             "write ADDRESS/LENGTH, for example 203.0.113.0/24 or 2001:db8::/32; one host is /32 or /128".to_owned()
         }
+        ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
+            "`sgfw exempt list` shows the exempt addresses".to_owned()
+        }
+        ModelError::TimeoutOutOfRange { timeout, .. } => {
+            format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
+        }
         ModelError::UnknownAddressFamily { .. } => "use ipv4 or ipv6".to_owned(),
         _ => return None,
     };
@@ -241,6 +253,12 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         ApplyError::AlreadyAttached { interface } => {
             format!("`sgfw interface set-groups {interface} --group …` changes its groups")
         }
+        ApplyError::WouldLockOut { session, .. } => format!(
+            "authorize it first: `sgfw rule authorize GROUP --ingress --protocol tcp --port {} --cidr {}`; or repeat the \
+             command with --allow-lockout",
+            session.server.port(),
+            IpNet::from(session.client.ip())
+        ),
         ApplyError::FlowTablesExist => {
             "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }

@@ -1,4 +1,4 @@
-//! `sgfw flows`: live flows.
+//! `sgfw flows`: live flows, and the memory of those that are over.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +10,7 @@ use super::output::Output;
 use super::table::Table;
 use crate::apply::Instance;
 use crate::apply::status::{self, Flow};
+use crate::datapath::ExpiredFlows;
 use crate::model::Protocol;
 
 #[derive(Debug, Subcommand)]
@@ -20,32 +21,58 @@ Examples:
   sgfw flows list
   sgfw flows list -o json | jq '.Flows[] | select(.State == \"established\")'")]
     List,
+    /// Remove expired flows from the flow tables, for memory: no packet is treated differently
+    ///
+    /// A live flow is never removed, however the sweep and its packets meet.
+    #[command(after_help = "\
+Examples:
+  sgfw flows expire
+  sgfw flows expire -o json | jq '[.FlowTables[].Removed] | add'")]
+    Expire,
 }
 
 impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let Self::List = self;
-        let flows = status::flows(instance)?;
-        if output.is_json() {
-            let flows: Vec<Value> = flows.iter().map(flow_json).collect();
-            return output.json(&json!({ "Flows": flows }));
+        match self {
+            Self::List => list(&status::flows(instance)?, output),
+            Self::Expire => show_expired(&status::expire_flows(instance)?, output),
         }
-        let mut table = Table::new(&[
-            "PROTOCOL",
-            "INITIATOR",
-            "RESPONDER",
-            "STARTED BY",
-            "STATE",
-            "#IDLE",
-            "#EXPIRES IN",
-            "INTERFACE",
-            "RULES",
-        ]);
-        for flow in &flows {
-            table.row(cells(flow));
-        }
-        output.table(&table)
     }
+}
+
+fn list(flows: &[Flow], output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        let flows: Vec<Value> = flows.iter().map(flow_json).collect();
+        return output.json(&json!({ "Flows": flows }));
+    }
+    let mut table = Table::new(&[
+        "PROTOCOL",
+        "INITIATOR",
+        "RESPONDER",
+        "STARTED BY",
+        "STATE",
+        "#IDLE",
+        "#EXPIRES IN",
+        "INTERFACE",
+        "RULES",
+    ]);
+    for flow in flows {
+        table.row(cells(flow));
+    }
+    output.table(&table)
+}
+
+fn show_expired(expired: &[ExpiredFlows], output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        let tables: Vec<Value> =
+            expired.iter().map(|row| json!({ "Name": row.table, "Removed": row.removed })).collect();
+        return output.json(&json!({ "FlowTables": tables }));
+    }
+    let mut table = Table::new(&["FLOW TABLE", "#REMOVED"]);
+    for row in expired {
+        table.row([row.table.to_owned(), row.removed.to_string()]);
+    }
+    output.table(&table)
 }
 
 fn cells(Flow { row, interfaces, rules }: &Flow) -> [String; 9] {

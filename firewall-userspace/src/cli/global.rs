@@ -29,6 +29,9 @@ pub(super) struct GlobalOptions {
     /// How long to wait for another sgfw that is changing the instance
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     lock_timeout: u64,
+    /// Make a change even if it would refuse the SSH connection through which it is made, were that opened anew
+    #[arg(long, global = true)]
+    allow_lockout: bool,
     /// Write nothing but errors to stderr
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
@@ -53,6 +56,7 @@ impl GlobalOptions {
             state_dir: choose(&self.state_dir, STATE_DIR),
             bpffs: choose(&self.bpffs, BPFFS),
             lock_timeout: Duration::from_secs(self.lock_timeout),
+            allow_lockout: self.allow_lockout,
         }
     }
 }
@@ -76,6 +80,7 @@ mod tests {
             state_dir: state_dir.map(PathBuf::from),
             bpffs: None,
             lock_timeout: 10,
+            allow_lockout: false,
             quiet: false,
         }
     }

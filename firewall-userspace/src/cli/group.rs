@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::rule::{rule_table, warn_about_host_bits};
 use super::table::Table;
-use crate::apply::{Instance, groups};
+use crate::apply::{Instance, groups, status};
 use crate::model::{Cidr, GroupId, GroupReference, Interface, SecurityGroup};
 
 #[derive(Debug, Subcommand)]
@@ -167,7 +167,7 @@ fn show(reference: &GroupReference, instance: &Instance, output: &mut Output) ->
     output.line(format_args!("Members:     {}", or_none(&members)))?;
     output.line(format_args!("Interfaces:  {}", or_none(&interfaces)))?;
     output.line("")?;
-    output.table(&rule_table(&group.rules, &groups, &prefix_lists))
+    output.table(&rule_table(&group.rules, &groups, &prefix_lists, &status::tracking(instance)?))
 }
 
 fn carriers(group: GroupId, interfaces: &[Interface]) -> Vec<String> {

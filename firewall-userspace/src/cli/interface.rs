@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::group::names;
 use super::output::Output;
+use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
 use super::table::Table;
-use crate::apply::Instance;
-use crate::apply::interfaces::{self, AttachRequest};
+use crate::apply::interfaces::{self, AttachRequest, Attached};
+use crate::apply::reload;
 use crate::apply::status::{self, InterfaceStatus, Programs};
+use crate::apply::{ApplyError, Instance, with_sources};
 use crate::host;
-use crate::model::{GroupId, GroupReference, IngressHook};
+use crate::model::{GroupId, GroupReference, IngressHook, Interface};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -45,6 +47,44 @@ Examples:
         /// Name or id of a group; repeat it for more
         #[arg(long = "group", required = true, value_name = "GROUP")]
         groups: Vec<String>,
+    },
+    /// Put the programs of this sgfw in the place of the attached ones, without a gap
+    ///
+    /// What an upgrade of the package runs. Every packet is decided by the old programs or by the new ones; rules, open
+    /// connections and counters stay. A running `sgfw log` sees nothing of the new programs: start it again.
+    #[command(after_help = "\
+Examples:
+  sgfw interface reload
+  sgfw interface reload eth1 eth2")]
+    Reload {
+        /// Names of interfaces; all that are attached if there are none
+        #[arg(value_name = "INTERFACE")]
+        interfaces: Vec<String>,
+    },
+    /// Change when silent flows of an interface end
+    ///
+    /// The change is in force at once, also for flows that exist. Those of TCP that are established and those of UDP have
+    /// the ranges and defaults of AWS.
+    #[command(after_help = "\
+Examples:
+  sgfw interface set-timeouts eth1 --tcp-established 350
+  sgfw interface set-timeouts eth1 --reset --udp-stream 60")]
+    SetTimeouts(SetTimeouts),
+    /// Change how traffic of an interface is treated apart from the rules
+    #[command(after_help = "\
+Examples:
+  sgfw interface set-options eth1 --icmp-errors rules-only --tcp-strict on
+  sgfw interface set-options eth1 --always-track-prefix 10.0.0.0/8 --always-track-prefix 2001:db8::/32
+  sgfw interface set-options eth1 --exempt dhcp-client=off --exempt non-ip=off")]
+    SetOptions(SetOptions),
+    /// Show an interface with its settings
+    #[command(after_help = "\
+Examples:
+  sgfw interface show eth1
+  sgfw interface show eth1 -o json | jq '.Interfaces[].ConnectionTrackingConfiguration'")]
+    Show {
+        /// Name of the interface
+        interface: String,
     },
     /// List the interfaces with the hooks in force
     #[command(after_help = "\
@@ -116,6 +156,10 @@ impl Command {
                 interfaces::set_groups(instance, &interface, &parse_groups(&groups)?)?;
                 output.done()
             }
+            Self::Reload { interfaces } => reload(&interfaces, instance, output),
+            Self::SetTimeouts(command) => command.run(instance, output),
+            Self::SetOptions(command) => command.run(instance, output),
+            Self::Show { interface } => show(&interface, instance, output),
             Self::List => list(instance, output),
         }
     }
@@ -135,7 +179,7 @@ pub(super) fn interface_json(status: &InterfaceStatus, group_names: &BTreeMap<Gr
         // Cannot be seen from here.
         Programs::InOtherNamespace => (None, None),
     };
-    json!({
+    let mut json = json!({
         "NetworkInterfaceId": interface.id.to_string(),
         "Name": interface.name,
         "Groups": groups,
@@ -144,7 +188,11 @@ pub(super) fn interface_json(status: &InterfaceStatus, group_names: &BTreeMap<Gr
         "IngressHook": attachment.map(|attachment| attachment.ingress.name()),
         "EgressHook": attachment.map(|attachment| attachment.egress.name()),
         "LogDrops": interface.log_drops,
-    })
+    });
+    if let Value::Object(fields) = &mut json {
+        fields.extend(settings_json(&interface.options));
+    }
+    json
 }
 
 /// Interfaces for people.
@@ -154,22 +202,30 @@ pub(super) fn interface_table(
 ) -> Table {
     let mut table = Table::new(&["INTERFACE", "INTERFACE ID", "INGRESS HOOK", "EGRESS HOOK", "GROUPS"]);
     for InterfaceStatus { interface, programs } in interfaces {
-        let (ingress, egress) = match programs {
-            Programs::Attached(attachment) => (attachment.ingress.name(), attachment.egress.name()),
-            Programs::NotAttached => ("not attached", "not attached"),
-            Programs::InOtherNamespace => ("in another netns", "in another netns"),
-        };
-        let groups: Vec<&str> =
-            interface.groups.iter().filter_map(|id| group_names.get(id)).map(String::as_str).collect();
+        let (ingress, egress) = hooks(programs);
         table.row([
             interface.name.clone(),
             interface.id.to_string(),
             ingress.to_owned(),
             egress.to_owned(),
-            groups.join(", "),
+            carried(interface, group_names),
         ]);
     }
     table
+}
+
+/// The hooks in force.
+fn hooks(programs: &Programs) -> (&'static str, &'static str) {
+    match programs {
+        Programs::Attached(attachment) => (attachment.ingress.name(), attachment.egress.name()),
+        Programs::NotAttached => ("not attached", "not attached"),
+        Programs::InOtherNamespace => ("in another netns", "in another netns"),
+    }
+}
+
+fn carried(interface: &Interface, group_names: &BTreeMap<GroupId, String>) -> String {
+    let groups = interface.groups.iter().filter_map(|id| group_names.get(id)).map(String::as_str);
+    groups.collect::<Vec<_>>().join(", ")
 }
 
 fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
@@ -183,9 +239,17 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
     if let Some(mount_point) = &arguments.mount_bpffs {
         mount(mount_point)?;
     }
-    let (interface, attachment) = interfaces::attach(instance, &request)?;
+    let Attached { interface, attachment, taken_over } = interfaces::attach(instance, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     output.note(format_args!("{} is attached; ingress by {ingress}, egress by {egress}", interface.name));
+    match taken_over {
+        Ok(0) => {}
+        Ok(count) => output.note(format_args!("live connections taken over: {count}")),
+        Err(error) => output.warn(format_args!(
+            "not every live connection was taken over, the others may be cut: {}",
+            with_sources(&error)
+        )),
+    }
     if output.is_json() {
         let groups = instance.read(|snapshot| Ok(snapshot.groups()?))?;
         let status = InterfaceStatus { interface, programs: Programs::Attached(attachment) };
@@ -199,14 +263,49 @@ fn mount(mount_point: &Path) -> Result<(), CliError> {
     Ok(host::mount_bpffs(mount_point)?)
 }
 
+fn reload(wanted: &[String], instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let reloaded = reload::reload(instance, wanted)?;
+    for InterfaceStatus { interface, .. } in &reloaded {
+        output.note(format_args!("{} has new programs", interface.name));
+    }
+    if !output.is_json() {
+        return Ok(());
+    }
+    let groups = instance.read(|snapshot| Ok(snapshot.groups()?))?;
+    output.json(&interfaces_json(&reloaded, &names(&groups)))
+}
+
+fn show(name: &str, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (interfaces, groups) = status::interfaces(instance)?;
+    let names = names(&groups);
+    let not_attached = || ApplyError::NotAttached { interface: name.to_owned() };
+    let status = interfaces.iter().find(|status| status.interface.name == name).ok_or_else(not_attached)?;
+    if output.is_json() {
+        return output.json(&interfaces_json(std::slice::from_ref(status), &names));
+    }
+    let InterfaceStatus { interface, programs } = status;
+    let (ingress, egress) = hooks(programs);
+    output.line(format_args!("Interface:     {}", interface.name))?;
+    output.line(format_args!("Interface id:  {}", interface.id))?;
+    output.line(format_args!("Groups:        {}", carried(interface, &names)))?;
+    output.line(format_args!("Ingress hook:  {ingress}"))?;
+    output.line(format_args!("Egress hook:   {egress}"))?;
+    show_settings(&interface.options, output)
+}
+
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
     let (interfaces, groups) = status::interfaces(instance)?;
     let names = names(&groups);
     if output.is_json() {
-        let interfaces: Vec<Value> = interfaces.iter().map(|status| interface_json(status, &names)).collect();
-        return output.json(&json!({ "Interfaces": interfaces }));
+        return output.json(&interfaces_json(&interfaces, &names));
     }
     output.table(&interface_table(&interfaces, &names))
+}
+
+fn interfaces_json(interfaces: &[InterfaceStatus], group_names: &BTreeMap<GroupId, String>) -> Value {
+    let interfaces: Vec<Value> =
+        interfaces.iter().map(|status| interface_json(status, group_names)).collect();
+    json!({ "Interfaces": interfaces })
 }
 
 fn parse_groups(texts: &[String]) -> Result<Vec<GroupReference>, CliError> {

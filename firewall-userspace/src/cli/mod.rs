@@ -5,6 +5,7 @@
 
 mod aws;
 mod error;
+mod exempt;
 mod flows;
 mod global;
 mod group;
@@ -13,6 +14,7 @@ mod log;
 mod output;
 mod prefix_list;
 mod rule;
+mod settings;
 mod status;
 mod table;
 
@@ -54,7 +56,10 @@ enum Command {
     /// Interfaces and the security groups that they carry
     #[command(subcommand)]
     Interface(interface::Command),
-    /// Interfaces, hooks in force, generation, counters by reason and fill of the flow tables
+    /// Servers that every interface may talk to whatever its rules say
+    #[command(subcommand)]
+    Exempt(exempt::Command),
+    /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
     /// Live flows
     #[command(subcommand)]
@@ -91,6 +96,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rule(command) => command.run(&instance, &mut output),
         Command::PrefixList(command) => command.run(&instance, &mut output),
         Command::Interface(command) => command.run(&instance, &mut output),
+        Command::Exempt(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
@@ -115,6 +121,7 @@ Examples:
 Exit status:
    0  done
    1  the operation failed
+   5  refused: it would lock out the SSH connection through which it was asked for
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted

@@ -1,5 +1,7 @@
 //! `sgfw rule`: rules of security groups.
 
+use std::collections::BTreeMap;
+
 use clap::{ArgGroup, Args, Subcommand};
 use firewall_common::abi::Direction;
 use serde_json::json;
@@ -11,6 +13,7 @@ use super::output::Output;
 use super::table::Table;
 use crate::apply::Instance;
 use crate::apply::rules::{self, Peers, RuleRequest};
+use crate::apply::status::{self, Tracking};
 use crate::model::{
     Cidr, Description, GroupReference, IcmpSelector, Peer, PortRange, PrefixList, Protocol, RuleId,
     SecurityGroup, SecurityRule, Service,
@@ -54,6 +57,9 @@ Examples:
         rule: RuleArguments,
     },
     /// List the rules of a group, or of all
+    ///
+    /// TRACKING tells whether flows are kept for the traffic that a rule admits on the attached interfaces: `tracked`,
+    /// `untracked` where AWS keeps none because both directions are open to any peer, `partly`, or `-` on no interface.
     #[command(after_help = "\
 Examples:
   sgfw rule list
@@ -144,10 +150,19 @@ pub(super) fn rule_table(
     rules: &[SecurityRule],
     groups: &[SecurityGroup],
     prefix_lists: &[PrefixList],
+    tracking: &BTreeMap<RuleId, Tracking>,
 ) -> Table {
     let group_names = names(groups);
-    let mut table =
-        Table::new(&["RULE ID", "GROUP", "DIRECTION", "PROTOCOL", "PORTS", "PEER", "DESCRIPTION"]);
+    let mut table = Table::new(&[
+        "RULE ID",
+        "GROUP",
+        "DIRECTION",
+        "PROTOCOL",
+        "PORTS",
+        "PEER",
+        "TRACKING",
+        "DESCRIPTION",
+    ]);
     for rule in rules {
         let peer_name = match rule.peer {
             Peer::Cidr(_) => None,
@@ -163,10 +178,22 @@ pub(super) fn rule_table(
             rule.service.protocol().to_string(),
             ports(rule.service),
             peer_name.map_or_else(|| rule.peer.to_string(), |name| format!("{} ({name})", rule.peer)),
+            tracking.get(&rule.id).map_or("-", |tracking| tracking.name()).to_owned(),
             rule.description.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]);
     }
     table
+}
+
+/// The ports, or the ICMP type and code, for people.
+pub(super) fn ports(service: Service) -> String {
+    match (service.ports(), service.icmp()) {
+        (Some(ports), _) if ports == PortRange::ALL => "all".to_owned(),
+        (Some(ports), _) => ports.to_string(),
+        (None, Some(IcmpSelector::Type(icmp_type))) => format!("type {icmp_type}"),
+        (None, Some(IcmpSelector::TypeCode(icmp_type, code))) => format!("type {icmp_type} code {code}"),
+        (None, Some(IcmpSelector::All) | None) => "all".to_owned(),
+    }
 }
 
 /// An operator who wrote host bits may have meant one host.
@@ -229,19 +256,13 @@ fn list(group: Option<&GroupReference>, instance: &Instance, output: &mut Output
         Some(reference) => reference.find(&groups)?.rules.clone(),
         None => groups.iter().flat_map(|group| group.rules.clone()).collect(),
     };
+    let tracking = status::tracking(instance)?;
     if output.is_json() {
-        let rules: Vec<_> = rules.iter().map(aws::Rule::new).collect();
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|rule| aws::ListedRule::new(rule, tracking.get(&rule.id).map(|tracking| tracking.name())))
+            .collect();
         return output.json(&json!({ "SecurityGroupRules": rules }));
     }
-    output.table(&rule_table(&rules, &groups, &prefix_lists))
-}
-
-fn ports(service: Service) -> String {
-    match (service.ports(), service.icmp()) {
-        (Some(ports), _) if ports == PortRange::ALL => "all".to_owned(),
-        (Some(ports), _) => ports.to_string(),
-        (None, Some(IcmpSelector::Type(icmp_type))) => format!("type {icmp_type}"),
-        (None, Some(IcmpSelector::TypeCode(icmp_type, code))) => format!("type {icmp_type} code {code}"),
-        (None, Some(IcmpSelector::All) | None) => "all".to_owned(),
-    }
+    output.table(&rule_table(&rules, &groups, &prefix_lists, &tracking))
 }

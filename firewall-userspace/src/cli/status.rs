@@ -5,13 +5,15 @@ use firewall_common::reason::Verdict;
 use serde_json::{Value, json};
 
 use super::error::CliError;
+use super::exempt::{exempt_json, exempt_table};
 use super::group::names;
 use super::interface::{interface_json, interface_table};
 use super::output::Output;
+use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
-use crate::apply::status::{self, KernelStatus};
-use crate::datapath::CounterRow;
+use crate::apply::status::{self, InterfaceStatus, KernelStatus};
+use crate::datapath::{CounterRow, FlowTableFill};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,13 +31,44 @@ impl Status {
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
         output.line(generation(&status))?;
+        show_exempt(&status, output)?;
         let Some(kernel) = &status.kernel else {
             return Ok(());
         };
         output.line("")?;
         output.table(&counter_table(kernel))?;
         output.line("")?;
-        output.table(&flow_table_table(kernel))
+        output.table(&flow_table_table(kernel))?;
+        warn_about_full_tables(kernel, output);
+        Ok(())
+    }
+}
+
+/// What passes whatever the rules say.
+fn show_exempt(status: &status::Status, output: &mut Output) -> Result<(), CliError> {
+    let mut kinds = Table::new(&["INTERFACE", "EXEMPT TRAFFIC"]);
+    for InterfaceStatus { interface, .. } in &status.interfaces {
+        kinds.row([interface.name.clone(), exempt_kinds(&interface.options).join(", ")]);
+    }
+    output.line("")?;
+    output.table(&kinds)?;
+    if status.exempt_addresses.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    output.table(&exempt_table(&status.exempt_addresses))
+}
+
+/// AWS users learn of a full table by connections that fail; here it is said before.
+fn warn_about_full_tables(kernel: &KernelStatus, output: &Output) {
+    const WARN_ABOVE_PERCENT: u64 = 80;
+    let is_nearly_full = |fill: &&FlowTableFill| fill.entries * 100 > fill.capacity * WARN_ABOVE_PERCENT;
+    for fill in kernel.flow_tables.iter().filter(|fill| fill.is_assured).filter(is_nearly_full) {
+        output.warn(format_args!(
+            "{} is {} % full; a full table drops packets that need a new entry. `sgfw flows expire` removes expired ones",
+            fill.name,
+            fill.percent()
+        ));
     }
 }
 
@@ -54,16 +87,21 @@ fn json(status: &status::Status) -> Value {
             "Bytes": row.counter.bytes,
         })
     });
-    let flow_tables = kernel
-        .iter()
-        .flat_map(|kernel| &kernel.flow_tables)
-        .map(|table| json!({ "Name": table.name, "Entries": table.entries, "Capacity": table.capacity }));
+    let flow_tables = kernel.iter().flat_map(|kernel| &kernel.flow_tables).map(|table| {
+        json!({
+            "Name": table.name,
+            "Entries": table.entries,
+            "Capacity": table.capacity,
+            "Percent": table.percent(),
+        })
+    });
     json!({
         "Interfaces": interfaces,
         "Generation": {
             "Stored": status.stored_generation,
             "InForce": kernel.map(|kernel| kernel.generation),
         },
+        "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
         "FlowTables": flow_tables.collect::<Vec<_>>(),
     })
@@ -98,9 +136,14 @@ fn counter_table(kernel: &KernelStatus) -> Table {
 }
 
 fn flow_table_table(kernel: &KernelStatus) -> Table {
-    let mut table = Table::new(&["FLOW TABLE", "#ENTRIES", "#CAPACITY"]);
+    let mut table = Table::new(&["FLOW TABLE", "#ENTRIES", "#CAPACITY", "#FULL"]);
     for fill in &kernel.flow_tables {
-        table.row([fill.name.to_owned(), fill.entries.to_string(), fill.capacity.to_string()]);
+        table.row([
+            fill.name.to_owned(),
+            fill.entries.to_string(),
+            fill.capacity.to_string(),
+            format!("{} %", fill.percent()),
+        ]);
     }
     table
 }

@@ -6,10 +6,14 @@
 //! rules that match a packet depend on its two classes alone; each pair of classes that any rule matches is a *cell*,
 //! whose value names the set of all rules that match. There are no priorities to preserve, so this is exact.
 //!
+//! Two things that are no rules take part in the partitions: exempt addresses, which set a bit in cells of every policy,
+//! and the peers whose traffic an interface always tracks, which keep another bit out of the cells of its policy.
+//!
 //! Called by `apply` before every publication. Pure: knows the model and the ABI, and neither aya nor the store.
 
 mod addresses;
 mod cells;
+mod lookup;
 mod rule_sets;
 mod services;
 
@@ -18,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use firewall_common::abi::CellKey;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+pub use lookup::InterfaceLookup;
 pub use rule_sets::RuleSetIds;
 
 use crate::model::{
-    AddressFamily, GroupId, InterfaceOptions, Peer, PrefixList, SecurityGroup, SecurityRule, Service,
+    AddressFamily, ExemptProperties, GroupId, InterfaceOptions, Peer, PrefixList, SecurityGroup, SecurityRule,
 };
 
 /// Everything that decides what the tables hold.
@@ -36,6 +41,8 @@ pub struct PolicyInput {
     /// Addresses of the members of each group: of interfaces that carry it, and those declared. A group that is
     /// missing has no members.
     pub members: BTreeMap<GroupId, Vec<IpNet>>,
+    /// Servers that every interface may talk to whatever its rules say.
+    pub exempt_addresses: Vec<ExemptProperties>,
 }
 
 /// One attached interface.
@@ -62,7 +69,7 @@ pub struct CompiledPolicy {
     pub addresses_v6: Vec<(Ipv6Net, u32)>,
     /// Service classes by [`ServiceIndex`](firewall_common::abi::ServiceIndex); as long as the whole index space.
     pub services: Vec<u16>,
-    /// Rule set ids, with the untracked bit, by cell. A missing cell is a deny.
+    /// Rule set ids, with the untracked and the exempt bit, by cell. A missing cell is a deny.
     pub cells: Vec<(CellKey, u32)>,
 }
 
@@ -73,8 +80,10 @@ pub struct CompiledInterface {
     pub slot: u32,
     /// Zone of its flows.
     pub zone: u16,
-    /// Number of its policy; interfaces with the same groups share one. Never 0.
+    /// Number of its policy; interfaces with the same groups that always track the same peers share one. Never 0.
     pub policy: u16,
+    /// Whether its policy has cells with the exempt bit.
+    pub has_exempt_addresses: bool,
     /// How its traffic is treated apart from the rules.
     pub options: InterfaceOptions,
 }
@@ -88,8 +97,8 @@ pub enum CompileError {
         /// How many there may be.
         limit: usize,
     },
-    /// More interfaces with different groups than the tables can number.
-    #[error("more than {limit} interfaces with different groups")]
+    /// More interfaces with different policies than the tables can number.
+    #[error("more than {limit} interfaces with different groups or always-tracked peers")]
     TooManyPolicies {
         /// How many there may be.
         limit: usize,
@@ -104,10 +113,15 @@ pub enum CompileError {
 pub fn compile(input: &PolicyInput, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, CompileError> {
     let (policies, interfaces) = pool(input)?;
     let rules = family_rules(&policies);
-    let peers: BTreeSet<FamilyPeer> = rules.iter().map(|rule| rule.peer).collect();
+    let exempt: Vec<ExemptProperties> =
+        input.exempt_addresses.iter().copied().filter(ExemptProperties::can_match).collect();
+    let mut peers: BTreeSet<FamilyPeer> = rules.iter().map(|rule| rule.peer).collect();
+    peers.extend(policies.iter().flat_map(|policy| &policy.always_track));
+    peers.extend(exempt.iter().map(|exempt| FamilyPeer::cidr(exempt.prefix)));
     let addresses = addresses::partition(&peers, input);
-    let services = services::partition(rules.iter().map(|rule| rule.rule.service))?;
-    let cells = cells::fill(&policies, &addresses, &services, rule_sets);
+    let named = rules.iter().map(|rule| rule.rule.service).chain(exempt.iter().map(|exempt| exempt.service));
+    let services = services::partition(named)?;
+    let cells = cells::fill(&policies, &exempt, &addresses, &services, rule_sets);
     Ok(CompiledPolicy {
         interfaces,
         addresses_v4: addresses.v4,
@@ -117,10 +131,11 @@ pub fn compile(input: &PolicyInput, rule_sets: &mut RuleSetIds) -> Result<Compil
     })
 }
 
-/// The pooled rules of one combination of groups.
+/// The pooled rules of one combination of groups and always-tracked peers.
 struct Policy<'a> {
     number: u16,
     rules: Vec<FamilyRule<'a>>,
+    always_track: BTreeSet<FamilyPeer>,
 }
 
 /// A rule for one address family. The families are disjoint: `0.0.0.0/0` admits no IPv6, `icmp` means ICMP in IPv4 and
@@ -139,6 +154,10 @@ struct FamilyPeer {
 }
 
 impl FamilyPeer {
+    fn cidr(prefix: IpNet) -> Self {
+        Self { is_ipv6: AddressFamily::of(&prefix) == AddressFamily::Ipv6, peer: Peer::Cidr(prefix) }
+    }
+
     /// AWS speaks of `0.0.0.0/0` and `::/0` to the letter: two halves, or a prefix list with everything in it, are not
     /// "any peer".
     fn is_any(&self) -> bool {
@@ -149,19 +168,24 @@ impl FamilyPeer {
 fn pool(input: &PolicyInput) -> Result<(Vec<Policy<'_>>, Vec<CompiledInterface>), CompileError> {
     let groups: BTreeMap<GroupId, &SecurityGroup> =
         input.groups.iter().map(|group| (group.id, group)).collect();
-    let mut numbers: BTreeMap<BTreeSet<GroupId>, u16> = BTreeMap::new();
+    let mut numbers: BTreeMap<(BTreeSet<GroupId>, BTreeSet<FamilyPeer>), u16> = BTreeMap::new();
     let mut policies = Vec::new();
     let mut interfaces = Vec::new();
     for interface in &input.interfaces {
         let carried: BTreeSet<GroupId> = interface.groups.iter().copied().collect();
-        let number = match numbers.get(&carried) {
+        let always_track: BTreeSet<FamilyPeer> =
+            interface.options.always_track.iter().copied().map(FamilyPeer::cidr).collect();
+        let key = (carried, always_track);
+        let number = match numbers.get(&key) {
             Some(number) => *number,
             None => {
                 let number = u16::try_from(numbers.len() + 1)
                     .map_err(|_| CompileError::TooManyPolicies { limit: usize::from(u16::MAX) })?;
+                let (carried, always_track) = &key;
                 let pooled = carried.iter().filter_map(|id| groups.get(id)).flat_map(|group| &group.rules);
-                policies.push(Policy { number, rules: pooled.flat_map(by_family).collect() });
-                numbers.insert(carried, number);
+                let rules = pooled.flat_map(by_family).collect();
+                policies.push(Policy { number, rules, always_track: always_track.clone() });
+                numbers.insert(key, number);
                 number
             }
         };
@@ -169,7 +193,8 @@ fn pool(input: &PolicyInput) -> Result<(Vec<Policy<'_>>, Vec<CompiledInterface>)
             slot: interface.slot,
             zone: interface.zone,
             policy: number,
-            options: interface.options,
+            has_exempt_addresses: input.exempt_addresses.iter().any(ExemptProperties::can_match),
+            options: interface.options.clone(),
         });
     }
     Ok((policies, interfaces))
@@ -193,12 +218,7 @@ fn applies_to(rule: &SecurityRule, family: AddressFamily) -> bool {
         Peer::Cidr(prefix) => AddressFamily::of(&prefix) == family,
         Peer::Group(_) | Peer::PrefixList(_) => true,
     };
-    let by_service = match rule.service {
-        Service::Icmp(_) => family == AddressFamily::Ipv4,
-        Service::Icmpv6(_) => family == AddressFamily::Ipv6,
-        Service::All | Service::Tcp(_) | Service::Udp(_) | Service::Protocol(_) => true,
-    };
-    by_peer && by_service
+    by_peer && rule.service.is_of(family)
 }
 
 #[cfg(test)]

@@ -25,10 +25,17 @@ pub(super) enum ClassKind {
 pub(super) struct ServiceClasses {
     /// Class by [`ServiceIndex`].
     pub(super) indexes: Vec<u16>,
-    /// Kind of class `i + 1`. Class 0 is the services that no rule names.
-    pub(super) kinds: Vec<ClassKind>,
+    /// Kind of class `i + 1`. Class 0 is the services that neither a rule nor an exemption names.
+    kinds: Vec<ClassKind>,
     /// The classes whose members a service contains.
     pub(super) classes_of: BTreeMap<Service, Vec<u16>>,
+}
+
+impl ServiceClasses {
+    /// The kind of a class other than 0.
+    pub(super) fn kind(&self, class: u16) -> ClassKind {
+        self.kinds[usize::from(class) - 1]
+    }
 }
 
 /// Partitions the index space by the services that contain each point.

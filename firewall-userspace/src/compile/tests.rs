@@ -1,9 +1,7 @@
-use std::net::IpAddr;
-
-use firewall_common::abi::{Be16, Direction, ServiceIndex, UNTRACKED};
+use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
 
 use super::*;
-use crate::model::{PrefixListName, Protocol, RuleId};
+use crate::model::{PrefixListName, Protocol, RuleId, Service};
 
 /// Rules in a short notation: `in tcp 22 10.0.0.0/8`, `out all - ::/0`, `in icmp 8/0 pl:office`, `in tcp 1-9 sg:app`.
 #[derive(Default)]
@@ -73,6 +71,20 @@ impl Fixture {
         });
     }
 
+    /// Makes an interface track traffic of these peers always.
+    fn always_track(&mut self, slot: usize, prefixes: &[&str]) {
+        let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap());
+        self.input.interfaces[slot].options.always_track = prefixes.collect();
+    }
+
+    /// Exempts servers, in the notation of rules: `tcp 80 192.0.2.1/32`.
+    fn exempt(&mut self, text: &str) {
+        let [protocol, ports, prefix] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let ports = Some(ports).filter(|text| *text != "-").map(|ports| ports.parse().unwrap());
+        let service = Service::new(protocol.parse().unwrap(), ports, None).unwrap();
+        self.input.exempt_addresses.push(ExemptProperties { service, prefix: prefix.parse().unwrap() });
+    }
+
     fn tables(&self) -> CompiledPolicy {
         compile(&self.input, &mut RuleSetIds::default()).unwrap()
     }
@@ -80,17 +92,7 @@ impl Fixture {
     /// The value of the cell of a packet on `slot`, looked up as the programs do; 0 is a deny.
     fn cell(&self, slot: u32, direction: Direction, peer: &str, service: ServiceIndex) -> u32 {
         let tables = self.tables();
-        let policy = tables.interfaces.iter().find(|interface| interface.slot == slot).unwrap().policy;
-        let class = match peer.parse().unwrap() {
-            IpAddr::V4(peer) => {
-                longest_match(&tables.addresses_v4, |prefix| prefix.contains(&peer), Ipv4Net::prefix_len)
-            }
-            IpAddr::V6(peer) => {
-                longest_match(&tables.addresses_v6, |prefix| prefix.contains(&peer), Ipv6Net::prefix_len)
-            }
-        };
-        let key = CellKey::new(policy, direction, class, tables.services[service.get() as usize]);
-        tables.cells.iter().find(|(cell, _)| *cell == key).map_or(0, |(_, value)| *value)
+        tables.lookup(slot).unwrap().cell(direction, peer.parse().unwrap(), service)
     }
 
     fn admits(&self, peer: &str, service: ServiceIndex) -> bool {
@@ -100,11 +102,6 @@ impl Fixture {
     fn is_untracked(&self, peer: &str, service: ServiceIndex) -> bool {
         self.cell(0, Direction::Ingress, peer, service) & UNTRACKED != 0
     }
-}
-
-fn longest_match<N>(table: &[(N, u32)], contains: impl Fn(&N) -> bool, length: fn(&N) -> u8) -> u32 {
-    let matching = table.iter().filter(|(prefix, _)| contains(prefix));
-    matching.max_by_key(|(prefix, _)| length(prefix)).map_or(0, |(_, class)| *class)
 }
 
 fn tcp(port: u16) -> ServiceIndex {
@@ -289,4 +286,104 @@ fn a_rule_set_keeps_its_id_whatever_is_added_later() {
     assert_eq!(known.added().len(), 1, "only the new set is new");
     assert!(after.iter().any(|(_, id)| *id == before[0].1));
     assert_eq!(after.len(), 2);
+}
+
+#[test]
+fn always_tracked_peers_are_tracked_where_others_are_not() {
+    let mut fixture =
+        Fixture::new(&["in tcp 80 0.0.0.0/0", "in tcp 80 ::/0", "out all - 0.0.0.0/0", "out all - ::/0"]);
+    fixture.always_track(0, &["10.0.0.0/8"]);
+    assert!(fixture.admits("10.1.2.3", tcp(80)) && !fixture.is_untracked("10.1.2.3", tcp(80)));
+    assert!(fixture.is_untracked("192.0.2.1", tcp(80)));
+    assert!(fixture.is_untracked("2001:db8::1", tcp(80)));
+    // A rule for a part of the prefix does not take that part out of it.
+    let rule = fixture.rule(fixture.input.groups[0].id, "in tcp 22 10.1.0.0/16");
+    fixture.input.groups[0].rules.push(rule);
+    assert!(!fixture.is_untracked("10.1.2.3", tcp(80)));
+
+    fixture.input.interfaces[0].options.always_track = InterfaceOptions::track_every_peer();
+    for peer in ["10.1.2.3", "192.0.2.1", "2001:db8::1"] {
+        assert!(fixture.admits(peer, tcp(80)) && !fixture.is_untracked(peer, tcp(80)), "{peer}");
+    }
+}
+
+#[test]
+fn what_one_interface_always_tracks_another_with_the_same_groups_does_not() {
+    let mut fixture = Fixture::new(&["in tcp 80 0.0.0.0/0", "out all - 0.0.0.0/0"]);
+    let groups = fixture.input.interfaces[0].groups.clone();
+    fixture.attach(1, &groups);
+    fixture.always_track(1, &["0.0.0.0/0"]);
+    let is_untracked = |slot| fixture.cell(slot, Direction::Ingress, "192.0.2.1", tcp(80)) & UNTRACKED != 0;
+    assert_eq!([is_untracked(0), is_untracked(1)], [true, false]);
+}
+
+#[test]
+fn an_exempt_server_is_exempt_on_every_interface_whatever_its_rules() {
+    let mut fixture = Fixture::new(&["out udp 53 192.0.2.0/24", "out tcp 443 0.0.0.0/0"]);
+    let closed = fixture.group("closed", &[]);
+    fixture.attach(1, &[closed]);
+    fixture.exempt("udp 53 192.0.2.53/32");
+    let cell = |slot, direction, peer, service| fixture.cell(slot, direction, peer, service);
+    for slot in [0, 1] {
+        assert!(cell(slot, Direction::Egress, "192.0.2.53", udp(53)) & EXEMPT != 0, "slot {slot}");
+        for (direction, peer, service) in [
+            (Direction::Egress, "192.0.2.53", tcp(53)),
+            (Direction::Egress, "192.0.2.53", udp(54)),
+            (Direction::Egress, "192.0.2.54", udp(53)),
+            // The host as the server is not meant.
+            (Direction::Ingress, "192.0.2.53", udp(53)),
+        ] {
+            assert_eq!(cell(slot, direction, peer, service) & EXEMPT, 0, "{peer} {service:?}");
+        }
+    }
+    // The rules around the exemption stay what they are.
+    assert!(cell(0, Direction::Egress, "192.0.2.53", udp(53)) & RULE_SET != 0);
+    assert!(cell(0, Direction::Egress, "192.0.2.53", tcp(443)) & RULE_SET != 0);
+    assert_eq!(cell(1, Direction::Egress, "192.0.2.53", udp(53)) & RULE_SET, 0);
+    assert!(fixture.tables().interfaces.iter().all(|interface| interface.has_exempt_addresses));
+}
+
+#[test]
+fn without_exempt_addresses_there_is_nothing_to_look_for() {
+    let fixture = Fixture::new(&["out udp 53 192.0.2.53/32"]);
+    assert!(!fixture.tables().interfaces[0].has_exempt_addresses);
+}
+
+#[test]
+fn exempt_protocols_without_ports_are_exempt_both_ways() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.exempt("47 - 192.0.2.1/32");
+    fixture.exempt("all - 192.0.2.2/32");
+    let is_exempt = |direction, peer, service| fixture.cell(0, direction, peer, service) & EXEMPT != 0;
+    for direction in [Direction::Ingress, Direction::Egress] {
+        assert!(is_exempt(direction, "192.0.2.1", ServiceIndex::other(47)));
+        assert!(!is_exempt(direction, "192.0.2.1", ServiceIndex::icmp(8, 0)));
+        assert!(is_exempt(direction, "192.0.2.2", ServiceIndex::icmp(8, 0)));
+    }
+    // A reply of TCP or UDP is known by its source port, which no cell of its own direction names.
+    assert!(is_exempt(Direction::Egress, "192.0.2.2", tcp(80)));
+    assert!(!is_exempt(Direction::Ingress, "192.0.2.2", tcp(80)));
+}
+
+#[test]
+fn an_exemption_that_can_match_nothing_exempts_nothing() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.exempt("icmp - 2001:db8::1/128");
+    assert!(fixture.tables().cells.is_empty() && !fixture.tables().interfaces[0].has_exempt_addresses);
+}
+
+#[test]
+fn a_flow_is_tracked_by_the_rules_that_admit_its_first_packet() {
+    let fixture = Fixture::new(&["in tcp 22 10.0.0.0/8", "in tcp 80 0.0.0.0/0", "out all - 0.0.0.0/0"]);
+    let tables = fixture.tables();
+    let tracked_by = |slot, direction, peer: &str, service| {
+        tables.lookup(slot).and_then(|policy| policy.tracked_by(direction, peer.parse().unwrap(), service))
+    };
+    let ssh = tracked_by(0, Direction::Ingress, "10.1.2.3", tcp(22)).unwrap();
+    assert_ne!(Some(ssh), tracked_by(0, Direction::Egress, "10.1.2.3", tcp(22)));
+    assert_eq!(tracked_by(0, Direction::Ingress, "192.0.2.1", tcp(22)), None);
+    assert_eq!(tracked_by(1, Direction::Ingress, "10.1.2.3", tcp(22)), None);
+    // Untracked.
+    assert!(fixture.admits("192.0.2.1", tcp(80)));
+    assert_eq!(tracked_by(0, Direction::Ingress, "192.0.2.1", tcp(80)), None);
 }

@@ -20,15 +20,15 @@ use super::{Datapath, DatapathError, OBJECT};
 use crate::model::IngressHook;
 
 /// Names of the programs: plain, and with a log line for each dropped packet.
-struct ProgramNames {
-    ingress_xdp: &'static str,
-    ingress_tc: &'static str,
-    egress_tc: &'static str,
+pub(super) struct ProgramNames {
+    pub(super) ingress_xdp: &'static str,
+    pub(super) ingress_tc: &'static str,
+    pub(super) egress_tc: &'static str,
 }
 
-const PLAIN: ProgramNames =
+pub(super) const PLAIN: ProgramNames =
     ProgramNames { ingress_xdp: "ingress_xdp", ingress_tc: "ingress_tc", egress_tc: "egress_tc" };
-const LOGGING: ProgramNames =
+pub(super) const LOGGING: ProgramNames =
     ProgramNames { ingress_xdp: "ingress_xdp_log", ingress_tc: "ingress_tc_log", egress_tc: "egress_tc_log" };
 
 /// Globals of the programs, constants from the load on.

@@ -34,6 +34,16 @@ pub(super) fn to_jiffies(seconds: u32, jiffies_per_second: u32) -> u32 {
     seconds.saturating_mul(jiffies_per_second).max(1)
 }
 
+/// Jiffies since a flow's last packet.
+///
+/// The clock and the entry are not read at the same instant, and user space's clock is a few ticks off: a packet may seem
+/// to be later than now, and is then taken for one of now.
+pub(super) fn idle(last_seen: u32, now: u32, jiffies_per_second: u32) -> u32 {
+    const MAX_SECONDS_AHEAD: u32 = 60;
+    let ahead = last_seen.wrapping_sub(now);
+    if ahead < MAX_SECONDS_AHEAD.saturating_mul(jiffies_per_second) { 0 } else { now.wrapping_sub(last_seen) }
+}
+
 fn nanoseconds(time: TimeSpec) -> u64 {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let rest = u64::try_from(time.tv_nsec()).unwrap_or(0);
@@ -52,6 +62,16 @@ mod tests {
     #[test]
     fn the_tick_rate_is_one_that_linux_can_be_built_with() {
         assert!([100, 250, 300, 1000].contains(&jiffies_per_second().unwrap()));
+    }
+
+    #[test]
+    fn idle_time_is_counted_over_the_wrap_of_the_clock_and_is_never_negative() {
+        assert_eq!(idle(100, 350, 100), 250);
+        assert_eq!(idle(u32::MAX - 9, 5, 100), 15);
+        assert_eq!(idle(350, 349, 100), 0);
+        assert_eq!(idle(3, u32::MAX, 100), 0);
+        // Idle for so long that the difference is negative as a signed number.
+        assert_eq!(idle(0, 1 << 31, 100), 1 << 31);
     }
 
     #[test]

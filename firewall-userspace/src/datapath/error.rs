@@ -69,6 +69,12 @@ pub enum DatapathError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// A table of assured flows has no room.
+    #[error("the flow table {map} is full")]
+    FlowTableFull {
+        /// Name of the table.
+        map: &'static str,
+    },
     /// Another error of a map.
     #[error("BPF map {map}")]
     Map {

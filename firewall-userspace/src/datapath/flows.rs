@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, HashMap, MapData, MapError, MapInfo};
+use aya::maps::{Array, MapData};
+use bytemuck::Pod;
 use firewall_common::abi::{Address, Direction, FlowEntry, FlowKey, InterfaceSettings, Ipv4, Ipv6, map};
 use firewall_common::decide::Half;
 use firewall_common::flow::FlowState;
 
-use super::clock::jiffies_now;
+use super::batch::HashTable;
+use super::clock::{idle, jiffies_now};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 
@@ -46,17 +48,25 @@ pub struct FlowRow {
 pub struct FlowTableFill {
     /// Name of the table.
     pub name: &'static str,
+    /// Whether nothing is evicted from it, so that it can be full.
+    pub is_assured: bool,
     /// Entries in it.
     pub entries: u64,
     /// Entries that it can hold.
     pub capacity: u64,
 }
 
-type Flows<A> = HashMap<MapData, Wire<FlowKey<A>>, Wire<FlowEntry>>;
-
 /// Assured first, so that a flow on its way from one table to the other is found there.
-const V4_TABLES: [(&str, bool); 2] = [(map::FLOWS_V4, true), (map::HALF_OPEN_V4, false)];
-const V6_TABLES: [(&str, bool); 2] = [(map::FLOWS_V6, true), (map::HALF_OPEN_V6, false)];
+pub(super) const V4_TABLES: [(&str, bool); 2] = [(map::FLOWS_V4, true), (map::HALF_OPEN_V4, false)];
+pub(super) const V6_TABLES: [(&str, bool); 2] = [(map::FLOWS_V6, true), (map::HALF_OPEN_V6, false)];
+
+impl FlowTableFill {
+    /// How much of the capacity is in use.
+    #[must_use]
+    pub fn percent(&self) -> u64 {
+        self.entries * 100 / self.capacity.max(1)
+    }
+}
 
 impl Datapath {
     /// The live flows.
@@ -83,11 +93,11 @@ impl Datapath {
     /// [`DatapathError`] where a map cannot be read.
     pub fn flow_tables(&self) -> Result<Vec<FlowTableFill>, DatapathError> {
         let mut fills = Vec::new();
-        for (name, _) in V4_TABLES {
-            fills.push(self.fill::<Ipv4>(name)?);
+        for (name, is_assured) in V4_TABLES {
+            fills.push(self.fill::<Ipv4>(name, is_assured)?);
         }
-        for (name, _) in V6_TABLES {
-            fills.push(self.fill::<Ipv6>(name)?);
+        for (name, is_assured) in V6_TABLES {
+            fills.push(self.fill::<Ipv6>(name, is_assured)?);
         }
         Ok(fills)
     }
@@ -109,25 +119,13 @@ impl Datapath {
 
     fn forget_in<A: Address>(&self, name: &'static str, zone: u16) -> Result<(), DatapathError>
     where
-        Wire<FlowKey<A>>: aya::Pod,
+        FlowKey<A>: Pod,
     {
-        let error = DatapathError::in_map(name);
-        let mut keys = Vec::new();
-        self.each_flow::<A>(name, |key, _| {
-            if key.zone == zone {
-                keys.push(*key);
-            }
-        })?;
-        let mut flows: Flows<A> = self.map(name)?;
-        for key in keys {
-            match flows.remove(&Wire(key)) {
-                // Gone meanwhile: evicted, or promoted to the other table, which is cleared too.
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(MapError::SyscallError(source)) if is_not_found(&source.io_error) => {}
-                Err(source) => return Err(error(source)),
-            }
-        }
-        Ok(())
+        let flows = self.flow_table::<A>(name)?;
+        flows.each_batch(|keys, _| {
+            // One that is gone meanwhile was evicted, or promoted to the other table, which is cleared too.
+            keys.iter().filter(|key| key.zone == zone).try_for_each(|key| flows.take(key).map(drop))
+        })
     }
 
     fn each_flow<A: Address>(
@@ -136,32 +134,40 @@ impl Datapath {
         mut each: impl FnMut(&FlowKey<A>, &FlowEntry),
     ) -> Result<(), DatapathError>
     where
-        Wire<FlowKey<A>>: aya::Pod,
+        FlowKey<A>: Pod,
     {
-        let flows: Flows<A> = self.map(name)?;
-        for item in flows.iter() {
-            match item {
-                Ok((Wire(key), Wire(entry))) => each(&key, &entry),
-                // Removed between the two system calls that read an element.
-                Err(MapError::KeyNotFound) => {}
-                Err(source) => return Err(DatapathError::in_map(name)(source)),
-            }
-        }
-        Ok(())
+        self.flow_table::<A>(name)?.each_batch(|keys, entries| {
+            keys.iter().zip(entries).for_each(|(key, entry)| each(key, entry));
+            Ok(())
+        })
     }
 
-    fn fill<A: Address>(&self, name: &'static str) -> Result<FlowTableFill, DatapathError>
+    fn fill<A: Address>(&self, name: &'static str, is_assured: bool) -> Result<FlowTableFill, DatapathError>
     where
-        Wire<FlowKey<A>>: aya::Pod,
+        FlowKey<A>: Pod,
     {
-        let mut entries = 0;
-        self.each_flow::<A>(name, |_, _| entries += 1)?;
-        let info = MapInfo::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
-        Ok(FlowTableFill { name, entries, capacity: u64::from(info.max_entries()) })
+        let (flows, mut entries) = (self.flow_table::<A>(name)?, 0);
+        flows.each_batch(|keys, _| {
+            entries += keys.len() as u64;
+            Ok(())
+        })?;
+        Ok(FlowTableFill { name, is_assured, entries, capacity: flows.capacity()? })
+    }
+
+    /// Opens a flow table.
+    pub(super) fn flow_table<A: Address>(
+        &self,
+        name: &'static str,
+    ) -> Result<HashTable<FlowKey<A>, FlowEntry>, DatapathError>
+    where
+        FlowKey<A>: Pod,
+    {
+        let data = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
+        HashTable::new(name, data)
     }
 
     /// The settings in force, by zone.
-    fn zones(&self) -> Result<BTreeMap<u16, InterfaceSettings>, DatapathError> {
+    pub(super) fn zones(&self) -> Result<BTreeMap<u16, InterfaceSettings>, DatapathError> {
         let error = DatapathError::in_map(map::SETTINGS);
         let generation = self.generation()?;
         if generation == 0 {
@@ -198,10 +204,9 @@ impl Reader {
     ) -> Option<FlowRow> {
         let settings = self.zones.get(&key.zone)?;
         let state = FlowState::from_number(entry.state)?;
-        // The clock is read before the tables, and last-seen may be a tick or two ahead of it.
-        let idle = self.now.wrapping_sub(entry.last_seen).cast_signed().max(0).cast_unsigned();
-        let left = state.timeout(&settings.timeouts).checked_sub(idle)?;
         let per_second = settings.jiffies_per_second.max(1);
+        let idle = idle(entry.last_seen, self.now, per_second);
+        let left = state.timeout(&settings.timeouts).checked_sub(idle)?;
         let first = (address(key.first), key.first_port.get());
         let second = (address(key.second), key.second_port.get());
         let (initiator, responder) =
@@ -228,8 +233,4 @@ fn v4(address: Ipv4) -> IpAddr {
 
 fn v6(address: Ipv6) -> IpAddr {
     Ipv6Addr::from(address.to_bytes()).into()
-}
-
-fn is_not_found(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::NotFound
 }

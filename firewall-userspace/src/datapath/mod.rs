@@ -11,14 +11,18 @@
 //! groups and rules, only of a [`CompiledPolicy`](crate::compile::CompiledPolicy).
 
 mod attach;
+mod batch;
 mod clock;
 mod counters;
 mod device;
 mod error;
+mod expire;
 mod flows;
 pub mod log;
 mod pin;
 mod publish;
+mod reload;
+mod seed;
 mod wire;
 
 use std::fs;
@@ -32,8 +36,10 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer};
 pub use counters::CounterRow;
 pub use error::DatapathError;
+pub use expire::ExpiredFlows;
 pub use flows::{FlowRow, FlowTableFill};
 pub use publish::Prepared;
+pub use seed::Seed;
 
 /// The programs and maps, built from `firewall-ebpf` by `cargo xtask build-ebpf`.
 static OBJECT: &[u8] =

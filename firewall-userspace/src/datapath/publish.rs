@@ -23,7 +23,7 @@ use super::clock::{jiffies_per_second, to_jiffies};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 use crate::compile::{CompiledInterface, CompiledPolicy};
-use crate::model::{Exemptions, FlowTimeouts, IcmpErrors, InterfaceOptions};
+use crate::model::{FlowTimeouts, IcmpErrors, InterfaceOptions};
 
 /// Flags of `BPF_MAP_CREATE` (`linux/bpf.h`).
 const BPF_F_NO_PREALLOC: u32 = 1 << 0;
@@ -50,6 +50,22 @@ impl Datapath {
     /// [`DatapathError::Map`] where the map cannot be read.
     pub fn generation(&self) -> Result<u64, DatapathError> {
         self.generation_word()?.get(&0, 0).map_err(DatapathError::in_map(map::GENERATION))
+    }
+
+    /// The values of all cells in force: rule set ids with their bits.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where a map cannot be read.
+    pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
+        let error = DatapathError::in_map(map::CELLS);
+        let generation = self.generation()?;
+        if generation == 0 {
+            return Ok(Vec::new());
+        }
+        let halves: ArrayOfMaps<MapData, Cells> = self.map(map::CELLS)?;
+        let cells = halves.get(&Half::of_generation(generation).slot(), 0).map_err(&error)?;
+        cells.iter().map(|item| item.map(|(_, value)| value).map_err(&error)).collect()
     }
 
     /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
@@ -213,7 +229,7 @@ fn interface_settings(interface: &CompiledInterface, jiffies_per_second: u32) ->
         policy: interface.policy,
         zone: interface.zone,
         flags: flags(&interface.options),
-        exempt: exempt(&interface.options.exemptions),
+        exempt: exempt(interface),
         jiffies_per_second,
         timeouts: timeouts(&interface.options.timeouts, jiffies_per_second),
     }
@@ -230,13 +246,15 @@ fn flags(options: &InterfaceOptions) -> u16 {
     flags
 }
 
-fn exempt(exemptions: &Exemptions) -> u16 {
+fn exempt(interface: &CompiledInterface) -> u16 {
+    let exemptions = interface.options.exemptions;
     [
         (exemptions.arp, exempt_flag::ARP),
         (exemptions.neighbor_discovery, exempt_flag::NEIGHBOR_DISCOVERY),
         (exemptions.multicast_listener, exempt_flag::MULTICAST_LISTENER),
         (exemptions.dhcp_client, exempt_flag::DHCP_CLIENT),
         (exemptions.non_ip, exempt_flag::NON_IP),
+        (interface.has_exempt_addresses, exempt_flag::ADDRESSES),
     ]
     .into_iter()
     .filter(|(on, _)| *on)

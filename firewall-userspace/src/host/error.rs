@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use rtnetlink::packet_core::DecodeError;
 
 /// Why the machine cannot do what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,12 @@ pub enum HostError {
     /// The interfaces cannot be listed.
     #[error("cannot read the interfaces of this network namespace")]
     Interfaces(#[source] Errno),
+    /// The kernel does not say which connections are open.
+    #[error("cannot read the kernel's socket tables")]
+    Sockets(#[source] io::Error),
+    /// The kernel says it in another way than expected.
+    #[error("cannot understand the kernel's socket tables")]
+    SocketMessage(#[source] DecodeError),
     /// The kernel does not say which it is.
     #[error("cannot read the kernel's release")]
     Uname(#[source] Errno),

@@ -1,4 +1,4 @@
-//! What the machine is like: network namespaces, interfaces and their addresses, privileges, kernel, bpffs.
+//! What the machine is like: network namespaces, interfaces and their addresses, open connections, privileges, kernel, bpffs.
 //!
 //! Called by `apply` and `cli`. This module must not know about groups, the store or BPF maps.
 
@@ -7,9 +7,13 @@ mod error;
 mod interface;
 mod kernel;
 mod namespace;
+mod session;
+mod sockets;
 
 pub use bpffs::mount as mount_bpffs;
 pub use error::HostError;
 pub use interface::{addresses, index_of, name_of, names};
 pub use kernel::{require_root, require_supported_kernel};
 pub use namespace::{current as current_namespace, enter as enter_namespace};
+pub use session::{SshSession, ssh_session};
+pub use sockets::{Connection, ConnectionProtocol, connections};

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{
-    AddressFamily, GroupId, GroupName, GroupReference, PrefixListName, PrefixListReference, Protocol, RuleId,
-    RuleProperties,
+    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference, PrefixListName,
+    PrefixListReference, Protocol, RuleId, RuleProperties, Timeout,
 };
 
 /// Why a value or a change is not valid.
@@ -219,6 +219,38 @@ pub enum ModelError {
         /// How many it may have.
         max_entries: u32,
     },
+    /// The address is exempt already.
+    #[error("{properties} is already exempt")]
+    DuplicateExemptAddress {
+        /// What was to be exempt.
+        properties: ExemptProperties,
+    },
+    /// Nothing with exactly these properties is exempt.
+    #[error("{properties} is not exempt")]
+    ExemptAddressNotFound {
+        /// What was looked for.
+        properties: ExemptProperties,
+    },
+    /// No exempt address of that id.
+    #[error("the exempt address '{id}' does not exist")]
+    ExemptAddressIdNotFound {
+        /// The id.
+        id: ExemptAddressId,
+    },
+    /// A service that packets to the address cannot have.
+    #[error("{properties} would exempt nothing: icmp is a protocol of IPv4, icmpv6 of IPv6")]
+    ExemptsNothing {
+        /// What was to be exempt.
+        properties: ExemptProperties,
+    },
+    /// A timeout outside its range.
+    #[error("timeout {} of {seconds} s is out of range", timeout.name())]
+    TimeoutOutOfRange {
+        /// Which timeout.
+        timeout: Timeout,
+        /// What was given.
+        seconds: u32,
+    },
     /// An interface must carry at least one group.
     #[error("interface {interface} must carry at least one security group")]
     NoGroups {
@@ -244,10 +276,14 @@ impl ModelError {
             Self::RuleIdNotFound { .. } => "InvalidSecurityGroupRuleId.NotFound",
             Self::PrefixListNotFound { .. } => "InvalidPrefixListID.NotFound",
             Self::NoGroups { .. } => "MissingParameter",
-            // Declared members and unique prefix list names are ours, not AWS's.
-            Self::DuplicateMember { .. } | Self::MemberNotFound { .. } | Self::DuplicatePrefixList { .. } => {
-                return None;
-            }
+            // Declared members, unique prefix list names and exempt addresses are ours, not AWS's.
+            Self::DuplicateMember { .. }
+            | Self::MemberNotFound { .. }
+            | Self::DuplicatePrefixList { .. }
+            | Self::DuplicateExemptAddress { .. }
+            | Self::ExemptAddressNotFound { .. }
+            | Self::ExemptAddressIdNotFound { .. }
+            | Self::ExemptsNothing { .. } => return None,
             Self::InvalidGroupName { .. }
             | Self::InvalidDescription { .. }
             | Self::UnknownProtocol { .. }
@@ -265,7 +301,8 @@ impl ModelError {
             | Self::WrongFamily { .. }
             | Self::DuplicateEntry { .. }
             | Self::EntryNotFound { .. }
-            | Self::TooManyEntries { .. } => "InvalidParameterValue",
+            | Self::TooManyEntries { .. }
+            | Self::TimeoutOutOfRange { .. } => "InvalidParameterValue",
         })
     }
 }

@@ -165,7 +165,7 @@ fn everything(direction: Direction, peer: Peer) -> NewRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{IngressHook, InterfaceId};
+    use crate::model::{IngressHook, InterfaceId, InterfaceOptions};
 
     fn group(name: &str) -> SecurityGroup {
         SecurityGroup::new(name.parse().unwrap(), "a tier".parse().unwrap()).unwrap()
@@ -249,6 +249,7 @@ mod tests {
             ingress_hook: IngressHook::Auto,
             log_drops: false,
             groups: vec![web.id],
+            options: InterfaceOptions::default(),
         };
         let error = web.check_deletable(&[web.clone(), app.clone()], &[interface]).unwrap_err();
         assert_eq!(error.aws_code(), Some("DependencyViolation"));

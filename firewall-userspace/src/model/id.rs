@@ -61,6 +61,10 @@ identifier! {
     /// Identifier of an attached interface.
     InterfaceId, "eni-", "InvalidNetworkInterfaceId.Malformed"
 }
+identifier! {
+    /// Identifier of an exempt address. AWS has none, and so no code of its own.
+    ExemptAddressId, "exa-", "InvalidParameterValue"
+}
 
 /// 17 random hexadecimal digits as a number. 68 random bits make a collision within one store impossible in practice;
 /// the store would refuse one.

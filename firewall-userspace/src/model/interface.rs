@@ -1,8 +1,11 @@
 //! Attached interfaces and how traffic on them is treated.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{GroupId, InterfaceId};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{Exemptions, FlowTimeouts, GroupId, InterfaceId};
 
 /// An interface that sgfw protects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Interface {
     pub log_drops: bool,
     /// The groups that it carries; at least one.
     pub groups: Vec<GroupId>,
+    /// How its traffic is treated apart from the rules.
+    pub options: InterfaceOptions,
 }
 
 /// Where ingress packets are decided.
@@ -62,7 +67,7 @@ impl fmt::Display for IngressHook {
 }
 
 /// How traffic on an interface is treated, apart from the rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceOptions {
     /// When silent flows end.
     pub timeouts: FlowTimeouts,
@@ -71,44 +76,18 @@ pub struct InterfaceOptions {
     /// Whether only a SYN starts a TCP flow. Without it a segment of an unknown flow that a rule admits starts one,
     /// so that flows outlive a restart of the host's firewall.
     pub tcp_strict: bool,
+    /// Peers, as canonical prefixes, whose traffic is tracked even where the rules would leave it untracked: those
+    /// behind NAT or load balancers, where AWS tracks too.
+    pub always_track: BTreeSet<IpNet>,
     /// What passes whatever the rules say.
     pub exemptions: Exemptions,
 }
 
-/// Idle timeouts in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowTimeouts {
-    /// TCP until the handshake is complete.
-    pub tcp_syn: u32,
-    /// TCP established.
-    pub tcp_established: u32,
-    /// TCP after a FIN.
-    pub tcp_fin: u32,
-    /// TCP after a RST.
-    pub tcp_closed: u32,
-    /// UDP in one direction only, or a single request and response.
-    pub udp: u32,
-    /// UDP after more than one request and response.
-    pub udp_stream: u32,
-    /// ICMP queries.
-    pub icmp: u32,
-    /// Every other protocol.
-    pub other: u32,
-}
-
-impl Default for FlowTimeouts {
-    /// AWS "Idle connection tracking timeout" where AWS documents one; the others are ours, near Linux's.
-    fn default() -> Self {
-        Self {
-            tcp_syn: 60,
-            tcp_established: 432_000,
-            tcp_fin: 120,
-            tcp_closed: 10,
-            udp: 30,
-            udp_stream: 180,
-            icmp: 30,
-            other: 600,
-        }
+impl InterfaceOptions {
+    /// [`always_track`](Self::always_track) for every peer there is.
+    #[must_use]
+    pub fn track_every_peer() -> BTreeSet<IpNet> {
+        BTreeSet::from([IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())])
     }
 }
 
@@ -122,29 +101,22 @@ pub enum IcmpErrors {
     RulesOnly,
 }
 
-/// What passes whatever the rules say. On a LAN, unlike in a VPC, nothing works without these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exemptions {
-    /// ARP.
-    pub arp: bool,
-    /// IPv6 neighbour discovery.
-    pub neighbor_discovery: bool,
-    /// IPv6 multicast listener discovery.
-    pub multicast_listener: bool,
-    /// DHCP client traffic.
-    pub dhcp_client: bool,
-    /// Frames that carry neither IP nor ARP.
-    pub non_ip: bool,
-}
+impl IcmpErrors {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Related, Self::RulesOnly];
 
-impl Default for Exemptions {
-    fn default() -> Self {
-        Self {
-            arp: true,
-            neighbor_discovery: true,
-            multicast_listener: true,
-            dhcp_client: true,
-            non_ip: true,
+    /// The word for it on the command line and in the store.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Related => "related",
+            Self::RulesOnly => "rules-only",
         }
+    }
+
+    /// The choice that a word stands for.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.name() == name)
     }
 }

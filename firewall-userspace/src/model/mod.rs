@@ -5,6 +5,7 @@
 //! or about files. "AWS" in comments stands for the EC2 API reference and user guide.
 
 mod error;
+mod exempt;
 mod group;
 mod id;
 mod interface;
@@ -13,13 +14,16 @@ mod peer;
 mod prefix_list;
 mod rule;
 mod service;
+mod timeouts;
 
 pub use error::ModelError;
+pub use exempt::{ExemptAddress, ExemptProperties, Exemption, Exemptions, NewExemptAddress, aws_link_local};
 pub use group::{GroupReference, SecurityGroup};
-pub use id::{GroupId, InterfaceId, PrefixListId, RuleId};
-pub use interface::{Exemptions, FlowTimeouts, IcmpErrors, IngressHook, Interface, InterfaceOptions};
+pub use id::{ExemptAddressId, GroupId, InterfaceId, PrefixListId, RuleId};
+pub use interface::{IcmpErrors, IngressHook, Interface, InterfaceOptions};
 pub use name::{Description, GroupName, PrefixListName};
 pub use peer::{AddressFamily, Cidr, Peer};
 pub use prefix_list::{PrefixList, PrefixListReference};
 pub use rule::{NewRule, RuleProperties, SecurityRule};
 pub use service::{IcmpSelector, OtherProtocol, PortRange, Protocol, Service};
+pub use timeouts::{FlowTimeouts, Timeout};

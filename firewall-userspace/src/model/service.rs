@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ModelError;
+use super::{AddressFamily, ModelError};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -83,6 +83,16 @@ impl Service {
         match self {
             Self::Icmp(icmp) | Self::Icmpv6(icmp) => Some(icmp),
             _ => None,
+        }
+    }
+
+    /// Whether packets of an address family can have it: ICMP is a protocol of IPv4 alone, ICMPv6 of IPv6.
+    #[must_use]
+    pub const fn is_of(self, family: AddressFamily) -> bool {
+        match self {
+            Self::Icmp(_) => matches!(family, AddressFamily::Ipv4),
+            Self::Icmpv6(_) => matches!(family, AddressFamily::Ipv6),
+            Self::All | Self::Tcp(_) | Self::Udp(_) | Self::Protocol(_) => true,
         }
     }
 

@@ -16,6 +16,7 @@ impl Snapshot<'_> {
         while let Some(row) = rows.next()? {
             groups.entry(parse_column(row, "interface")?).or_default().push(parse_column(row, "group_id")?);
         }
+        let mut options = self.interface_options()?;
         let mut interfaces = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM interfaces ORDER BY name")?;
         let mut rows = statement.query([])?;
@@ -31,6 +32,7 @@ impl Snapshot<'_> {
                 ingress_hook: IngressHook::from_name(&hook).unwrap_or(IngressHook::Auto),
                 log_drops: row.get("log_drops")?,
                 groups: groups.remove(&id).unwrap_or_default(),
+                options: options.remove(&id).unwrap_or_default(),
             });
         }
         Ok(interfaces)
@@ -84,7 +86,7 @@ impl Transaction<'_> {
         for group in &interface.groups {
             statement.execute(params![id, group.to_string()])?;
         }
-        Ok(())
+        self.save_interface_options(interface.id, &interface.options)
     }
 
     /// Forgets an interface.
@@ -99,6 +101,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::{Exemption, IcmpErrors, InterfaceOptions, Timeout};
     use crate::store::{Store, WriteLock};
 
     const TIMEOUT: Duration = Duration::from_secs(5);
@@ -118,11 +121,23 @@ mod tests {
             ingress_hook: IngressHook::Tc,
             log_drops: true,
             groups: vec![group],
+            options: InterfaceOptions::default(),
         };
         transaction.save_interface(&interface).unwrap();
         assert_eq!(transaction.interfaces().unwrap(), std::slice::from_ref(&interface));
         assert!(transaction.delete_group(group).is_err());
-        let changed = Interface { ingress_hook: IngressHook::Xdp, ..interface };
+        let mut options = InterfaceOptions {
+            icmp_errors: IcmpErrors::RulesOnly,
+            tcp_strict: true,
+            always_track: InterfaceOptions::track_every_peer(),
+            ..InterfaceOptions::default()
+        };
+        options.timeouts.set(Timeout::Udp, 45).unwrap();
+        options.exemptions.set(Exemption::Arp, false);
+        let changed = Interface { ingress_hook: IngressHook::Xdp, options, ..interface };
+        transaction.save_interface(&changed).unwrap();
+        assert_eq!(transaction.interfaces().unwrap(), std::slice::from_ref(&changed));
+        let changed = Interface { options: InterfaceOptions::default(), ..changed };
         transaction.save_interface(&changed).unwrap();
         assert_eq!(transaction.interfaces().unwrap(), [changed]);
     }

@@ -6,12 +6,15 @@
 //! knows model types and SQL; it must not know about the data plane.
 
 mod error;
+mod exempt;
 mod groups;
 mod interfaces;
 mod lock;
 mod prefix_lists;
 mod rule_sets;
+mod settings;
 
+use std::cmp::Ordering;
 use std::fs::DirBuilder;
 use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
@@ -28,9 +31,12 @@ pub use error::StoreError;
 pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
-const SCHEMA: &str = include_str!("schema.sql");
-/// Kept in SQLite's `user_version`. Raise it with every change of the schema, and migrate.
-const SCHEMA_VERSION: u32 = 1;
+/// Kept in SQLite's `user_version`.
+const SCHEMA_VERSION: u32 = 2;
+/// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
+/// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,18 +47,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `directory`, and creates it with the group `default` where there is none. `lock_timeout`
-    /// bounds the wait for another process that is creating it.
+    /// Opens the store in `directory`. Where there is none it is created with the group `default`; one that an older
+    /// sgfw wrote is brought up to date. `lock_timeout` bounds the wait for another process that does either.
     pub fn open(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
         let path = directory.join(DATABASE);
         if !path.exists() {
             return Self::create(directory, lock_timeout);
         }
         let mut store = Self { connection: connect(&path, OpenFlags::empty())? };
-        match store.schema_version()? {
-            SCHEMA_VERSION => Ok(store),
-            0 => Self::create(directory, lock_timeout),
-            found => Err(StoreError::UnknownSchema { path, found, supported: SCHEMA_VERSION }),
+        let found = store.schema_version()?;
+        match found.cmp(&SCHEMA_VERSION) {
+            Ordering::Equal => Ok(store),
+            Ordering::Less => Self::create(directory, lock_timeout),
+            Ordering::Greater => Err(StoreError::UnknownSchema { path, found, supported: SCHEMA_VERSION }),
         }
     }
 
@@ -79,21 +86,25 @@ impl Store {
         copy_all(&saved.copy, &mut self.connection)
     }
 
+    /// Creates what is missing: the directory, the database, steps of the schema, the group `default`.
     fn create(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
         let cannot_create = |source| StoreError::CannotCreate { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot_create)?;
         let lock = WriteLock::acquire(directory, lock_timeout)?;
         let connection = connect(&directory.join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE)?;
         let mut store = Self { connection };
-        // Another process may have created it while this one waited for the lock.
-        if store.schema_version()? == 0 {
-            let default_group = SecurityGroup::default_group().map_err(StoreError::DefaultGroup)?;
-            let transaction = store.begin(&lock)?;
-            transaction.sql.execute_batch(SCHEMA)?;
-            transaction.sql.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.insert_group(&default_group)?;
-            transaction.commit()?;
+        // Read under the lock: another process may have done it meanwhile.
+        let found = store.schema_version()?;
+        let transaction = store.begin(&lock)?;
+        for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+            transaction.sql.execute_batch(migration)?;
+            transaction.sql.pragma_update(None, "user_version", version)?;
         }
+        if found == 0 {
+            let default_group = SecurityGroup::default_group().map_err(StoreError::DefaultGroup)?;
+            transaction.insert_group(&default_group)?;
+        }
+        transaction.commit()?;
         Ok(store)
     }
 
@@ -211,6 +222,9 @@ pub enum CorruptValue {
     /// Not a value of the model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A name that this sgfw does not know.
+    #[error("unknown name")]
+    UnknownName,
     /// Not a prefix.
     #[error(transparent)]
     Prefix(#[from] ipnet::AddrParseError),
@@ -219,6 +233,7 @@ pub enum CorruptValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::InterfaceOptions;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -269,5 +284,27 @@ mod tests {
         drop(store);
         let error = Store::open(directory.path(), TIMEOUT).unwrap_err();
         assert!(matches!(error, StoreError::UnknownSchema { found: 99, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up_to_date_and_keeps_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(DATABASE);
+        let old = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "INSERT INTO groups VALUES ('sg-0123456789abcdef0', 'web', 'web tier');
+             INSERT INTO interfaces VALUES ('eni-0123456789abcdef0', 'eth7', 3, 9, 'tc', 1);
+             INSERT INTO interface_groups VALUES ('eni-0123456789abcdef0', 'sg-0123456789abcdef0');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let interfaces = store.snapshot().unwrap().interfaces().unwrap();
+        assert_eq!((interfaces[0].name.as_str(), interfaces[0].slot, interfaces[0].zone), ("eth7", 3, 9));
+        assert_eq!(interfaces[0].options, InterfaceOptions::default());
+        assert_eq!(store.snapshot().unwrap().groups().unwrap().len(), 1, "no second group `default`");
+        assert_eq!(store.schema_version().unwrap(), SCHEMA_VERSION);
     }
 }

@@ -68,9 +68,15 @@ impl Instance {
     }
 
     fn everything(&self) -> Vec<String> {
-        [&["group", "list"][..], &["rule", "list"], &["prefix-list", "list"], &["status"]]
-            .map(|command| self.succeeds(&[&["-o", "json"], command].concat()))
-            .to_vec()
+        [
+            &["group", "list"][..],
+            &["rule", "list"],
+            &["prefix-list", "list"],
+            &["exempt", "list"],
+            &["status"],
+        ]
+        .map(|command| self.succeeds(&[&["-o", "json"], command].concat()))
+        .to_vec()
     }
 }
 

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
 
+mod exempt;
 mod groups;
 mod instance;
 mod prefix_lists;
 mod processes;
 mod rules;
+mod settings;

@@ -92,7 +92,7 @@ impl UdpServer {
         let stopped = Arc::new(AtomicBool::new(false));
         let seen_by_thread = Arc::clone(&stopped);
         let thread = thread::spawn(move || {
-            let mut datagram = [0; 2048];
+            let mut datagram = vec![0; usize::from(u16::MAX)];
             while !seen_by_thread.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = socket.recv_from(&mut datagram) {
                     let _ = socket.send_to(&datagram[..length], from);

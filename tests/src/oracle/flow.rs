@@ -26,7 +26,7 @@ pub(super) struct Ends {
 }
 
 /// A flow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Flow {
     /// Initiator and responder.
     pub(super) ends: Ends,
@@ -44,18 +44,24 @@ pub(super) enum Fate {
     Restarts,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Life {
     Tcp(Tcp),
-    /// How many messages that alternate with the other side's were seen: request, reply, request, reply.
-    Udp {
-        turns: u8,
-    },
+    Exchange(Kind, Turns),
+}
+
+/// What has no connections, but messages that are answered or not.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Udp,
     Query,
     Portless,
 }
 
-#[derive(Debug)]
+/// How many messages that alternate with the other side's were seen: request, reply, request, reply. Counted up to 4.
+type Turns = u8;
+
+#[derive(Clone, Debug)]
 struct Tcp {
     stage: Stage,
     finished: PerSide<bool>,
@@ -76,7 +82,7 @@ enum Stage {
     Reset,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct PerSide<T> {
     initiator: T,
     responder: T,
@@ -145,11 +151,21 @@ impl Flow {
                 let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp { answered: false } };
                 Life::Tcp(Tcp { stage, finished: PerSide::default(), spoke_since_reset: PerSide::default() })
             }
-            Transport::Udp { .. } => Life::Udp { turns: 1 },
-            Transport::Icmp { .. } => Life::Query,
-            Transport::Other { .. } => Life::Portless,
+            Transport::Udp { .. } => Life::Exchange(Kind::Udp, 1),
+            Transport::Icmp { .. } => Life::Exchange(Kind::Query, 1),
+            Transport::Other { .. } => Life::Exchange(Kind::Portless, 1),
         };
         Some(Self { ends, started_by: place.direction, life, last_packet: now })
+    }
+
+    /// Whether it is of the IPv6 family.
+    pub(super) const fn is_ipv6(&self) -> bool {
+        self.ends.from.0.is_ipv6()
+    }
+
+    /// The zone that it belongs to.
+    pub(super) const fn zone(&self) -> u16 {
+        self.ends.zone
     }
 
     /// Whether a packet with these ends belongs to the flow.
@@ -166,12 +182,20 @@ impl Flow {
     pub(super) fn is_live(&self, timeouts: &FlowTimeouts, now: u64) -> bool {
         let timeout = match &self.life {
             Life::Tcp(tcp) => tcp.timeout(timeouts),
-            Life::Udp { turns: 4.. } => timeouts.udp_stream,
-            Life::Udp { .. } => timeouts.udp,
-            Life::Query => timeouts.icmp,
-            Life::Portless => timeouts.other,
+            Life::Exchange(Kind::Udp, 4..) => timeouts.udp_stream,
+            Life::Exchange(Kind::Udp, _) => timeouts.udp,
+            Life::Exchange(Kind::Query, _) => timeouts.icmp,
+            Life::Exchange(Kind::Portless, _) => timeouts.other,
         };
         now - self.last_packet <= u64::from(timeout)
+    }
+
+    /// Whether its initiator has answered a reply, which shows that it is where it says it is (design.md §5).
+    pub(super) const fn is_assured(&self) -> bool {
+        match &self.life {
+            Life::Tcp(tcp) => matches!(tcp.stage, Stage::Established | Stage::Reset),
+            Life::Exchange(_, turns) => *turns >= 3,
+        }
     }
 
     /// Follows a packet that belongs to the flow.
@@ -187,7 +211,7 @@ impl Flow {
                 }
             }
             // Odd turns are the initiator's.
-            (Life::Udp { turns }, _) if (*turns % 2 == 0) == is_initiator && *turns < 4 => *turns += 1,
+            (Life::Exchange(_, turns), _) if (*turns % 2 == 0) == is_initiator && *turns < 4 => *turns += 1,
             _ => {}
         }
         self.last_packet = now;

@@ -7,6 +7,7 @@
 
 mod flow;
 mod headers;
+mod room;
 mod rules;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use firewall_userspace::model::IcmpErrors;
 use crate::packets::{Content, Fragment, Frame, IcmpBody, Packet, Transport, protocol};
 use crate::scenario::{Arrival, Firewall, Interface, Policy};
 use flow::{Ends, Fate, Flow};
+use room::Room;
 use rules::Judgement;
 
 /// Seconds for which later fragments may follow an admitted first one.
@@ -31,6 +33,8 @@ pub struct Oracle {
     /// Seconds since the beginning.
     now: u64,
     flows: Vec<Flow>,
+    /// IPv4, IPv6.
+    rooms: [Room; 2],
     datagrams: Vec<Datagram>,
 }
 
@@ -92,8 +96,24 @@ impl Firewall for Oracle {
         Ok(())
     }
 
+    fn fill(&mut self) -> Result<()> {
+        for (room, is_ipv6) in self.rooms.iter_mut().zip([false, true]) {
+            room.fill(&self.flows, is_ipv6);
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<()> {
+        self.flows.retain(|flow| {
+            let interface = self.policy.interfaces.values().find(|interface| interface.zone == flow.zone());
+            interface.is_none_or(|interface| flow.is_live(&interface.options.timeouts, self.now))
+        });
+        Ok(())
+    }
+
     fn flows(&mut self) -> Result<usize> {
-        Ok(self.flows.len())
+        let fillers: usize = self.rooms.iter().map(Room::fillers).sum();
+        Ok(self.flows.len() + fillers)
     }
 }
 
@@ -146,11 +166,14 @@ impl Oracle {
         if let Some(reason) = exempt(place, packet) {
             return reason;
         }
-        if self.belongs_to_flow(place, packet) {
-            return Reason::Tracked;
+        if let Some(reason) = self.decide_by_flow(place, packet) {
+            return reason;
         }
         if self.is_related(place, packet) {
             return Reason::Related;
+        }
+        if rules::is_exempt_address(place, packet) {
+            return Reason::ExemptAddress;
         }
         match rules::judge(place, packet) {
             Judgement::Denied => return Reason::NoRule,
@@ -164,21 +187,31 @@ impl Oracle {
             return Reason::NotASyn;
         }
         if let Some(flow) = Flow::begin(place, packet, self.now) {
+            if !self.rooms[usize::from(flow.is_ipv6())].lets_begin(self.now) {
+                return Reason::FlowTableFull;
+            }
             self.flows.retain(|known| known.ends != flow.ends && known.ends != flow.ends.reversed());
             self.flows.push(flow);
         }
         Reason::Rule
     }
 
-    /// Whether the packet belongs to a live flow, which follows it.
-    fn belongs_to_flow(&mut self, place: Place<'_>, packet: &Packet) -> bool {
-        let Some(index) = self.live_flow(place, packet) else {
-            return false;
-        };
-        match self.flows[index].follow(packet, self.now) {
-            Fate::GoesOn => true,
-            Fate::Restarts => false,
+    /// How a packet of a live flow ends; the flow follows it.
+    fn decide_by_flow(&mut self, place: Place<'_>, packet: &Packet) -> Option<Reason> {
+        let index = self.live_flow(place, packet)?;
+        let mut flow = self.flows[index].clone();
+        match flow.follow(packet, self.now) {
+            Fate::GoesOn => {}
+            Fate::Restarts => return None,
         }
+        if flow.is_assured() && !self.flows[index].is_assured() {
+            let is_ipv6 = flow.is_ipv6();
+            if !self.rooms[usize::from(is_ipv6)].admits_one_more(&self.flows, is_ipv6, self.now) {
+                return Some(Reason::FlowTableFull);
+            }
+        }
+        self.flows[index] = flow;
+        Some(Reason::Tracked)
     }
 
     fn live_flow(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
@@ -211,7 +244,7 @@ impl Oracle {
                 return true;
             }
         }
-        rules::judge(went, quoted) == Judgement::Untracked
+        rules::is_exempt_address(went, quoted) || rules::judge(went, quoted) == Judgement::Untracked
     }
 }
 

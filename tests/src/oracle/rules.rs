@@ -58,6 +58,18 @@ pub(super) fn judge(place: Place<'_>, packet: &Packet) -> Judgement {
     Judgement::Admitted
 }
 
+/// Whether it goes to an exempt server, or comes from one (spec 2.3). What comes from one is told by its source port, if
+/// the protocol has ports.
+pub(super) fn is_exempt_address(place: Place<'_>, packet: &Packet) -> bool {
+    let peer = place.peer(packet);
+    let wanted = match place.direction {
+        Direction::Egress => wanted(packet, destination_port),
+        Direction::Ingress => wanted(packet, source_port),
+    };
+    let mut exempt = place.policy.exempt.iter();
+    exempt.any(|exempt| exempt.prefix.contains(&peer) && covers_service(exempt.service, wanted))
+}
+
 /// Whether a rule admits every port of a later fragment's protocol.
 pub(super) fn admits_every_port(place: Place<'_>, packet: &Packet) -> bool {
     let wanted = Wanted::EveryPort { protocol: packet.protocol(), is_ipv6: packet.source.is_ipv6() };
@@ -89,6 +101,9 @@ fn wanted(packet: &Packet, port: fn(u16, u16) -> u16) -> Wanted {
 /// Spec 3.2: TCP or UDP, a matching rule with any peer, and any peer on all ports in the other direction.
 fn is_untracked(place: Place<'_>, wanted: Wanted, peer: IpAddr) -> bool {
     if !matches!(wanted, Wanted::Tcp(_) | Wanted::Udp(_)) {
+        return false;
+    }
+    if place.interface.options.always_track.iter().any(|prefix| prefix.contains(&peer)) {
         return false;
     }
     let is_open = |rule: &&Rule| is_any(&rule.peer, peer);

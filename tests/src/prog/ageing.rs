@@ -1,13 +1,21 @@
-//! Flows and fragments in the kernel's maps: made older, counted, forgotten.
+//! Flows and fragments in the kernel's maps: made older, counted, filled up, forgotten.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::Pod;
 use aya::maps::{HashMap, Map, MapData, MapError};
-use firewall_common::abi::{FlowEntry, FragmentEntry, map};
+use bytemuck::{bytes_of, cast};
+use firewall_common::abi::{FlowEntry, FlowKey, FragmentEntry, Ipv4, Ipv6, map};
+use nix::errno::Errno;
 use nix::time::{ClockId, clock_getres};
 
+use crate::scenario::fillers;
+
+/// `BPF_ANY` of `linux/bpf.h`: create or update.
+const BPF_ANY: u64 = 0;
+/// What a full hash map says.
+const NO_ROOM: i32 = Errno::E2BIG as i32;
 /// `BPF_EXIST` of `linux/bpf.h`: update, never create.
 const BPF_EXIST: u64 = 2;
 
@@ -15,7 +23,7 @@ type V4Flows = HashMap<MapData, [u8; 16], [u8; size_of::<FlowEntry>()]>;
 type V6Flows = HashMap<MapData, [u8; 40], [u8; size_of::<FlowEntry>()]>;
 type Fragments = HashMap<MapData, [u8; 40], [u8; size_of::<FragmentEntry>()]>;
 
-/// Every map with a clock in it.
+/// Every map with entries that end.
 pub(super) struct StateMaps {
     v4: [V4Flows; 2],
     v6: [V6Flows; 2],
@@ -31,13 +39,12 @@ impl StateMaps {
         })
     }
 
-    /// Makes every entry so many seconds older.
-    pub(super) fn age(&mut self, seconds: u32) -> Result<()> {
-        let jiffies = seconds.wrapping_mul(jiffies_per_second()?);
+    /// Makes every entry so much older.
+    pub(super) fn age(&mut self, jiffies: u32) -> Result<()> {
         let age_flow = |bytes: &mut [u8]| {
             let mut entry: FlowEntry = bytemuck::pod_read_unaligned(bytes);
             entry.last_seen = entry.last_seen.wrapping_sub(jiffies);
-            bytes.copy_from_slice(bytemuck::bytes_of(&entry));
+            bytes.copy_from_slice(bytes_of(&entry));
         };
         for flows in &mut self.v4 {
             rewrite(flows, age_flow)?;
@@ -48,8 +55,14 @@ impl StateMaps {
         rewrite(&mut self.fragments, |bytes| {
             let mut entry: FragmentEntry = bytemuck::pod_read_unaligned(bytes);
             entry.first_seen = entry.first_seen.wrapping_sub(jiffies);
-            bytes.copy_from_slice(bytemuck::bytes_of(&entry));
+            bytes.copy_from_slice(bytes_of(&entry));
         })
+    }
+
+    /// Puts fillers where there is room among the assured flows.
+    pub(super) fn fill(&mut self) -> Result<()> {
+        fill::<Ipv4, 16>(&mut self.v4[0])?;
+        fill::<Ipv6, 40>(&mut self.v6[0])
     }
 
     pub(super) fn flow_count(&self) -> Result<usize> {
@@ -87,6 +100,22 @@ fn clear<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<()> {
     Ok(())
 }
 
+fn fill<A, const N: usize>(map: &mut HashMap<MapData, [u8; N], [u8; size_of::<FlowEntry>()]>) -> Result<()>
+where
+    A: Default,
+    FlowKey<A>: bytemuck::Pod,
+{
+    for (key, entry) in fillers::<A>() {
+        let (key, entry): ([u8; N], [u8; size_of::<FlowEntry>()]) = (cast(key), cast(entry));
+        match map.insert(key, entry, BPF_ANY) {
+            Ok(()) => {}
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(NO_ROOM) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 fn rewrite<K: Pod, const N: usize>(
     map: &mut HashMap<MapData, K, [u8; N]>,
     change: impl Fn(&mut [u8]),
@@ -100,7 +129,7 @@ fn rewrite<K: Pod, const N: usize>(
 }
 
 /// `CONFIG_HZ` of the running kernel: the coarse monotonic clock ticks with it.
-fn jiffies_per_second() -> Result<u32> {
+pub(super) fn jiffies_per_second() -> Result<u32> {
     let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?;
     Ok(u32::try_from(1_000_000_000 / tick.tv_nsec())?)
 }

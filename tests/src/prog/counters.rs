@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{Map, MapData, PerCpuArray};
-use firewall_common::abi::{Direction, MAX_INTERFACES, counter_index, map};
+use firewall_common::abi::{Direction, counter_index, map};
 use firewall_common::reason::Reason;
 
 use crate::scenario::Arrival;
@@ -13,47 +13,59 @@ use crate::scenario::Arrival;
 /// Packets and bytes.
 type Count = [u64; 2];
 
-/// The counters, and what they stood at after the last decision.
+/// The counters, and what they stood at when they were last looked at.
 pub(super) struct Counters {
     map: PerCpuArray<MapData, Count>,
     last: BTreeMap<u32, Count>,
+    /// Every reason, the most recent one first: most frames are counted as one before was.
+    recent: Vec<Reason>,
 }
 
 impl Counters {
     pub(super) fn open(maps: &Path) -> Result<Self> {
         let data = MapData::from_pin(maps.join(map::COUNTERS)).context("open the counters")?;
-        Ok(Self { map: PerCpuArray::try_from(Map::from_map_data(data)?)?, last: BTreeMap::new() })
+        let map = PerCpuArray::try_from(Map::from_map_data(data)?)?;
+        Ok(Self { map, last: BTreeMap::new(), recent: Reason::ALL.to_vec() })
     }
 
-    /// The reason under which one frame of so many bytes was counted.
+    /// The reason under which one frame of so many bytes was counted. A counter that moved besides is found when the
+    /// next frame is looked for there, or by [`Counters::reconcile`].
     pub(super) fn moved(&mut self, arrival: Arrival, bytes: u64) -> Result<Reason> {
-        let mut moved = Vec::new();
-        for &reason in Reason::ALL {
-            let [packets, sum] = self.difference(counter_index(arrival.slot, arrival.direction, reason))?;
-            if (packets, sum) != (0, 0) {
-                moved.push((reason, packets, sum));
+        for position in 0..self.recent.len() {
+            let reason = self.recent[position];
+            match self.difference(counter_index(arrival.slot, arrival.direction, reason))? {
+                [0, 0] => {}
+                [1, counted] if counted == bytes => {
+                    self.recent[..=position].rotate_right(1);
+                    return Ok(reason);
+                }
+                [packets, counted] => bail!(
+                    "a frame of {bytes} bytes moved the counter of `{}` by {packets} packets, {counted} bytes",
+                    reason.name()
+                ),
             }
         }
-        match moved.as_slice() {
-            [(reason, 1, counted)] => {
-                ensure!(*counted == bytes, "a frame of {bytes} bytes was counted as {counted}");
-                Ok(*reason)
-            }
-            _ => anyhow::bail!("one frame moved these counters: {moved:?}"),
-        }
+        bail!("a frame was not counted")
     }
 
-    /// Checks that no counter has moved unseen.
-    pub(super) fn reconcile(&mut self) -> Result<()> {
-        for slot in 0..MAX_INTERFACES {
+    /// How many packets each counter of a slot and direction has moved by.
+    pub(super) fn packets(&mut self, arrival: Arrival) -> Result<BTreeMap<Reason, u64>> {
+        let mut packets = BTreeMap::new();
+        for &reason in Reason::ALL {
+            let [count, _] = self.difference(counter_index(arrival.slot, arrival.direction, reason))?;
+            if count > 0 {
+                packets.insert(reason, count);
+            }
+        }
+        Ok(packets)
+    }
+
+    /// Checks that no counter of these slots has moved unseen.
+    pub(super) fn reconcile(&mut self, slots: impl Iterator<Item = u32>) -> Result<()> {
+        for slot in slots {
             for direction in [Direction::Ingress, Direction::Egress] {
-                for &reason in Reason::ALL {
-                    let difference = self.difference(counter_index(slot, direction, reason))?;
-                    ensure!(
-                        difference == [0, 0],
-                        "slot {slot} {direction:?} {reason:?} moved by {difference:?}"
-                    );
-                }
+                let moved = self.packets(Arrival { slot, direction })?;
+                ensure!(moved.is_empty(), "counters of slot {slot} {direction:?} moved unseen: {moved:?}");
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 mod ageing;
 mod counters;
+mod pressure;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use firewall_common::abi::Direction;
+use firewall_common::abi::{Direction, MAX_INTERFACES};
 use firewall_common::reason::{Reason, Verdict};
 use firewall_userspace::compile::{RuleSetIds, compile};
 use firewall_userspace::datapath::{Datapath, LinkLayer};
@@ -23,9 +24,10 @@ use nix::unistd::geteuid;
 
 use crate::packets::Frame;
 use crate::scenario::input::policy_input;
-use crate::scenario::{Arrival, Firewall, Policy};
-use ageing::StateMaps;
+use crate::scenario::{Arrival, FLOW_ENTRIES, Firewall, Policy};
+use ageing::{StateMaps, jiffies_per_second};
 use counters::Counters;
+use pressure::Pressure;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -64,9 +66,6 @@ impl Ingress {
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
 }
 
-/// Few, so that a scenario can fill the table.
-pub const FLOW_ENTRIES: u32 = 4096;
-
 /// Programs and maps of one instance.
 pub struct Harness {
     ingress: Ingress,
@@ -74,6 +73,7 @@ pub struct Harness {
     programs: BTreeMap<u32, Ebpf>,
     counters: Counters,
     state: StateMaps,
+    pressure: Pressure,
     rule_sets: RuleSetIds,
     // Last: the pins go after everything that was opened through them.
     _directory: InstanceDirectory,
@@ -87,7 +87,7 @@ impl Harness {
     /// What kept the kernel from it.
     pub fn new(ingress: Ingress) -> Result<Self> {
         let directory = InstanceDirectory::new();
-        let datapath = Datapath::create(&directory.path, FLOW_ENTRIES).context("create the maps")?;
+        let datapath = Datapath::create(&directory.path, FLOW_ENTRIES.into()).context("create the maps")?;
         let maps = directory.maps()?;
         Ok(Self {
             ingress,
@@ -95,18 +95,48 @@ impl Harness {
             programs: BTreeMap::new(),
             counters: Counters::open(&maps)?,
             state: StateMaps::open(&maps)?,
+            pressure: Pressure::open(&maps, jiffies_per_second()?)?,
             rule_sets: RuleSetIds::default(),
             _directory: directory,
         })
     }
 
-    /// Forgets every flow and fragment, for the next scenario.
+    /// Forgets every flow and fragment, for the next scenario, and what the last one may have left uncounted.
     ///
     /// # Errors
     ///
     /// What kept the kernel from it.
     pub fn forget_state(&mut self) -> Result<()> {
+        for &slot in self.programs.keys() {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                self.counters.packets(Arrival { slot, direction })?;
+            }
+        }
+        self.pressure.clear()?;
         self.state.clear()
+    }
+
+    /// Loads the programs of a slot, if they are not yet loaded.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from it.
+    pub fn load(&mut self, slot: u32) -> Result<()> {
+        if self.programs.contains_key(&slot) {
+            return Ok(());
+        }
+        let mut programs = self.datapath.load_programs(slot, LinkLayer::Ethernet)?;
+        match self.ingress {
+            Ingress::Xdp => {
+                let program: &mut Xdp =
+                    programs.program_mut("ingress_xdp").context("no ingress_xdp")?.try_into()?;
+                program.load().context("load ingress_xdp")?;
+            }
+            Ingress::Tc => load_classifier(&mut programs, "ingress_tc")?,
+        }
+        load_classifier(&mut programs, "egress_tc")?;
+        self.programs.insert(slot, programs);
+        Ok(())
     }
 
     /// Whether the kernel makes a test run on a frame (`net/bpf/test_run.c`): it must have an Ethernet header and, on
@@ -129,6 +159,8 @@ impl Harness {
     ///
     /// Where the program could not be run, or did not count the frame once, under the reason of its verdict.
     pub fn decide_bytes(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Reason> {
+        self.load(arrival.slot)?;
+        self.pressure.follow_clock()?;
         let verdict = self.run(arrival, frame)?;
         let reason = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
         ensure!(
@@ -136,7 +168,19 @@ impl Harness {
             "the verdict is {verdict:?}, but the reason counted is `{}`",
             reason.name()
         );
+        if reason == Reason::FlowTableFull {
+            self.pressure.notice()?;
+        }
         Ok(reason)
+    }
+
+    /// Checks that nothing was counted but the frames decided, over all directions and reasons of the slots in use.
+    ///
+    /// # Errors
+    ///
+    /// Where something was.
+    pub fn reconcile(&mut self) -> Result<()> {
+        self.counters.reconcile(self.programs.keys().copied())
     }
 
     /// Checks that nothing was counted but the frames decided, over all slots, directions and reasons.
@@ -144,13 +188,27 @@ impl Harness {
     /// # Errors
     ///
     /// Where something was.
-    pub fn reconcile(&mut self) -> Result<()> {
-        self.counters.reconcile()
+    pub fn reconcile_all_slots(&mut self) -> Result<()> {
+        self.counters.reconcile(0..MAX_INTERFACES)
     }
 
-    fn run(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Verdict> {
+    /// How many frames each reason has been counted for since it was last looked at.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from telling.
+    pub fn counted(&mut self, arrival: Arrival) -> Result<BTreeMap<Reason, u64>> {
+        self.counters.packets(arrival)
+    }
+
+    /// Runs the program of a loaded slot on a frame and leaves the counters to others. Threads may do so at a time.
+    ///
+    /// # Errors
+    ///
+    /// Where the program could not be run.
+    pub fn run(&self, arrival: Arrival, frame: &[u8]) -> Result<Verdict> {
         let ingress = self.ingress;
-        let programs = self.programs(arrival.slot)?;
+        let programs = self.programs.get(&arrival.slot).context("the slot has no programs")?;
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
         match (arrival.direction, ingress) {
             (Direction::Ingress, Ingress::Xdp) => {
@@ -174,24 +232,6 @@ impl Harness {
             }
         }
     }
-
-    /// The programs of a slot, loaded now if they are not yet.
-    fn programs(&mut self, slot: u32) -> Result<&Ebpf> {
-        if !self.programs.contains_key(&slot) {
-            let mut programs = self.datapath.load_programs(slot, LinkLayer::Ethernet)?;
-            match self.ingress {
-                Ingress::Xdp => {
-                    let program: &mut Xdp =
-                        programs.program_mut("ingress_xdp").context("no ingress_xdp")?.try_into()?;
-                    program.load().context("load ingress_xdp")?;
-                }
-                Ingress::Tc => load_classifier(&mut programs, "ingress_tc")?,
-            }
-            load_classifier(&mut programs, "egress_tc")?;
-            self.programs.insert(slot, programs);
-        }
-        self.programs.get(&slot).context("the programs were just inserted")
-    }
 }
 
 fn load_classifier(programs: &mut Ebpf, name: &'static str) -> Result<()> {
@@ -211,7 +251,18 @@ impl Firewall for Harness {
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
-        self.state.age(seconds)
+        let jiffies = seconds.wrapping_mul(jiffies_per_second()?);
+        self.pressure.age(jiffies)?;
+        self.state.age(jiffies)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        self.state.fill()
+    }
+
+    fn sweep(&mut self) -> Result<()> {
+        self.datapath.expire_flows()?;
+        Ok(())
     }
 
     fn flows(&mut self) -> Result<usize> {

@@ -26,7 +26,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
         groups: policy.groups.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
         lists: policy.prefix_lists.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
     };
-    let mut input = PolicyInput::default();
+    let mut input = PolicyInput { exempt_addresses: policy.exempt.clone(), ..PolicyInput::default() };
     for (name, group) in &policy.groups {
         let id = names.group(name)?;
         input.members.insert(id, group.members.clone());
@@ -52,7 +52,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
             slot: *slot,
             zone: interface.zone,
             groups: interface.groups.iter().map(|name| names.group(name)).collect::<Result<_>>()?,
-            options: interface.options,
+            options: interface.options.clone(),
         });
     }
     Ok(input)

@@ -3,6 +3,7 @@
 //! Scenarios are text ([`notation`]): the conformance table is a file of them, and a mismatch between two engines is
 //! kept as one. Whatever implements [`Firewall`] can play them.
 
+mod filler;
 pub mod input;
 pub mod notation;
 mod policy;
@@ -13,7 +14,11 @@ use firewall_common::abi::Direction;
 use firewall_common::reason::Reason;
 
 use crate::packets::Frame;
+pub use filler::fillers;
 pub use policy::{Group, Interface, Peer, Policy, Rule};
+
+/// How many assured flows of each family a firewall in a scenario can hold: few, so that a step can fill the tables.
+pub const FLOW_ENTRIES: u16 = 1024;
 
 /// Something that decides frames by a policy.
 pub trait Firewall {
@@ -38,6 +43,20 @@ pub trait Firewall {
     /// What kept it from it.
     fn wait(&mut self, seconds: u32) -> Result<()>;
 
+    /// Takes all the room that is left for assured flows, with [`fillers`].
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    fn fill(&mut self) -> Result<()>;
+
+    /// Removes expired flows, as `sgfw flows expire` does.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    fn sweep(&mut self) -> Result<()>;
+
     /// How many flows it holds, expired ones included.
     ///
     /// # Errors
@@ -60,8 +79,8 @@ pub struct Arrival {
 pub struct Scenario {
     /// One line that says what it is about.
     pub title: String,
-    /// Why it cannot be played yet.
-    pub pending: Option<String>,
+    /// Why it is about no frames, if it is not.
+    pub unplayable: Option<String>,
     /// What happens, in order. It begins with a policy.
     pub steps: Vec<Step>,
 }
@@ -82,6 +101,10 @@ pub enum Step {
     },
     /// Seconds pass.
     Wait(u32),
+    /// Flows of others take all the room that is left for assured flows.
+    Fill,
+    /// Expired flows are removed.
+    Sweep,
     /// So many flows must be held.
     Flows(usize),
 }
@@ -132,6 +155,8 @@ fn play_step(step: &Step, firewall: &mut impl Firewall, reasons: &mut Vec<Reason
         Step::Publish(policy) => firewall.publish(policy)?,
         Step::Frame { arrival, frame, .. } => reasons.push(firewall.decide(*arrival, frame)?),
         Step::Wait(seconds) => firewall.wait(*seconds)?,
+        Step::Fill => firewall.fill()?,
+        Step::Sweep => firewall.sweep()?,
         Step::Flows(expected) => {
             let flows = firewall.flows()?;
             ensure!(flows == *expected, "{flows} flows");

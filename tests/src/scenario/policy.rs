@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firewall_common::abi::Direction;
-use firewall_userspace::model::{InterfaceOptions, Service};
+use firewall_userspace::model::{ExemptProperties, InterfaceOptions, Service};
 use ipnet::IpNet;
 
 /// Everything that decides what passes.
@@ -15,6 +15,8 @@ pub struct Policy {
     pub groups: BTreeMap<String, Group>,
     /// Entries of the prefix lists, by name (`pl-…`).
     pub prefix_lists: BTreeMap<String, Vec<IpNet>>,
+    /// Servers that every interface may talk to whatever the rules say.
+    pub exempt: Vec<ExemptProperties>,
 }
 
 /// One interface.
@@ -76,6 +78,7 @@ impl Default for Policy {
             interfaces: BTreeMap::from([(0, interface)]),
             groups: BTreeMap::from([(Self::MAIN_GROUP.to_owned(), Group::default())]),
             prefix_lists: BTreeMap::new(),
+            exempt: Vec::new(),
         }
     }
 }

@@ -54,6 +54,16 @@ impl Firewall for Simulator {
         Ok(())
     }
 
+    fn fill(&mut self) -> Result<()> {
+        self.tables.fill();
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<()> {
+        self.tables.sweep();
+        Ok(())
+    }
+
     fn flows(&mut self) -> Result<usize> {
         Ok(self.tables.flow_count())
     }

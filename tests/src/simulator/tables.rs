@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -10,8 +11,11 @@ use firewall_common::abi::{
     Timeouts, exempt_flag, interface_flag,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
+use firewall_common::flow::FlowState;
 use firewall_userspace::compile::{CompiledInterface, CompiledPolicy};
 use firewall_userspace::model::IcmpErrors;
+
+use crate::scenario::{FLOW_ENTRIES, fillers};
 
 /// Ticks of the simulated clock in a second.
 pub(super) const TICKS_PER_SECOND: u32 = 100;
@@ -36,6 +40,8 @@ pub(super) struct MemoryTables {
 struct Flows<A> {
     assured: FlowMap<A>,
     half_open: FlowMap<A>,
+    /// See [`FlowTables::pressure`].
+    pressure: Cell<u32>,
 }
 
 type FlowMap<A> = RefCell<HashMap<FlowKey<A>, Entry>>;
@@ -61,6 +67,17 @@ impl MemoryTables {
         self.v4 = Flows::default();
         self.v6 = Flows::default();
         self.fragments.get_mut().clear();
+    }
+
+    pub(super) fn fill(&mut self) {
+        self.v4.fill();
+        self.v6.fill();
+    }
+
+    pub(super) fn sweep(&mut self) {
+        let zones = self.settings.values().map(|settings| (settings.zone, settings)).collect();
+        self.v4.sweep(&zones, self.now);
+        self.v6.sweep(&zones, self.now);
     }
 
     pub(super) fn flow_count(&self) -> usize {
@@ -105,7 +122,8 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
             | flag(exemptions.neighbor_discovery, exempt_flag::NEIGHBOR_DISCOVERY)
             | flag(exemptions.multicast_listener, exempt_flag::MULTICAST_LISTENER)
             | flag(exemptions.dhcp_client, exempt_flag::DHCP_CLIENT)
-            | flag(exemptions.non_ip, exempt_flag::NON_IP),
+            | flag(exemptions.non_ip, exempt_flag::NON_IP)
+            | flag(interface.has_exempt_addresses, exempt_flag::ADDRESSES),
         jiffies_per_second: TICKS_PER_SECOND,
         timeouts: Timeouts {
             tcp_syn: ticks(timeouts.tcp_syn),
@@ -176,20 +194,20 @@ macro_rules! flow_tables {
                 key: &FlowKey<$family>,
                 entry: &FlowEntry,
             ) -> Result<(), TableFull> {
-                self.$flows.table(table).borrow_mut().insert(*key, Entry(Rc::new(Cell::new(*entry))));
-                Ok(())
+                self.$flows.insert(table, key, entry)
             }
 
             fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
                 self.$flows.table(table).borrow_mut().remove(key);
             }
 
-            // These tables always have room.
             fn pressure(&self) -> u32 {
-                0
+                self.$flows.pressure.get()
             }
 
-            fn set_pressure(&self, _now: u32) {}
+            fn set_pressure(&self, now: u32) {
+                self.$flows.pressure.set(now);
+            }
         }
     };
 }
@@ -197,7 +215,38 @@ macro_rules! flow_tables {
 flow_tables!(Ipv4, v4, addresses_v4, |address: &Ipv4| Ipv4Addr::from(address.0.to_bytes()));
 flow_tables!(Ipv6, v6, addresses_v6, |address: &Ipv6| Ipv6Addr::from(address.to_bytes()));
 
-impl<A> Flows<A> {
+impl<A: Copy + Default + Eq + Hash> Flows<A> {
+    fn insert(&self, table: Table, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), TableFull> {
+        let mut flows = self.table(table).borrow_mut();
+        let is_full = table == Table::Assured && flows.len() >= usize::from(FLOW_ENTRIES);
+        if is_full && !flows.contains_key(key) {
+            return Err(TableFull);
+        }
+        flows.insert(*key, Entry(Rc::new(Cell::new(*entry))));
+        Ok(())
+    }
+
+    fn fill(&self) {
+        for (key, entry) in fillers() {
+            if self.insert(Table::Assured, &key, &entry).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn sweep(&self, zones: &BTreeMap<u16, &InterfaceSettings>, now: u32) {
+        let is_over = |key: &FlowKey<A>, entry: &Entry| {
+            let (Some(settings), entry) = (zones.get(&key.zone), entry.read()) else {
+                return false;
+            };
+            let state = FlowState::from_number(entry.state);
+            state.is_some_and(|state| entry.is_expired(state, &settings.timeouts, now))
+        };
+        for table in [Table::Assured, Table::HalfOpen] {
+            self.table(table).borrow_mut().retain(|key, entry| !is_over(key, entry));
+        }
+    }
+
     fn table(&self, table: Table) -> &FlowMap<A> {
         match table {
             Table::Assured => &self.assured,
@@ -212,7 +261,7 @@ impl<A> Flows<A> {
 
 impl<A> Default for Flows<A> {
     fn default() -> Self {
-        Self { assured: RefCell::default(), half_open: RefCell::default() }
+        Self { assured: RefCell::default(), half_open: RefCell::default(), pressure: Cell::default() }
     }
 }
 

@@ -59,6 +59,7 @@ fn simplifications(policy: &Policy) -> Vec<Change> {
         let name = name.clone();
         changes.push(Box::new(move |policy| drop(policy.prefix_lists.remove(&name))));
     }
+    changes.push(Box::new(|policy| policy.exempt.clear()));
     for (name, group) in &policy.groups {
         let of_group = |change: fn(&mut Policy, &str)| -> Change {
             let name = name.clone();

@@ -1,7 +1,5 @@
 //! `interface detach` undoes `interface attach`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +7,7 @@ use std::time::{Duration, Instant};
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
 
-use crate::support::{on_every_hook, protect};
+use crate::support::{attached_programs, on_every_hook, protect};
 
 on_every_hook!(detach_opens_traffic_and_leaves_nothing_behind);
 
@@ -54,24 +52,7 @@ fn traces(host: &Host) -> Vec<String> {
     ]
 }
 
-/// The ids of the programs whose links the host's `sgfw` has pinned.
-fn attached_programs(host: &Host) -> Vec<u64> {
-    let pins = files(&host.instance().bpffs_directory);
-    let links = pins.iter().filter_map(|pin| {
-        let link = host.run(&format!("bpftool --json link show pinned {}", pin.display())).success().ok()?;
-        serde_json::from_str::<serde_json::Value>(&link).unwrap()["prog_id"].as_u64()
-    });
-    links.collect()
-}
-
 fn is_loaded(program: u64) -> bool {
     let mut show = Command::new("bpftool");
     show.args(["prog", "show", "id", &program.to_string()]).output().unwrap().status.success()
-}
-
-/// The files below `directory`, at any depth.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().flatten();
-    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
-    entries.flat_map(|entry| below(entry.path())).collect()
 }

@@ -4,13 +4,19 @@
 //! that they skip, and fail if `SGFW_REQUIRE_BPF=1`.
 
 mod bad_input;
+mod bug_classes;
+mod busy_host;
 mod concurrency;
 mod detach;
 mod dhcp;
 mod dns;
+mod exempt;
+mod expire;
 mod hooks;
 mod icmp;
 mod lab;
+mod large_packets;
+mod lockout;
 mod log;
 mod membership;
 mod neighbors;
@@ -18,9 +24,14 @@ mod persistence;
 mod port_scan;
 mod readme;
 mod reattach;
+mod reload;
 mod replies;
+mod settings;
 mod support;
 mod three_tier;
 mod throughput;
+mod timeouts;
 mod updates;
+mod virtual_devices;
+mod vlan;
 mod vpn;

@@ -1,12 +1,12 @@
 //! Changes of the policy under live traffic: no established flow loses a packet.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fs, thread};
+use std::thread;
 
 use firewall_tests::lab::Reachability::Filtered;
 use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology, tcp_connect};
 
-use crate::support::{Conversation, on_every_hook, protect};
+use crate::support::{Conversation, json, on_every_hook, protect};
 
 on_every_hook!(updates_do_not_disturb_established_flows);
 
@@ -18,7 +18,6 @@ fn updates_do_not_disturb_established_flows(hook: IngressHook) {
     let _server = Conversation::listen(app, 80);
     protect(app, hook, "app", &[ADMITTED]);
     let conversations = Family::ALL.map(|family| Conversation::open(client, app, family, 80));
-    let before = retransmissions(client) + retransmissions(app);
 
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -44,17 +43,15 @@ fn updates_do_not_disturb_established_flows(hook: IngressHook) {
         }
     });
 
-    assert_eq!(retransmissions(client) + retransmissions(app), before, "packets were lost");
+    assert_eq!(dropped(app), 0, "packets of established flows were dropped");
     for family in Family::ALL {
         assert_eq!(tcp_connect(client, app.address(family), 80), Filtered);
     }
 }
 
-/// TCP segments that the host had to send again.
-fn retransmissions(host: &Host) -> u64 {
-    let snmp = host.namespace().run(|| fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
-    let mut tcp = snmp.lines().filter(|line| line.starts_with("Tcp:")).map(str::split_whitespace);
-    let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
-    let (_, value) = names.zip(values).find(|(name, _)| *name == "RetransSegs").unwrap();
-    value.parse().unwrap()
+/// Packets that the host's firewall has dropped. Not what TCP has sent again: on a busy machine it does so without a loss.
+fn dropped(host: &Host) -> u64 {
+    let status = json(host, "status");
+    let counters = status["Counters"].as_array().unwrap().iter();
+    counters.filter(|row| row["Verdict"] == "drop").map(|row| row["Packets"].as_u64().unwrap()).sum()
 }

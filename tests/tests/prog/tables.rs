@@ -21,7 +21,8 @@ fn play(ingress: Ingress) {
     let mut harness = Harness::new(ingress).unwrap();
     check_all(|case| {
         harness.forget_state()?;
-        case.check(&mut harness)
+        case.check(&mut harness)?;
+        harness.reconcile()
     });
-    harness.reconcile().unwrap();
+    harness.reconcile_all_slots().unwrap();
 }

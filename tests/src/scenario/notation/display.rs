@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use firewall_common::abi::Direction;
-use firewall_userspace::model::{FlowTimeouts, IcmpErrors, IcmpSelector, Service};
+use firewall_userspace::model::{Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, Service};
 use ipnet::IpNet;
 
 use super::{TIMEOUTS, timeout_mut};
@@ -12,8 +12,8 @@ use crate::scenario::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, S
 impl Display for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "case {}", self.title)?;
-        if let Some(reason) = &self.pending {
-            writeln!(f, "  pending {reason}")?;
+        if let Some(reason) = &self.unplayable {
+            writeln!(f, "  unplayable {reason}")?;
         }
         for step in &self.steps {
             for line in step.to_string().lines() {
@@ -33,6 +33,8 @@ impl Display for Step {
                 write!(f, "{arrival} {frame} => {}", reason.name())
             }
             Self::Wait(seconds) => write!(f, "wait {seconds}"),
+            Self::Fill => write!(f, "fill"),
+            Self::Sweep => write!(f, "sweep"),
             Self::Flows(count) => write!(f, "flows {count}"),
         }
     }
@@ -57,6 +59,9 @@ impl Display for Policy {
                 writeln!(f, "authorize {name}: {rule}")?;
             }
         }
+        for exempt in &self.exempt {
+            writeln!(f, "exempt {} {}", ServiceWords(exempt.service), exempt.prefix)?;
+        }
         for (slot, interface) in &self.interfaces {
             writeln!(f, "interface {slot} {interface}")?;
         }
@@ -72,6 +77,12 @@ impl Display for Interface {
         }
         if self.options.icmp_errors == IcmpErrors::RulesOnly {
             write!(f, " rules-only")?;
+        }
+        for prefix in &self.options.always_track {
+            write!(f, " always-track={prefix}")?;
+        }
+        for kind in Exemption::ALL.into_iter().filter(|kind| !self.options.exemptions.has(*kind)) {
+            write!(f, " not-exempt={}", kind.name())?;
         }
         let (mut timeouts, mut defaults) = (self.options.timeouts, FlowTimeouts::default());
         for name in TIMEOUTS {
@@ -90,18 +101,26 @@ impl Display for Interface {
 
 impl Display for Rule {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let direction = word(self.direction);
-        match self.service {
-            Service::All => write!(f, "{direction} -1 ")?,
-            Service::Tcp(ports) => write!(f, "{direction} tcp {ports} ")?,
-            Service::Udp(ports) => write!(f, "{direction} udp {ports} ")?,
-            Service::Icmp(selector) => write!(f, "{direction} icmp {} ", selector_text(selector))?,
-            Service::Icmpv6(selector) => write!(f, "{direction} icmpv6 {} ", selector_text(selector))?,
-            Service::Protocol(other) => write!(f, "{direction} {} ", other.number())?,
-        }
+        write!(f, "{} {} ", word(self.direction), ServiceWords(self.service))?;
         match &self.peer {
             Peer::Cidr(prefix) => write!(f, "{prefix}"),
             Peer::Group(name) | Peer::PrefixList(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// A protocol with its ports, or its type and code.
+struct ServiceWords(Service);
+
+impl Display for ServiceWords {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Service::All => write!(f, "-1"),
+            Service::Tcp(ports) => write!(f, "tcp {ports}"),
+            Service::Udp(ports) => write!(f, "udp {ports}"),
+            Service::Icmp(selector) => write!(f, "icmp {}", selector_text(selector)),
+            Service::Icmpv6(selector) => write!(f, "icmpv6 {}", selector_text(selector)),
+            Service::Protocol(other) => write!(f, "{}", other.number()),
         }
     }
 }

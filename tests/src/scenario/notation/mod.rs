@@ -8,15 +8,18 @@
 //!   revoke in tcp 22 C/32
 //!   group app 10.0.1.20/32 2001:db8:1::20/128    a group's members
 //!   list pl-1 203.0.113.0/24                     a prefix list's entries
-//!   interface 0 zone=1 groups=main,app udp=60 tcp-strict
+//!   exempt udp 53 169.254.169.253/32             a server that needs no rule
+//!   interface 0 zone=1 groups=main,app udp=60 tcp-strict always-track=10.0.0.0/8 not-exempt=arp
 //!   in tcp C:40000>E:22 SYN => rule              a frame and the reason it must end with
 //!   out@1 udp E:1>C:2                            a frame on another interface
 //!   wait 31
+//!   fill                                         flows of others take all the room for assured flows
+//!   sweep                                        expired flows are removed
 //!   flows 1
 //! ```
 //!
 //! Policy lines change the policy that stands; it is published before the next frame. `policy` starts an empty one,
-//! which has interface 0 with the group `main`. `pending REASON` says why a case cannot be played yet. `#` begins a
+//! which has interface 0 with the group `main`. `unplayable REASON` says why a case is about no frames. `#` begins a
 //! comment.
 
 mod display;
@@ -24,7 +27,9 @@ mod display;
 use anyhow::{Context, Result, bail, ensure};
 use firewall_common::abi::Direction;
 use firewall_common::reason::Reason;
-use firewall_userspace::model::{FlowTimeouts, IcmpErrors, InterfaceOptions, Protocol, Service};
+use firewall_userspace::model::{
+    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, InterfaceOptions, Protocol, Service,
+};
 use ipnet::IpNet;
 
 use super::{Arrival, Interface, Peer, Policy, Rule, Scenario, Step};
@@ -64,7 +69,7 @@ struct Reader {
 
 impl Reader {
     fn new(title: &str) -> Self {
-        let scenario = Scenario { title: title.trim().to_owned(), pending: None, steps: Vec::new() };
+        let scenario = Scenario { title: title.trim().to_owned(), unplayable: None, steps: Vec::new() };
         Self { scenario, policy: Policy::default(), changed: true }
     }
 
@@ -76,8 +81,10 @@ impl Reader {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let rest = rest.trim();
         match word {
-            "pending" => self.scenario.pending = Some(rest.to_owned()),
+            "unplayable" => self.scenario.unplayable = Some(rest.to_owned()),
             "wait" => self.push(Step::Wait(rest.parse()?)),
+            "fill" => self.push(Step::Fill),
+            "sweep" => self.push(Step::Sweep),
             "flows" => self.push(Step::Flows(rest.parse()?)),
             _ if word == "in" || word == "out" || word.contains('@') => {
                 let step = parse_frame_step(word, rest)?;
@@ -149,6 +156,7 @@ fn change_policy(policy: &mut Policy, word: &str, rest: &str) -> Result<()> {
             ensure!(name.starts_with("pl-"), "a prefix list is called pl-…");
             policy.prefix_lists.insert(name, entries);
         }
+        "exempt" => policy.exempt.push(parse_exempt(rest)?),
         "interface" => {
             let (slot, interface) = parse_interface(rest)?;
             for name in &interface.groups {
@@ -167,18 +175,29 @@ fn parse_group_rule(text: &str) -> Result<(String, Rule)> {
 }
 
 fn parse_rule(text: &str) -> Result<Rule> {
+    let (direction, service_and_peer) = text.split_once(' ').context("a rule begins with its direction")?;
+    let (service, peer) = parse_service_and_peer(service_and_peer)?;
+    Ok(Rule { direction: parse_direction(direction)?, service, peer: parse_peer(peer)? })
+}
+
+fn parse_exempt(text: &str) -> Result<ExemptProperties> {
+    let (service, prefix) = parse_service_and_peer(text)?;
+    Ok(ExemptProperties { service, prefix: parse_prefix(prefix)? })
+}
+
+fn parse_service_and_peer(text: &str) -> Result<(Service, &str)> {
     let words: Vec<_> = text.split_whitespace().collect();
-    let (direction, protocol, selector, peer) = match words.as_slice() {
-        [direction, protocol, peer] => (direction, protocol, None, peer),
-        [direction, protocol, selector, peer] => (direction, protocol, Some(*selector), peer),
-        _ => bail!("a rule is DIRECTION PROTOCOL [PORTS|TYPE/CODE] PEER"),
+    let (protocol, selector, peer) = match words.as_slice() {
+        [protocol, peer] => (protocol, None, peer),
+        [protocol, selector, peer] => (protocol, Some(*selector), peer),
+        _ => bail!("`{text}` is not PROTOCOL [PORTS|TYPE/CODE] PEER"),
     };
     let protocol: Protocol = protocol.parse()?;
     let service = match protocol {
         Protocol::Tcp | Protocol::Udp => Service::new(protocol, selector.map(str::parse).transpose()?, None)?,
         _ => Service::new(protocol, None, selector.map(str::parse).transpose()?)?,
     };
-    Ok(Rule { direction: parse_direction(direction)?, service, peer: parse_peer(peer)? })
+    Ok((service, peer))
 }
 
 fn parse_peer(text: &str) -> Result<Peer> {
@@ -215,6 +234,13 @@ fn parse_interface(text: &str) -> Result<(u32, Interface)> {
             ("groups", names) => interface.groups = names.split(',').map(str::to_owned).collect(),
             ("tcp-strict", "") => interface.options.tcp_strict = true,
             ("rules-only", "") => interface.options.icmp_errors = IcmpErrors::RulesOnly,
+            ("always-track", prefix) => {
+                interface.options.always_track.insert(parse_prefix(prefix)?);
+            }
+            ("not-exempt", name) => {
+                let kind = Exemption::from_name(name).with_context(|| format!("`{name}` is never exempt"))?;
+                interface.options.exemptions.set(kind, false);
+            }
             (name, seconds) => *timeout_mut(&mut interface.options.timeouts, name)? = seconds.parse()?,
         }
     }
@@ -250,22 +276,26 @@ case 1 everything that a scenario can say
   authorize app: in 47 ::/0
   group app 10.0.1.20/32 2001:db8:1::20/128
   list pl-1 203.0.113.0/24   # a comment
+  exempt udp 53 169.254.169.253/32
+  exempt -1 C6/128
   interface 0 zone=3 groups=main,app udp=60 tcp-strict rules-only
-  interface 1 zone=3 groups=app
+  interface 1 zone=3 groups=app always-track=10.0.0.0/8 always-track=::/0 not-exempt=arp not-exempt=non-ip
   in tcp C:40000>E:22 SYN => rule
   wait 7
+  fill
+  sweep
   revoke in tcp 22-23 C/32
   out@1 udp E:1>C:2 => no-rule
   flows 1
 case 2 later
-  pending not built yet
+  unplayable it is about a command
 ";
 
     #[test]
     fn text_and_scenario_are_two_forms_of_one_thing() {
         let scenarios = parse(EXAMPLE).unwrap();
         assert_eq!(scenarios.len(), 2);
-        assert_eq!(scenarios[0].steps.len(), 6);
+        assert_eq!(scenarios[0].steps.len(), 8);
         let text: String = scenarios.iter().map(ToString::to_string).collect();
         assert_eq!(parse(&text).unwrap(), scenarios, "{text}");
     }
@@ -277,6 +307,8 @@ case 2 later
             "authorize in tcp C/32",
             "revoke in -1 C/32",
             "interface 0 x=1",
+            "interface 0 not-exempt=igmp",
+            "exempt udp 53",
             "w 1",
         ] {
             let error = parse(&format!("case 1\n{line}")).unwrap_err();

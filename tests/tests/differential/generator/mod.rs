@@ -40,12 +40,14 @@ const PROTOCOLS_V6: [u8; 6] = [1, 47, 50, 59, 132, 255];
 /// Multiples of 11 s, and no sum of them is less than 4 s short of any timeout: in the kernel, where time passes by
 /// itself too, no decision hangs on how long a scenario takes.
 const WAITS: [u32; 8] = [11, 22, 33, 55, 66, 121, 187, 605];
-/// Publishing waits for several grace periods of the kernel's RCU, some 10 ms each; a frame takes 0.1 ms.
-const FRAMES_PER_SCENARIO: usize = 1000;
+/// Publishing waits for grace periods of the kernel's RCU, some 10 ms each; a frame takes less than 0.1 ms.
+const FRAMES_PER_SCENARIO: usize = 2000;
 /// Percent of steps.
 const WAITING: u32 = 4;
+/// Percent of scenarios in which the tables of assured flows fill up.
+const FILLING: u32 = 10;
 /// Per thousand steps.
-const CHANGING: u32 = 2;
+const CHANGING: u32 = 1;
 
 /// A source of scenarios.
 pub(crate) struct Generator {
@@ -62,8 +64,12 @@ impl Generator {
     pub(crate) fn scenario(&mut self) -> Scenario {
         let mut policy = self.policy();
         let mut steps = vec![Step::Publish(policy.clone())];
+        let fills_at = self.chance(FILLING).then(|| self.random.random_range(0..FRAMES_PER_SCENARIO));
         let mut sent: Vec<(Arrival, Packet)> = Vec::new();
-        for _ in 0..FRAMES_PER_SCENARIO {
+        for index in 0..FRAMES_PER_SCENARIO {
+            if fills_at == Some(index) {
+                steps.push(Step::Fill);
+            }
             if self.random.random_range(0..1000) < CHANGING {
                 self.change(&mut policy);
                 steps.push(Step::Publish(policy.clone()));
@@ -73,7 +79,7 @@ impl Generator {
                 steps.push(self.frame(&policy, &mut sent));
             }
         }
-        Scenario { title: "random".to_owned(), pending: None, steps }
+        Scenario { title: "random".to_owned(), unplayable: None, steps }
     }
 
     fn address(&mut self, is_ipv6: bool) -> IpAddr {

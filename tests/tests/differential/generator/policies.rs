@@ -2,7 +2,8 @@
 
 use firewall_tests::scenario::{Group, Interface, Peer, Policy, Rule};
 use firewall_userspace::model::{
-    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange, Protocol, Service,
+    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange,
+    Protocol, Service,
 };
 use ipnet::IpNet;
 use rand::RngExt as _;
@@ -27,6 +28,9 @@ impl Generator {
             let is_ipv6 = self.chance(30);
             let entries = (0..self.random.random_range(0..4)).map(|_| self.prefix(is_ipv6)).collect();
             policy.prefix_lists.insert(name.to_owned(), entries);
+        }
+        if self.chance(30) {
+            policy.exempt = (0..self.random.random_range(1..3)).map(|_| self.exempt()).collect();
         }
         let names: Vec<String> = policy.groups.keys().cloned().collect();
         policy.interfaces.insert(0, self.interface(1, &names));
@@ -62,6 +66,13 @@ impl Generator {
         if self.chance(15) {
             options.icmp_errors = IcmpErrors::RulesOnly;
         }
+        if self.chance(20) {
+            let is_ipv6 = self.chance(50);
+            options.always_track.insert(self.prefix(is_ipv6));
+        }
+        if self.chance(15) {
+            options.exemptions.set(self.pick(&Exemption::ALL), false);
+        }
         if self.chance(30) {
             options.timeouts = FlowTimeouts {
                 tcp_established: self.pick(&TIMEOUTS),
@@ -71,6 +82,12 @@ impl Generator {
             };
         }
         Interface { zone, groups, options }
+    }
+
+    fn exempt(&mut self) -> ExemptProperties {
+        let is_ipv6 = self.chance(30);
+        let prefix = self.prefix(is_ipv6);
+        ExemptProperties { service: self.service(), prefix }
     }
 
     /// One rule more or less, or other members.

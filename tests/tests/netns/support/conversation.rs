@@ -35,9 +35,15 @@ impl Conversation {
     /// Says something and hears it repeated.
     #[track_caller]
     pub(crate) fn exchange(&mut self) {
-        writeln!(self.connection, "hello").unwrap();
+        self.exchange_words("hello");
+    }
+
+    /// Says these words, which are one line, and hears them repeated.
+    #[track_caller]
+    pub(crate) fn exchange_words(&mut self, words: &str) {
+        writeln!(self.connection, "{words}").unwrap();
         let mut answer = String::new();
         BufReader::new(&self.connection).read_line(&mut answer).expect("the connection should be alive");
-        assert_eq!(answer, "hello\n");
+        assert_eq!(answer.trim_end(), words);
     }
 }

