@@ -27,7 +27,7 @@
 //! | native and generic XDP differ | `virtual_devices::a_bridge_device_is_protected` (generic), every other test on XDP (native) |
 //! | a filter gap on restart (CVE-2023-27595; Datadog and Cilium, 2022) | `bug_classes::a_change_of_policy_leaves_no_gap`, `reload::programs_are_replaced_without_a_gap` |
 //! | a reload wipes others, others wipe us | `bug_classes::other_filters_come_and_go_beside_ours` |
-//! | races of the connection table (CVE-2023-7192, CVE-2026-23391) | `bug_classes::two_processors_begin_one_flow_once`, `concurrency::rules_of_two_operators_are_all_enforced` |
+//! | races of the connection table (CVE-2023-7192, CVE-2026-23391) | `bug_classes::two_processors_begin_one_flow_once`, `two_cpus::no_end_and_no_reset_that_two_cpus_see_at_once_loses_a_flow`, `concurrency::rules_of_two_operators_are_all_enforced` |
 //! | helpers of protocols open ports (nmap firewall-bypass) | `bug_classes::words_of_ftp_open_no_port`, `case FTP and IRC carry no helper that opens ports (nmap firewall-bypass)` |
 //! | a rule with ports for a protocol without (CVE-2019-9735) | `service::tcp_and_udp_need_ports_and_nothing_else_takes_them`, `rules::invalid_rules_are_refused` |
 //! | protocol 0 means all (CVE-2023-1668) | `case protocol 0 is not "all", nor is 255 (CVE-2023-1668)`, `compile::all_protocols_is_not_protocol_0` |
