@@ -186,7 +186,7 @@ macro_rules! flow_tables {
             fn set_pressure(&self, now: u32) {
                 if let Some(last) = maps::PRESSURE.get_ptr_mut(pressure_index::<$family>()) {
                     // SAFETY: as above; the last of several CPUs to write is as good as any. 0 means never.
-                    unsafe { ptr::write_volatile(last, now | 1) }
+                    unsafe { ptr::write_volatile(last, if now == 0 { 1 } else { now }) }
                 }
             }
         }

@@ -36,7 +36,7 @@ pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, contex
     let key = key(ip, context);
     let lifetime = LIFETIME_SECONDS * context.settings.jiffies_per_second;
     if let Some(entry) = tables.fragment(&key)
-        && context.now.wrapping_sub(entry.first_seen) <= lifetime
+        && is_younger(&entry, lifetime, context.now)
     {
         return Reason::Fragment;
     }
@@ -46,6 +46,12 @@ pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, contex
         return Reason::Rule;
     }
     Reason::UnknownFragment
+}
+
+/// Another CPU may have met the next tick before it wrote the entry, so an age may be negative.
+#[inline(always)]
+const fn is_younger(entry: &FragmentEntry, lifetime: u32, now: u32) -> bool {
+    now.wrapping_sub(entry.first_seen).cast_signed() <= lifetime.cast_signed()
 }
 
 #[inline(always)]

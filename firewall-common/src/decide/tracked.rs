@@ -50,7 +50,13 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
     let Some(identity) = identity else {
         return Tracking::NoFlow { replaces_assured: false };
     };
-    let found = find(&identity.key, tables, context);
+    let mut found = find(&identity.key, tables, context);
+    if found.live.is_none() && !found.stale_assured && !opens(transport) {
+        // Another CPU may have promoted the flow between the two lookups. What opens a connection does not need to know.
+        found.live = tables
+            .flow(Table::Assured, &identity.key)
+            .and_then(|handle| live(Table::Assured, handle, context));
+    }
     let Some(flow) = found.live else {
         return Tracking::NoFlow { replaces_assured: found.stale_assured };
     };
@@ -128,6 +134,11 @@ fn live<H: FlowHandle>(table: Table, handle: H, context: &Context<'_>) -> Option
         return None;
     }
     Some(Live { table, handle, entry, state })
+}
+
+#[inline(always)]
+const fn opens(transport: &Transport) -> bool {
+    matches!(transport, Transport::Tcp(tcp) if tcp.opens())
 }
 
 /// Moves a flow to the table that nothing evicts.

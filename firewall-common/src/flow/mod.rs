@@ -124,6 +124,12 @@ impl FlowState {
     }
 }
 
+/// How many jiffies the time in an entry may be ahead of a packet's: at least a second at any tick rate.
+///
+/// A packet reads the clock once, at its beginning. Until it looks at its flow, another CPU may have met the next tick
+/// and written it there.
+const CLOCK_SLACK: u32 = 1024;
+
 /// What a packet does to the flow it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -233,6 +239,26 @@ impl FlowEntry {
     #[must_use]
     #[inline(always)]
     pub const fn is_expired(&self, state: FlowState, timeouts: &Timeouts, now: u32) -> bool {
-        now.wrapping_sub(self.last_seen) > state.timeout(timeouts)
+        let idle = now.wrapping_add(CLOCK_SLACK).wrapping_sub(self.last_seen);
+        idle > state.timeout(timeouts).saturating_add(CLOCK_SLACK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_that_another_cpu_has_seen_a_tick_later_is_live() {
+        let timeouts = Timeouts { udp: 3000, ..Timeouts::default() };
+        let is_expired = |last_seen: u32, now: u32| {
+            FlowEntry { last_seen, ..FlowEntry::default() }.is_expired(FlowState::UdpOneWay, &timeouts, now)
+        };
+        // The clock wraps in between too.
+        for last_seen in [0, 5, u32::MAX] {
+            assert!(!is_expired(last_seen, last_seen.wrapping_sub(1)));
+            assert!(!is_expired(last_seen, last_seen.wrapping_add(3000)));
+            assert!(is_expired(last_seen, last_seen.wrapping_add(3001)));
+        }
     }
 }
