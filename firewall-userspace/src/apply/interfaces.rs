@@ -83,7 +83,9 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
             if is_published {
                 // Flows of connections taken over: another interface may get the zone.
                 datapath.forget_flows(interface.zone)?;
-                publish(instance, store.begin(&lock)?, &mut datapath)?;
+                // What was in force before comes back, even if it locks the operator out: that was allowed then.
+                let unguarded = Instance { allow_lockout: true, ..instance.clone() };
+                publish(&unguarded, store.begin(&lock)?, &mut datapath)?;
             }
             Ok(())
         });

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::TcAttachOptions;
-use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs};
+use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs};
 
 use nix::net::if_::if_indextoname;
 
@@ -327,7 +327,7 @@ fn attach_xdp(
     mode: XdpMode,
 ) -> Result<FdLink, DatapathError> {
     let error = DatapathError::in_program(name);
-    let program: &mut Xdp = program(programs, name)?;
+    let program: &mut Xdp = program_of_type(programs, name)?;
     if program.fd().is_err() {
         program.load().map_err(&error)?;
     }
@@ -345,7 +345,7 @@ fn attach_tc(
     order: LinkOrder,
 ) -> Result<FdLink, DatapathError> {
     let error = DatapathError::in_program(name);
-    let program: &mut SchedClassifier = program(programs, name)?;
+    let program: &mut SchedClassifier = program_of_type(programs, name)?;
     if program.fd().is_err() {
         program.load().map_err(&error)?;
     }
@@ -355,13 +355,17 @@ fn attach_tc(
     FdLink::try_from(link).map_err(|_| DatapathError::NoLink { interface: interface.to_owned(), hook: "TC" })
 }
 
-fn program<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
+fn program_of_type<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
-    programs
-        .program_mut(name)
-        .ok_or(DatapathError::MissingProgram { program: name })?
-        .try_into()
-        .map_err(DatapathError::in_program(name))
+    program(programs, name)?.try_into().map_err(DatapathError::in_program(name))
+}
+
+/// A program of the object, whatever its type.
+pub(super) fn program<'a>(
+    programs: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Program, DatapathError> {
+    programs.program_mut(name).ok_or(DatapathError::MissingProgram { program: name })
 }

@@ -9,7 +9,7 @@ use aya::programs::tc::SchedClassifierLink;
 use aya::programs::xdp::XdpLink;
 use aya::programs::{Program, ProgramError};
 
-use super::attach::{Attachment, IngressAttachment, LOGGING, PLAIN};
+use super::attach::{Attachment, IngressAttachment, LOGGING, PLAIN, program};
 use super::device;
 use super::pin::Pin;
 use super::{Datapath, DatapathError};
@@ -66,8 +66,4 @@ fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
         _ => Err(ProgramError::UnexpectedProgramType),
     };
     loaded.map_err(DatapathError::in_program(name))
-}
-
-fn program<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, DatapathError> {
-    programs.program_mut(name).ok_or(DatapathError::MissingProgram { program: name })
 }
