@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::{ApplyError, Instance};
 use crate::model::{
     Description, GroupReference, ModelError, NewRule, Peer, PrefixListReference, RuleId, RuleProperties,
-    SecurityRule, Service,
+    SecurityRule, Service, Tags,
 };
 use crate::store::Snapshot;
 
@@ -44,7 +44,11 @@ pub fn authorize(
         let new_rules = request
             .resolve(transaction)?
             .into_iter()
-            .map(|properties| NewRule { properties, description: description.cloned() })
+            .map(|properties| NewRule {
+                properties,
+                description: description.cloned(),
+                tags: Tags::default(),
+            })
             .collect();
         let added = group.authorize(new_rules)?;
         transaction.insert_rules(&added)?;

@@ -181,6 +181,13 @@ fn model_help(error: &ModelError) -> Option<String> {
         ModelError::InvalidDescription { .. } => "a description has at most 255 characters from \
             a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
             .to_owned(),
+        ModelError::InvalidTagKey { .. } => "a tag key has 1 to 127 characters, which are letters, digits, spaces and \
+            + - = . _ : / @, and does not begin with aws:"
+            .to_owned(),
+        ModelError::InvalidTagValue { .. } => "a tag value has at most 256 characters, which are letters, digits, \
+            spaces and + - = . _ : / @"
+            .to_owned(),
+        ModelError::TooManyTags { .. } => "remove tags that are not needed".to_owned(),
         ModelError::GroupNotFound { .. } => "`sgfw group list` shows the groups".to_owned(),
         ModelError::PrefixListNotFound { .. } => "`sgfw prefix-list list` shows the prefix lists".to_owned(),
         ModelError::RuleNotFound { .. } | ModelError::RuleIdNotFound { .. } => {

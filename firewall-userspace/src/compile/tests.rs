@@ -1,7 +1,7 @@
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
 
 use super::*;
-use crate::model::{PrefixListName, Protocol, RuleId, Service};
+use crate::model::{PrefixListName, Protocol, RuleId, Service, Tags};
 
 /// Rules in a short notation: `in tcp 22 10.0.0.0/8`, `out all - ::/0`, `in icmp 8/0 pl:office`, `in tcp 1-9 sg:app`.
 #[derive(Default)]
@@ -40,6 +40,7 @@ impl Fixture {
             service: Service::new(protocol, ports, icmp).unwrap(),
             peer: self.peer(peer),
             description: None,
+            tags: Tags::default(),
         }
     }
 

@@ -243,6 +243,26 @@ pub enum ModelError {
         /// What was to be exempt.
         properties: ExemptProperties,
     },
+    /// A tag key outside AWS's rules.
+    #[error("invalid tag key \"{key}\"")]
+    InvalidTagKey {
+        /// What was given.
+        key: String,
+    },
+    /// A tag value outside AWS's rules.
+    #[error("invalid tag value \"{value}\"")]
+    InvalidTagValue {
+        /// What was given.
+        value: String,
+    },
+    /// More tags than one object may carry.
+    #[error("{tags} tags are more than the {limit} that one object may carry")]
+    TooManyTags {
+        /// How many it would carry.
+        tags: usize,
+        /// How many it may carry.
+        limit: usize,
+    },
     /// A timeout outside its range.
     #[error("timeout {} of {seconds} s is out of range", timeout.name())]
     TimeoutOutOfRange {
@@ -276,6 +296,7 @@ impl ModelError {
             Self::RuleIdNotFound { .. } => "InvalidSecurityGroupRuleId.NotFound",
             Self::PrefixListNotFound { .. } => "InvalidPrefixListID.NotFound",
             Self::NoGroups { .. } => "MissingParameter",
+            Self::TooManyTags { .. } => "TagLimitExceeded",
             // Declared members, unique prefix list names and exempt addresses are ours, not AWS's.
             Self::DuplicateMember { .. }
             | Self::MemberNotFound { .. }
@@ -302,6 +323,8 @@ impl ModelError {
             | Self::DuplicateEntry { .. }
             | Self::EntryNotFound { .. }
             | Self::TooManyEntries { .. }
+            | Self::InvalidTagKey { .. }
+            | Self::InvalidTagValue { .. }
             | Self::TimeoutOutOfRange { .. } => "InvalidParameterValue",
         })
     }

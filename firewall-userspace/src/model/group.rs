@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     Description, GroupId, GroupName, Interface, ModelError, NewRule, Peer, RuleId, RuleProperties,
-    SecurityRule, Service,
+    SecurityRule, Service, Tags,
 };
 
 /// A group and its rules.
@@ -19,6 +19,8 @@ pub struct SecurityGroup {
     pub name: GroupName,
     /// Free text, required by AWS.
     pub description: Description,
+    /// Tags.
+    pub tags: Tags,
     /// Its rules, no two with equal properties.
     pub rules: Vec<SecurityRule>,
 }
@@ -29,7 +31,8 @@ impl SecurityGroup {
         if name.is_default() {
             return Err(ModelError::ReservedGroupName);
         }
-        let mut group = Self { id: GroupId::random()?, name, description, rules: Vec::new() };
+        let mut group =
+            Self { id: GroupId::random()?, name, description, tags: Tags::default(), rules: Vec::new() };
         group.authorize(vec![
             everything(Direction::Egress, Peer::Cidr(IpNet::V4(Ipv4Net::default()))),
             everything(Direction::Egress, Peer::Cidr(IpNet::V6(Ipv6Net::default()))),
@@ -43,6 +46,7 @@ impl SecurityGroup {
             id: GroupId::random()?,
             name: GroupName::default_group(),
             description: "default group".parse()?,
+            tags: Tags::default(),
             rules: Vec::new(),
         };
         group.authorize(vec![
@@ -111,8 +115,16 @@ impl SecurityGroup {
 
     fn rule_from(&self, rule: NewRule) -> Result<SecurityRule, ModelError> {
         let RuleProperties { direction, service, peer } = rule.properties;
-        let id = RuleId::random()?;
-        Ok(SecurityRule { id, group: self.id, direction, service, peer, description: rule.description })
+        let NewRule { description, tags, .. } = rule;
+        Ok(SecurityRule {
+            id: RuleId::random()?,
+            group: self.id,
+            direction,
+            service,
+            peer,
+            description,
+            tags,
+        })
     }
 }
 
@@ -159,7 +171,8 @@ impl std::fmt::Display for GroupReference {
 }
 
 fn everything(direction: Direction, peer: Peer) -> NewRule {
-    NewRule { properties: RuleProperties { direction, service: Service::All, peer }, description: None }
+    let properties = RuleProperties { direction, service: Service::All, peer };
+    NewRule { properties, description: None, tags: Tags::default() }
 }
 
 #[cfg(test)]
@@ -180,7 +193,7 @@ mod tests {
     }
 
     fn new_rule(properties: RuleProperties) -> NewRule {
-        NewRule { properties, description: None }
+        NewRule { properties, description: None, tags: Tags::default() }
     }
 
     #[test]
@@ -207,7 +220,7 @@ mod tests {
         let ssh = tcp("22", cidr("203.0.113.5/32"));
         web.authorize(vec![new_rule(ssh)]).unwrap();
         let before = web.clone();
-        let described = NewRule { properties: ssh, description: Some("again".parse().unwrap()) };
+        let described = NewRule { description: Some("again".parse().unwrap()), ..new_rule(ssh) };
         let error = web.authorize(vec![new_rule(tcp("23", cidr("10.0.0.0/8"))), described]).unwrap_err();
         assert_eq!(error.aws_code(), Some("InvalidPermission.Duplicate"));
         assert_eq!(

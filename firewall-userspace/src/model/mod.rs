@@ -4,6 +4,7 @@
 //! `compile` turns them into tables, `cli` shows them. This module must not know about any of the three, about BPF
 //! or about files. "AWS" in comments stands for the EC2 API reference and user guide.
 
+mod document;
 mod error;
 mod exempt;
 mod group;
@@ -14,8 +15,12 @@ mod peer;
 mod prefix_list;
 mod rule;
 mod service;
+mod tag;
 mod timeouts;
 
+pub use document::{
+    Document, DocumentGroup, DocumentInterface, DocumentPeer, DocumentPrefixList, DocumentRule,
+};
 pub use error::ModelError;
 pub use exempt::{ExemptAddress, ExemptProperties, Exemption, Exemptions, NewExemptAddress, aws_link_local};
 pub use group::{GroupReference, SecurityGroup};
@@ -23,7 +28,8 @@ pub use id::{ExemptAddressId, GroupId, InterfaceId, PrefixListId, RuleId};
 pub use interface::{IcmpErrors, IngressHook, Interface, InterfaceOptions};
 pub use name::{Description, GroupName, PrefixListName};
 pub use peer::{AddressFamily, Cidr, Peer};
-pub use prefix_list::{PrefixList, PrefixListReference};
+pub use prefix_list::{PrefixList, PrefixListEntry, PrefixListReference};
 pub use rule::{NewRule, RuleProperties, SecurityRule};
 pub use service::{IcmpSelector, OtherProtocol, PortRange, Protocol, Service};
+pub use tag::{TagKey, TagValue, Tags};
 pub use timeouts::{FlowTimeouts, Timeout};

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::{AddressFamily, ModelError, Peer, PrefixListId, PrefixListName, SecurityGroup};
+use super::{
+    AddressFamily, Description, ModelError, Peer, PrefixListId, PrefixListName, SecurityGroup, Tags,
+};
 
 /// A prefix list in its current version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +23,19 @@ pub struct PrefixList {
     pub max_entries: u32,
     /// Counts changes of the entries, from 1.
     pub version: u64,
+    /// Tags.
+    pub tags: Tags,
     /// Canonical prefixes, each once.
     pub entries: Vec<IpNet>,
+}
+
+/// An entry of a prefix list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixListEntry {
+    /// A canonical prefix.
+    pub prefix: IpNet,
+    /// Free text.
+    pub description: Option<Description>,
 }
 
 impl PrefixList {
@@ -36,8 +49,9 @@ impl PrefixList {
         if max_entries == 0 {
             return Err(ModelError::NoRoomForEntries);
         }
-        let mut list =
-            Self { id: PrefixListId::random()?, name, family, max_entries, version: 1, entries: Vec::new() };
+        let id = PrefixListId::random()?;
+        let tags = Tags::default();
+        let mut list = Self { id, name, family, max_entries, version: 1, tags, entries: Vec::new() };
         list.insert(entries)?;
         Ok(list)
     }

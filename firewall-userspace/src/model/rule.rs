@@ -4,7 +4,7 @@ use std::fmt;
 
 use firewall_common::abi::Direction;
 
-use super::{Description, GroupId, IcmpSelector, Peer, RuleId, Service};
+use super::{Description, GroupId, IcmpSelector, Peer, RuleId, Service, Tags};
 
 /// A rule of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct SecurityRule {
     pub peer: Peer,
     /// Free text.
     pub description: Option<Description>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 impl SecurityRule {
@@ -67,6 +69,8 @@ pub struct NewRule {
     pub properties: RuleProperties,
     /// Free text.
     pub description: Option<Description>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rusqlite::{Row, params};
 use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column};
 use crate::model::{
     GroupId, IcmpSelector, ModelError, Peer, PortRange, Protocol, RuleId, SecurityGroup, SecurityRule,
-    Service,
+    Service, Tags,
 };
 
 impl Snapshot<'_> {
@@ -31,6 +31,7 @@ impl Snapshot<'_> {
                 id,
                 name: parse_column(row, "name")?,
                 description: parse_column(row, "description")?,
+                tags: Tags::default(),
                 rules: rules.remove(&id).unwrap_or_default(),
             });
         }
@@ -139,6 +140,7 @@ fn read_rule(row: &Row<'_>) -> Result<SecurityRule, StoreError> {
         service: read_service(row)?,
         peer: read_peer(row)?,
         description: parse_optional_column(row, "description")?,
+        tags: Tags::default(),
     })
 }
 
@@ -196,6 +198,7 @@ mod tests {
             NewRule {
                 properties: RuleProperties { direction: Direction::Ingress, service, peer },
                 description: Some("one of each".parse().unwrap()),
+                tags: Tags::default(),
             }
         });
         group.authorize(new_rules.to_vec()).unwrap();

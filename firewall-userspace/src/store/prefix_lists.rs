@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use rusqlite::params;
 
 use super::{Snapshot, StoreError, Transaction, parse_column};
-use crate::model::{PrefixList, PrefixListId};
+use crate::model::{PrefixList, PrefixListId, Tags};
 
 impl Snapshot<'_> {
     /// Every prefix list with its entries, by name.
@@ -28,6 +28,7 @@ impl Snapshot<'_> {
                 family: parse_column(row, "family")?,
                 max_entries: row.get("max_entries")?,
                 version: row.get::<_, i64>("version")?.cast_unsigned(),
+                tags: Tags::default(),
                 entries: entries.remove(&id).unwrap_or_default(),
             });
         }

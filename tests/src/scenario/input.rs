@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use firewall_userspace::compile::{InterfaceInput, PolicyInput};
 use firewall_userspace::model::{
-    self, AddressFamily, GroupId, PrefixList, PrefixListId, SecurityGroup, SecurityRule,
+    self, AddressFamily, GroupId, PrefixList, PrefixListId, SecurityGroup, SecurityRule, Tags,
 };
 
 use super::{Peer, Policy, Rule};
@@ -34,6 +34,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
             id,
             name: name.parse()?,
             description: name.parse()?,
+            tags: Tags::default(),
             rules: names.rules(id, &group.rules)?,
         });
     }
@@ -44,6 +45,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
             family: entries.first().map_or(AddressFamily::Ipv4, AddressFamily::of),
             max_entries: 1000,
             version: 1,
+            tags: Tags::default(),
             entries: entries.clone(),
         });
     }
@@ -92,6 +94,7 @@ impl Names<'_> {
                 service: rule.service,
                 peer,
                 description: None,
+                tags: Tags::default(),
             })
         };
         rules.iter().enumerate().map(rule).collect()
