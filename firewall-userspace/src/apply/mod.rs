@@ -15,6 +15,7 @@ pub mod exempt;
 pub mod groups;
 pub mod interfaces;
 mod lockout;
+mod migrate;
 pub mod prefix_lists;
 mod publish;
 pub mod reload;

@@ -27,8 +27,19 @@ pub(super) fn publish(
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, &transaction, &pinned)?;
     check_namespace(&transaction, &pinned)?;
+    let attachments = datapath.attachments()?;
+    publish_for(instance, transaction, datapath, &attachments)
+}
+
+/// As [`publish`], for interfaces with these programs.
+pub(super) fn publish_for(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+    datapath: &mut Datapath,
+    attachments: &[Attachment],
+) -> Result<Published, ApplyError> {
     let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(&transaction, &datapath.attachments()?)?, &mut rule_sets)?;
+    let policy = compile(&policy_input(&transaction, attachments)?, &mut rule_sets)?;
     if !instance.allow_lockout {
         lockout::check(&transaction, &policy)?;
     }
@@ -39,7 +50,7 @@ pub(super) fn publish(
     let generation = prepared.generation();
     transaction.set_generation(generation)?;
     transaction.commit()?;
-    prepared.activate()?;
+    prepared.activate(None)?;
     Ok(Published { policy, generation })
 }
 

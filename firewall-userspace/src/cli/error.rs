@@ -167,6 +167,8 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
         DatapathError::BpffsNotMounted { .. } | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
         DatapathError::NoSuchInterface { .. }
         | DatapathError::XdpNeedsEthernet { .. }
+        | DatapathError::OtherVersion { .. }
+        | DatapathError::UnreadableFlows { .. }
         | DatapathError::TooLarge { .. } => ExitStatus::InvalidData,
         _ => ExitStatus::Failed,
     }
@@ -248,6 +250,12 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"
         ),
+        DatapathError::OtherVersion { .. } => "`sgfw interface reload` puts this version's programs in their place, \
+            without a gap and with the flows; until then those that are there go on"
+            .to_owned(),
+        DatapathError::UnreadableFlows { .. } => "detach the interfaces with the sgfw that has attached them, then \
+            attach them with this one"
+            .to_owned(),
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
         _ => return None,

@@ -82,7 +82,7 @@ fn json(status: &status::Status) -> Value {
             "Interface": interface,
             "Direction": row.direction.name(),
             "Verdict": verdict(row),
-            "Reason": row.reason.name(),
+            "Reason": row.decision.reason().name(),
             "Packets": row.counter.packets,
             "Bytes": row.counter.bytes,
         })
@@ -127,7 +127,7 @@ fn counter_table(kernel: &KernelStatus) -> Table {
             interface.to_owned(),
             row.direction.name().to_owned(),
             verdict(row).to_owned(),
-            row.reason.name().to_owned(),
+            row.decision.reason().name().to_owned(),
             row.counter.packets.to_string(),
             row.counter.bytes.to_string(),
         ]);
@@ -153,7 +153,8 @@ fn rows(kernel: &KernelStatus) -> impl Iterator<Item = (&str, &CounterRow)> {
 }
 
 fn verdict(row: &CounterRow) -> &'static str {
-    match row.reason.verdict() {
+    match row.decision.verdict() {
+        Verdict::Pass if row.decision.is_audited() => "would-drop",
         Verdict::Pass => "pass",
         Verdict::Drop => "drop",
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{Map, MapData, PerCpuArray};
 use firewall_common::abi::{Direction, counter_index, map};
-use firewall_common::reason::Reason;
+use firewall_common::reason::{Decision, Reason};
 
 use crate::scenario::Arrival;
 
@@ -33,7 +33,7 @@ impl Counters {
     pub(super) fn moved(&mut self, arrival: Arrival, bytes: u64) -> Result<Reason> {
         for position in 0..self.recent.len() {
             let reason = self.recent[position];
-            match self.difference(counter_index(arrival.slot, arrival.direction, reason))? {
+            match self.difference(counter_index(arrival.slot, arrival.direction, Decision::enforced(reason)))? {
                 [0, 0] => {}
                 [1, counted] if counted == bytes => {
                     self.recent[..=position].rotate_right(1);
@@ -52,7 +52,7 @@ impl Counters {
     pub(super) fn packets(&mut self, arrival: Arrival) -> Result<BTreeMap<Reason, u64>> {
         let mut packets = BTreeMap::new();
         for &reason in Reason::ALL {
-            let [count, _] = self.difference(counter_index(arrival.slot, arrival.direction, reason))?;
+            let [count, _] = self.difference(counter_index(arrival.slot, arrival.direction, Decision::enforced(reason)))?;
             if count > 0 {
                 packets.insert(reason, count);
             }

@@ -242,7 +242,7 @@ fn load_classifier(programs: &mut Ebpf, name: &'static str) -> Result<()> {
 impl Firewall for Harness {
     fn publish(&mut self, policy: &Policy) -> Result<()> {
         let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
-        self.datapath.prepare(&compiled, 0)?.activate()?;
+        self.datapath.prepare(&compiled, 0)?.activate(None)?;
         Ok(())
     }
 
