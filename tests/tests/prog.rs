@@ -2,9 +2,15 @@
 //!
 //! Needs root and a bpffs, and nothing else: no program is attached to anything.
 
+#[path = "prog/audit.rs"]
+mod audit;
+#[path = "prog/cut.rs"]
+mod cut;
 #[path = "prog/malformed.rs"]
 mod malformed;
 #[path = "prog/tables.rs"]
 mod tables;
 #[path = "prog/two_cpus.rs"]
 mod two_cpus;
+#[path = "prog/unconfirmed.rs"]
+mod unconfirmed;

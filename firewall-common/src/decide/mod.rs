@@ -13,9 +13,7 @@ mod tracked;
 
 pub use tables::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
-use crate::abi::{
-    Direction, InterfaceSettings, Ipv4, Ipv6, UNCONFIRMED, exempt_flag, interface_flag,
-};
+use crate::abi::{Direction, InterfaceSettings, Ipv4, Ipv6, UNCONFIRMED, exempt_flag, interface_flag};
 use crate::flow::identify;
 use crate::packet::icmp::Role;
 use crate::packet::{

@@ -250,12 +250,16 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"
         ),
-        DatapathError::OtherVersion { .. } => "`sgfw interface reload` puts this version's programs in their place, \
+        DatapathError::OtherVersion { .. } => {
+            "`sgfw interface reload` puts this version's programs in their place, \
             without a gap and with the flows; until then those that are there go on"
-            .to_owned(),
-        DatapathError::UnreadableFlows { .. } => "detach the interfaces with the sgfw that has attached them, then \
+                .to_owned()
+        }
+        DatapathError::UnreadableFlows { .. } => {
+            "detach the interfaces with the sgfw that has attached them, then \
             attach them with this one"
-            .to_owned(),
+                .to_owned()
+        }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
         _ => return None,

@@ -22,7 +22,11 @@ impl Datapath {
     /// # Errors
     ///
     /// [`DatapathError`] where a map cannot be read or written; the flows before that are cut.
-    pub fn cut_flows(&mut self, delay: Duration, is_over: impl Fn(&FlowRow) -> bool) -> Result<u64, DatapathError> {
+    pub fn cut_flows(
+        &mut self,
+        delay: Duration,
+        is_over: impl Fn(&FlowRow) -> bool,
+    ) -> Result<u64, DatapathError> {
         let cut = self.mark(delay, &is_over)?;
         // A program that was at work on an entry while it was marked may have moved an unmarked copy of it to the other
         // table. When it has ended there is nothing left that does not know of the marks.
@@ -32,10 +36,14 @@ impl Datapath {
 
     fn mark(&self, delay: Duration, is_over: &impl Fn(&FlowRow) -> bool) -> Result<u64, DatapathError> {
         let reader = self.reader()?;
-        let seconds = u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
-        let ticks = if seconds == 0 { 0 } else { to_jiffies(seconds, jiffies_per_second()?) };
+        let per_second = jiffies_per_second()?;
+        let cut_at = match u32::try_from(delay.as_secs()).unwrap_or(u32::MAX) {
+            // User space's clock may be a few ticks ahead of the programs', who must not wait for them.
+            0 => reader.now.wrapping_sub(per_second),
+            seconds => reader.now.wrapping_add(to_jiffies(seconds, per_second)),
+        };
         // 0 is for flows that are not cut.
-        let cut_at = reader.now.wrapping_add(ticks).max(1);
+        let cut_at = cut_at.max(1);
         let mut marked = 0;
         for (table, assured) in V4_TABLES {
             marked += self.mark_in::<Ipv4>(table, assured, &reader, v4, cut_at, is_over)?;

@@ -124,7 +124,8 @@ fn versions(bpffs: &Path) -> Result<Vec<u32>, DatapathError> {
     let mut versions = Vec::new();
     for entry in fs::read_dir(bpffs).map_err(DatapathError::reading(bpffs))? {
         let name = PathBuf::from(entry.map_err(DatapathError::reading(bpffs))?.file_name());
-        let number: Option<u32> = name.to_str().and_then(|name| name.strip_prefix('v')).and_then(|number| number.parse().ok());
+        let number: Option<u32> =
+            name.to_str().and_then(|name| name.strip_prefix('v')).and_then(|number| number.parse().ok());
         versions.extend(number);
     }
     Ok(versions)

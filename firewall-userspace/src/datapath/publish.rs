@@ -13,8 +13,8 @@ use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, HashMap, InnerMap, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use firewall_common::abi::{
-    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
-    Timeouts, exempt_flag, interface_flag, map,
+    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, Timeouts,
+    exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 use nix::errno::Errno;
@@ -94,7 +94,12 @@ impl Datapath {
         Ok(Prepared { datapath: self, generation })
     }
 
-    pub(super) fn put<M: InnerMap>(&self, name: &'static str, slot: u32, inner: &M) -> Result<(), DatapathError> {
+    pub(super) fn put<M: InnerMap>(
+        &self,
+        name: &'static str,
+        slot: u32,
+        inner: &M,
+    ) -> Result<(), DatapathError> {
         let mut outer: ArrayOfMaps<MapData, M> = self.map(name)?;
         outer.set(slot, inner, 0).map_err(DatapathError::in_map(name))
     }
