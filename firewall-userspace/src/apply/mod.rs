@@ -10,12 +10,14 @@
 //!
 //! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
 
+pub mod confirm;
 mod error;
 pub mod exempt;
 pub mod groups;
 pub mod interfaces;
 mod lockout;
 mod migrate;
+pub mod orphans;
 pub mod prefix_lists;
 mod publish;
 pub mod reload;
@@ -29,7 +31,7 @@ use std::time::Duration;
 use crate::datapath::Datapath;
 use crate::host;
 use crate::model::Interface;
-use crate::store::{Snapshot, Store, Transaction, WriteLock};
+use crate::store::{Author, Snapshot, Store, Transaction, WriteLock};
 
 pub use error::{ApplyError, with_sources};
 
@@ -44,6 +46,12 @@ pub struct Instance {
     pub lock_timeout: Duration,
     /// Whether a change may lock out the operator who makes it over SSH.
     pub allow_lockout: bool,
+    /// Who makes the changes, for the history.
+    pub author: Author,
+    /// How long a change is in force unless it is confirmed; `None` for one that stays.
+    pub confirm_within: Option<Duration>,
+    /// How long after a change the flows that no rule admits any more are cut; `None` to keep them.
+    pub cut_after: Option<Duration>,
 }
 
 impl Instance {
@@ -53,6 +61,11 @@ impl Instance {
         query: impl FnOnce(&Snapshot<'_>) -> Result<T, ApplyError>,
     ) -> Result<T, ApplyError> {
         let mut store = Store::open(&self.state_dir, self.lock_timeout)?;
+        if store.snapshot()?.unconfirmed()?.is_some() {
+            // So that a change that was not confirmed in time is not shown. Whoever may not settle that, or finds another
+            // process at it, sees the store as it is.
+            let _ = Self { lock_timeout: Duration::ZERO, ..self.clone() }.lock();
+        }
         query(&store.snapshot()?)
     }
 
@@ -66,24 +79,33 @@ impl Instance {
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
             let outcome = change(&transaction)?;
-            publish::commit_unpublished(transaction)?;
+            publish::commit_unpublished(self, transaction)?;
             return Ok(outcome);
         };
-        let saved = store.save(&lock)?;
+        let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
         let outcome = change(&transaction)?;
         match publish::publish(self, transaction, &mut datapath) {
             Ok(_) => Ok(outcome),
             Err(error) => {
                 // Only a publication that failed after the commit has anything to take back.
-                store.restore(&saved, &lock)?;
+                store.undo_after(before, &lock)?;
                 Err(error)
             }
         }
     }
 
-    /// The store, and the lock that a change needs.
+    /// The store, and the lock that a change needs. While a change waits to be confirmed there is none.
     fn lock(&self) -> Result<(Store, WriteLock), ApplyError> {
+        let (mut store, lock) = self.lock_unsettled()?;
+        match confirm::settle(self, &mut store, &lock)? {
+            Some(pending) => Err(pending.into()),
+            None => Ok((store, lock)),
+        }
+    }
+
+    /// As [`lock`](Self::lock), whatever waits to be confirmed.
+    fn lock_unsettled(&self) -> Result<(Store, WriteLock), ApplyError> {
         // Opening first: it creates the state directory, in which the lock is.
         let store = Store::open(&self.state_dir, self.lock_timeout)?;
         let lock = WriteLock::acquire(&self.state_dir, self.lock_timeout)?;

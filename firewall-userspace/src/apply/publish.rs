@@ -1,15 +1,16 @@
 //! From a store transaction to a policy in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance, lockout};
+use super::{ApplyError, Instance, lockout, orphans};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::{GroupId, Interface};
-use crate::store::{Snapshot, Transaction};
+use crate::store::{Snapshot, Transaction, UnconfirmedGeneration};
 
 /// A policy in force.
 pub(super) struct Published {
@@ -48,16 +49,44 @@ pub(super) fn publish_for(
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
     let generation = prepared.generation();
-    transaction.set_generation(generation)?;
+    record(instance, &transaction, generation)?;
+    let interfaces = transaction.interfaces()?;
     transaction.commit()?;
-    prepared.activate(None)?;
+    prepared.activate(instance.confirm_within)?;
+    if let (None, Some(delay)) = (instance.confirm_within, instance.cut_after) {
+        orphans::cut(datapath, &policy, &interfaces, delay)?;
+    }
     Ok(Published { policy, generation })
 }
 
 /// Commits a change that has nothing to be put into force in.
-pub(super) fn commit_unpublished(transaction: Transaction<'_>) -> Result<(), ApplyError> {
-    transaction.set_generation(transaction.generation()? + 1)?;
+pub(super) fn commit_unpublished(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+) -> Result<(), ApplyError> {
+    record(instance, &transaction, transaction.generation()? + 1)?;
     Ok(transaction.commit()?)
+}
+
+/// The policy that what is stored makes. Its rule sets have the ids that they have in the kernel.
+pub(super) fn policy_in_force(
+    snapshot: &Snapshot<'_>,
+    datapath: &Datapath,
+) -> Result<CompiledPolicy, ApplyError> {
+    let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
+    Ok(compile(&policy_input(snapshot, &datapath.attachments()?)?, &mut rule_sets)?)
+}
+
+/// Gives the change its generation, and the time until which it is to be confirmed.
+fn record(instance: &Instance, transaction: &Transaction<'_>, generation: u64) -> Result<(), ApplyError> {
+    let previous = transaction.generation()?;
+    transaction.set_generation(generation, &instance.author)?;
+    if let Some(within) = instance.confirm_within {
+        let until = SystemTime::now() + within;
+        let cut_after = instance.cut_after;
+        transaction.set_unconfirmed(&UnconfirmedGeneration { generation, previous, until, cut_after })?;
+    }
+    Ok(())
 }
 
 /// Publishing what one state directory says would replace the policy of interfaces that another one has attached.
@@ -82,13 +111,10 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
     Err(ApplyError::OtherNamespace)
 }
 
-fn policy_input(
-    transaction: &Transaction<'_>,
-    attachments: &[Attachment],
-) -> Result<PolicyInput, ApplyError> {
-    let interfaces = transaction.interfaces()?;
-    let exempt_addresses = transaction.exempt_addresses()?;
-    let mut members = transaction.members()?;
+fn policy_input(snapshot: &Snapshot<'_>, attachments: &[Attachment]) -> Result<PolicyInput, ApplyError> {
+    let interfaces = snapshot.interfaces()?;
+    let exempt_addresses = snapshot.exempt_addresses()?;
+    let mut members = snapshot.members()?;
     add_interface_addresses(&mut members, &interfaces, attachments)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
@@ -98,8 +124,8 @@ fn policy_input(
     };
     Ok(PolicyInput {
         interfaces: interfaces.iter().map(input_of).collect(),
-        groups: transaction.groups()?,
-        prefix_lists: transaction.prefix_lists()?,
+        groups: snapshot.groups()?,
+        prefix_lists: snapshot.prefix_lists()?,
         members,
         exempt_addresses: exempt_addresses.into_iter().map(|address| address.properties).collect(),
     })

@@ -120,7 +120,9 @@ impl CliError {
 
 fn apply_status(error: &ApplyError) -> ExitStatus {
     match error {
-        ApplyError::Model(ModelError::NoRandomness(_)) | ApplyError::NotUndone { .. } => ExitStatus::Failed,
+        ApplyError::Model(ModelError::NoRandomness(_))
+        | ApplyError::NotConfirmedInTime { .. }
+        | ApplyError::NotUndone { .. } => ExitStatus::Failed,
         ApplyError::Model(_)
         | ApplyError::Compile(_)
         | ApplyError::AlreadyAttached { .. }
@@ -128,7 +130,11 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::NotAttached { .. }
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
+        | ApplyError::NothingToConfirm
+        | ApplyError::UnknownGeneration { .. }
+        | ApplyError::AttachedSince { .. }
         | ApplyError::OtherNamespace => ExitStatus::InvalidData,
+        ApplyError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
         ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
         ApplyError::Host(error) => host_status(error),
@@ -278,6 +284,18 @@ fn apply_help(error: &ApplyError) -> Option<String> {
             session.server.port(),
             IpNet::from(session.client.ip())
         ),
+        ApplyError::AwaitingConfirmation { .. } => {
+            "`sgfw confirm` makes it stay, `sgfw rollback` takes it back at once; then repeat this command"
+                .to_owned()
+        }
+        ApplyError::NothingToConfirm => "`sgfw history list` shows the changes".to_owned(),
+        ApplyError::NotConfirmedInTime { .. } => {
+            "make the change again, and confirm it within its time".to_owned()
+        }
+        ApplyError::UnknownGeneration { .. } => "`sgfw history list` shows the generations".to_owned(),
+        ApplyError::AttachedSince { .. } => {
+            "go back to a later generation, or attach and detach by hand what was attached then".to_owned()
+        }
         ApplyError::FlowTablesExist => {
             "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }

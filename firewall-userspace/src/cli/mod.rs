@@ -9,6 +9,7 @@ mod exempt;
 mod flows;
 mod global;
 mod group;
+mod history;
 mod interface;
 mod log;
 mod output;
@@ -64,6 +65,13 @@ enum Command {
     /// Live flows
     #[command(subcommand)]
     Flows(flows::Command),
+    /// Make the change that waits to be confirmed stay
+    Confirm(history::Confirm),
+    /// Go back to what was in force before a change
+    Rollback(history::Rollback),
+    /// Changes: who made them, when and how
+    #[command(subcommand)]
+    History(history::Command),
     /// Dropped packets of interfaces that were attached with `--log drops`, while they are dropped
     Log(log::Log),
 }
@@ -99,6 +107,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Exempt(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
+        Command::Confirm(command) => command.run(&instance, &mut output),
+        Command::Rollback(command) => command.run(&instance, &mut output),
+        Command::History(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
     }?;
     output.flush()
@@ -126,7 +137,7 @@ Exit status:
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted
   73  the state directory cannot be written
-  75  another sgfw is changing this instance; try again
+  75  another sgfw is changing this instance, or a change waits to be confirmed; try again
   77  not permitted: root is needed
 After any but 0 everything is as it was before.";
 

@@ -31,6 +31,13 @@ impl Status {
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
         output.line(generation(&status))?;
+        if let Some(pending) = status.pending {
+            output.line(format_args!(
+                "Generation {} waits to be confirmed: without `sgfw confirm` the one before it is back in {} s.",
+                pending.generation,
+                pending.left.as_secs()
+            ))?;
+        }
         show_exempt(&status, output)?;
         let Some(kernel) = &status.kernel else {
             return Ok(());
@@ -100,6 +107,7 @@ fn json(status: &status::Status) -> Value {
         "Generation": {
             "Stored": status.stored_generation,
             "InForce": kernel.map(|kernel| kernel.generation),
+            "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),

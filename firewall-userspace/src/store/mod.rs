@@ -8,11 +8,13 @@
 mod error;
 mod exempt;
 mod groups;
+mod history;
 mod interfaces;
 mod lock;
 mod prefix_lists;
 mod rule_sets;
 mod settings;
+mod undo;
 
 use std::cmp::Ordering;
 use std::fs::DirBuilder;
@@ -28,15 +30,20 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::model::{ModelError, SecurityGroup};
 
 pub use error::StoreError;
+pub use history::{Author, Generation, UnconfirmedGeneration};
 pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 4;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,32 +77,23 @@ impl Store {
 
     /// Begins a change. Nothing is stored unless it is committed.
     pub fn begin(&mut self, _lock: &WriteLock) -> Result<Transaction<'_>, StoreError> {
+        undo::record_changes(&self.connection)?;
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         Ok(Transaction { snapshot: Snapshot { sql } })
-    }
-
-    /// A copy of everything, to go back to if a committed change cannot be put into force.
-    pub fn save(&self, _lock: &WriteLock) -> Result<SavedState, StoreError> {
-        let mut copy = Connection::open_in_memory()?;
-        copy_all(&self.connection, &mut copy)?;
-        Ok(SavedState { copy })
-    }
-
-    /// Goes back to a saved state.
-    pub fn restore(&mut self, saved: &SavedState, _lock: &WriteLock) -> Result<(), StoreError> {
-        copy_all(&saved.copy, &mut self.connection)
     }
 
     /// Creates what is missing: the directory, the database, steps of the schema, the group `default`.
     fn create(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
         let cannot_create = |source| StoreError::CannotCreate { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot_create)?;
-        let lock = WriteLock::acquire(directory, lock_timeout)?;
+        let _lock = WriteLock::acquire(directory, lock_timeout)?;
         let connection = connect(&directory.join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE)?;
         let mut store = Self { connection };
         // Read under the lock: another process may have done it meanwhile.
         let found = store.schema_version()?;
-        let transaction = store.begin(&lock)?;
+        // Not by `begin`: what makes a store is nothing to go back from.
+        let sql = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction { snapshot: Snapshot { sql } };
         for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
             transaction.sql.execute_batch(migration)?;
             transaction.sql.pragma_update(None, "user_version", version)?;
@@ -139,11 +137,6 @@ pub struct Transaction<'s> {
 }
 
 impl Transaction<'_> {
-    /// Sets the generation of this change.
-    pub fn set_generation(&self, generation: u64) -> Result<(), StoreError> {
-        self.set_meta("generation", generation.cast_signed())
-    }
-
     /// Stores the change.
     pub fn commit(self) -> Result<(), StoreError> {
         Ok(self.snapshot.sql.commit()?)
@@ -163,12 +156,6 @@ impl<'s> Deref for Transaction<'s> {
     fn deref(&self) -> &Self::Target {
         &self.snapshot
     }
-}
-
-/// See [`Store::save`].
-#[derive(Debug)]
-pub struct SavedState {
-    copy: Connection,
 }
 
 fn connect(path: &Path, extra: OpenFlags) -> Result<Connection, StoreError> {
@@ -255,25 +242,10 @@ mod tests {
         let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
         let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
         let transaction = store.begin(&lock).unwrap();
-        transaction.set_generation(7).unwrap();
+        transaction.set_generation(7, &Author::default()).unwrap();
         assert_eq!(transaction.generation().unwrap(), 7);
         drop(transaction);
         assert_eq!(store.snapshot().unwrap().generation().unwrap(), 0);
-    }
-
-    #[test]
-    fn a_saved_state_can_be_restored_after_a_commit() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
-        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
-        let saved = store.save(&lock).unwrap();
-        let transaction = store.begin(&lock).unwrap();
-        transaction.set_generation(7).unwrap();
-        transaction.commit().unwrap();
-        store.restore(&saved, &lock).unwrap();
-        drop(store);
-        let mut again = Store::open(directory.path(), TIMEOUT).unwrap();
-        assert_eq!(again.snapshot().unwrap().generation().unwrap(), 0);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+-- tags, versions of prefix lists, quotas
