@@ -17,9 +17,11 @@ pub mod interfaces;
 mod lockout;
 pub mod prefix_lists;
 mod publish;
+pub mod quotas;
 pub mod reload;
 pub mod rules;
 pub mod status;
+pub mod tags;
 mod takeover;
 
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ pub struct Instance {
     pub lock_timeout: Duration,
     /// Whether a change may lock out the operator who makes it over SSH.
     pub allow_lockout: bool,
+    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
+    pub dry_run: bool,
 }
 
 impl Instance {
@@ -55,7 +59,7 @@ impl Instance {
         query(&store.snapshot()?)
     }
 
-    /// Makes one change and puts it into force.
+    /// Makes one change and puts it into force, unless it is a dry run.
     pub fn change<T>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
@@ -64,13 +68,19 @@ impl Instance {
         let interfaces = store.snapshot()?.interfaces()?;
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
-            let outcome = change(&transaction)?;
-            publish::commit_unpublished(transaction)?;
+            let outcome = quotas::within(&transaction, change)?;
+            if !self.dry_run {
+                publish::commit_unpublished(transaction)?;
+            }
             return Ok(outcome);
         };
         let saved = store.save(&lock)?;
         let transaction = store.begin(&lock)?;
-        let outcome = change(&transaction)?;
+        let outcome = quotas::within(&transaction, change)?;
+        if self.dry_run {
+            publish::check(self, &transaction, &datapath)?;
+            return Ok(outcome);
+        }
         match publish::publish(self, transaction, &mut datapath) {
             Ok(_) => Ok(outcome),
             Err(error) => {

@@ -96,15 +96,55 @@ impl Service {
         }
     }
 
-    /// Whether this is the mistake that `--port 8` of the AWS CLI invites, which means 8/8: an echo request or reply with
-    /// a code other than 0, which no host sends.
+    /// Whether it names an ICMP code that messages of its type never have (IANA "ICMP Parameters" and "ICMPv6
+    /// Parameters"; types that are not assigned may have any). The usual mistake is `--port 8` of the AWS CLI, which
+    /// means 8/8, an echo request that no host sends.
     #[must_use]
-    pub const fn is_echo_that_never_occurs(self) -> bool {
+    pub const fn has_code_that_never_occurs(self) -> bool {
         match self {
-            Self::Icmp(IcmpSelector::TypeCode(0 | 8, code)) => code != 0,
-            Self::Icmpv6(IcmpSelector::TypeCode(128 | 129, code)) => code != 0,
+            Self::Icmp(IcmpSelector::TypeCode(icmp_type, code)) => match icmp_type {
+                0 | 4 | 8 | 10 | 13 | 14 | 42 => code != 0,
+                3 => code > 15,
+                5 => code > 3,
+                9 => code != 0 && code != 16,
+                11 => code > 1,
+                12 => code > 2,
+                43 => code > 4,
+                _ => false,
+            },
+            Self::Icmpv6(IcmpSelector::TypeCode(icmp_type, code)) => match icmp_type {
+                1 => code > 8,
+                2 | 128..=137 | 143 | 160 => code != 0,
+                3 => code > 1,
+                4 => code > 10,
+                161 => code > 4,
+                _ => false,
+            },
             _ => false,
         }
+    }
+
+    /// The protocol as the AWS API writes it.
+    #[must_use]
+    pub fn aws_protocol(self) -> String {
+        match self.protocol() {
+            Protocol::All => "-1".to_owned(),
+            protocol => protocol.to_string(),
+        }
+    }
+
+    /// `FromPort` and `ToPort` of the AWS API, which puts ICMP type and code there, with -1 for every one. Other protocols
+    /// have none.
+    #[must_use]
+    pub fn aws_ports(self) -> Option<(i32, i32)> {
+        if let Some(ports) = self.ports() {
+            return Some((ports.first().into(), ports.last().into()));
+        }
+        self.icmp().map(|icmp| match icmp {
+            IcmpSelector::All => (-1, -1),
+            IcmpSelector::Type(icmp_type) => (icmp_type.into(), -1),
+            IcmpSelector::TypeCode(icmp_type, code) => (icmp_type.into(), code.into()),
+        })
     }
 }
 
@@ -136,6 +176,12 @@ impl Protocol {
             ICMPV6 => Self::Icmpv6,
             other => Self::Other(OtherProtocol(other)),
         }
+    }
+
+    /// Whether AWS ignores ports that are given with it: those of every protocol, and of one that has no name in rules.
+    #[must_use]
+    pub const fn ignores_ports(self) -> bool {
+        matches!(self, Self::All | Self::Other(_))
     }
 }
 
@@ -352,13 +398,16 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_with_a_code_is_recognised_as_the_usual_mistake() {
+    fn a_code_that_messages_of_its_type_never_have_is_recognised() {
         let never_occurs =
-            |protocol, icmp| service(protocol, None, Some(icmp)).unwrap().is_echo_that_never_occurs();
-        assert!(never_occurs("icmp", "8/8"));
-        assert!(never_occurs("icmpv6", "128/1"));
-        assert!(!never_occurs("icmp", "8/0"));
-        assert!(!never_occurs("icmp", "3/4"));
-        assert!(!never_occurs("icmpv6", "8/8"));
+            |protocol, icmp| service(protocol, None, Some(icmp)).unwrap().has_code_that_never_occurs();
+        for (protocol, icmp) in [("icmp", "8/8"), ("icmp", "0/8"), ("icmp", "3/16"), ("icmpv6", "128/1")] {
+            assert!(never_occurs(protocol, icmp), "{protocol} {icmp}");
+        }
+        for (protocol, icmp) in
+            [("icmp", "8/0"), ("icmp", "8"), ("icmp", "3/4"), ("icmp", "200/9"), ("icmpv6", "8/8")]
+        {
+            assert!(!never_occurs(protocol, icmp), "{protocol} {icmp}");
+        }
     }
 }
