@@ -220,7 +220,8 @@ fn parse_entries(texts: &[String], output: &Output) -> Result<Vec<PrefixListEntr
     let prefixes: Vec<String> = parts.iter().map(|(prefix, _)| (*prefix).to_owned()).collect();
     let prefixes: Vec<IpNet> = parse_prefixes(&prefixes, output)?;
     let entry = |(prefix, (_, description)): (IpNet, &(&str, Option<&str>))| {
-        let description: Option<Description> = description.map(str::parse).transpose()?;
+        let description: Option<Description> =
+            description.filter(|text| !text.is_empty()).map(str::parse).transpose()?;
         Ok(PrefixListEntry { prefix, description })
     };
     prefixes.into_iter().zip(&parts).map(entry).collect()

@@ -38,10 +38,10 @@ pub(in crate::cli) struct RuleArguments {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceArguments {
     /// tcp, udp, icmp, icmpv6, all, or a protocol number
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     protocol: Option<String>,
     /// Destination port or ports, for tcp and udp
-    #[arg(long, value_name = "P|P-Q", requires = "protocol")]
+    #[arg(long, value_name = "P|P-Q", requires = "protocol", allow_hyphen_values = true)]
     port: Option<String>,
     /// ICMP type, and code; every one if left out
     #[arg(long, value_name = "T[/CODE]", requires = "protocol", allow_hyphen_values = true)]

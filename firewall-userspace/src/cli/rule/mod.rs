@@ -158,8 +158,9 @@ impl Command {
     }
 }
 
+/// AWS: an empty description is none.
 fn parse_description(text: Option<String>) -> Result<Option<Description>, CliError> {
-    Ok(text.map(|text| text.parse()).transpose()?)
+    Ok(text.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?)
 }
 
 /// Rules by id, or those of a group by their properties.
