@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AddressFamily, ModelError};
+use super::{AddressFamily, IcmpSelector, ModelError};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -96,31 +96,13 @@ impl Service {
         }
     }
 
-    /// Whether it names an ICMP code that messages of its type never have (IANA "ICMP Parameters" and "ICMPv6
-    /// Parameters"; types that are not assigned may have any). The usual mistake is `--port 8` of the AWS CLI, which
-    /// means 8/8, an echo request that no host sends.
+    /// Whether it names an ICMP code that messages of its type never have.
     #[must_use]
     pub const fn has_code_that_never_occurs(self) -> bool {
         match self {
-            Self::Icmp(IcmpSelector::TypeCode(icmp_type, code)) => match icmp_type {
-                0 | 4 | 8 | 10 | 13 | 14 | 42 => code != 0,
-                3 => code > 15,
-                5 => code > 3,
-                9 => code != 0 && code != 16,
-                11 => code > 1,
-                12 => code > 2,
-                43 => code > 4,
-                _ => false,
-            },
-            Self::Icmpv6(IcmpSelector::TypeCode(icmp_type, code)) => match icmp_type {
-                1 => code > 8,
-                2 | 128..=137 | 143 | 160 => code != 0,
-                3 => code > 1,
-                4 => code > 10,
-                161 => code > 4,
-                _ => false,
-            },
-            _ => false,
+            Self::Icmp(icmp) => icmp.never_occurs_in_icmp(),
+            Self::Icmpv6(icmp) => icmp.never_occurs_in_icmpv6(),
+            Self::All | Self::Tcp(_) | Self::Udp(_) | Self::Protocol(_) => false,
         }
     }
 
@@ -284,50 +266,8 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// Which ICMP or ICMPv6 messages. AWS has no code without a type, so this type has none either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum IcmpSelector {
-    /// Every type and code (AWS -1, -1).
-    All,
-    /// Every code of one type (AWS t, -1).
-    Type(u8),
-    /// One code of one type.
-    TypeCode(u8, u8),
-}
-
-impl FromStr for IcmpSelector {
-    type Err = ModelError;
-
-    /// Reads `T` or `T/CODE`; -1 stands for every one, as in AWS.
-    fn from_str(text: &str) -> Result<Self, ModelError> {
-        let invalid = || ModelError::InvalidIcmpType { text: text.to_owned() };
-        let any_or_number = |part: &str| match part {
-            "-1" => Ok(None),
-            part => parse_number(part).map(Some).ok_or_else(invalid),
-        };
-        let (icmp_type, code) = text.split_once('/').unwrap_or((text, "-1"));
-        match (any_or_number(icmp_type)?, any_or_number(code)?) {
-            (None, None) => Ok(Self::All),
-            (Some(icmp_type), None) => Ok(Self::Type(icmp_type)),
-            (Some(icmp_type), Some(code)) => Ok(Self::TypeCode(icmp_type, code)),
-            // AWS: "If the ICMP type is -1, the code must be -1".
-            (None, Some(_)) => Err(invalid()),
-        }
-    }
-}
-
-impl fmt::Display for IcmpSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::Type(icmp_type) => write!(f, "{icmp_type}"),
-            Self::TypeCode(icmp_type, code) => write!(f, "{icmp_type}/{code}"),
-        }
-    }
-}
-
 /// Decimal digits alone: `FromStr` of the integers would take a sign.
-fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+pub(super) fn parse_number<N: FromStr>(text: &str) -> Option<N> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -364,6 +304,7 @@ mod tests {
 
     #[test]
     fn tcp_and_udp_need_ports_and_nothing_else_takes_them() {
+        assert_eq!(service("icmp", None, None).unwrap(), Service::Icmp(IcmpSelector::All));
         assert!(matches!(service("tcp", None, None), Err(ModelError::PortsRequired { .. })));
         assert!(matches!(service("udp", None, None), Err(ModelError::PortsRequired { .. })));
         for protocol in ["all", "icmp", "icmpv6", "50"] {
@@ -382,32 +323,6 @@ mod tests {
         assert_eq!("0-65535".parse::<PortRange>().unwrap(), PortRange::ALL);
         for text in ["65536", "-1", "all", "8000-7000", "1-", "-", "", "22 ", "1-2-3"] {
             assert!(text.parse::<PortRange>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn icmp_types_and_codes() {
-        assert_eq!(service("icmp", None, None).unwrap(), Service::Icmp(IcmpSelector::All));
-        assert_eq!("8".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(8));
-        assert_eq!("3/4".parse::<IcmpSelector>().unwrap(), IcmpSelector::TypeCode(3, 4));
-        assert_eq!("3/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(3));
-        assert_eq!("-1/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::All);
-        for text in ["-1/0", "0/65535", "256", "8/", "/0", ""] {
-            assert!(text.parse::<IcmpSelector>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_code_that_messages_of_its_type_never_have_is_recognised() {
-        let never_occurs =
-            |protocol, icmp| service(protocol, None, Some(icmp)).unwrap().has_code_that_never_occurs();
-        for (protocol, icmp) in [("icmp", "8/8"), ("icmp", "0/8"), ("icmp", "3/16"), ("icmpv6", "128/1")] {
-            assert!(never_occurs(protocol, icmp), "{protocol} {icmp}");
-        }
-        for (protocol, icmp) in
-            [("icmp", "8/0"), ("icmp", "8"), ("icmp", "3/4"), ("icmp", "200/9"), ("icmpv6", "8/8")]
-        {
-            assert!(!never_occurs(protocol, icmp), "{protocol} {icmp}");
         }
     }
 }
