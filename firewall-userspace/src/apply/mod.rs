@@ -2,7 +2,7 @@
 //!
 //! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
 //! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
-//! transaction, make the change in it, compile the whole policy, fill the idle half of the maps, commit the store, flip
+//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit the store, flip
 //! the generation. A failure at any step leaves the old policy in force and the store as it was.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
@@ -20,9 +20,11 @@ mod migrate;
 pub mod orphans;
 pub mod prefix_lists;
 mod publish;
+pub mod quotas;
 pub mod reload;
 pub mod rules;
 pub mod status;
+pub mod tags;
 mod takeover;
 
 use std::path::PathBuf;
@@ -52,6 +54,8 @@ pub struct Instance {
     pub confirm_within: Option<Duration>,
     /// How long after a change the flows that no rule admits any more are cut; `None` to keep them.
     pub cut_after: Option<Duration>,
+    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
+    pub dry_run: bool,
 }
 
 impl Instance {
@@ -69,7 +73,7 @@ impl Instance {
         query(&store.snapshot()?)
     }
 
-    /// Makes one change and puts it into force.
+    /// Makes one change and puts it into force, unless it is a dry run.
     pub fn change<T>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
@@ -78,13 +82,19 @@ impl Instance {
         let interfaces = store.snapshot()?.interfaces()?;
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
-            let outcome = change(&transaction)?;
-            publish::commit_unpublished(self, transaction)?;
+            let outcome = quotas::within(&transaction, change)?;
+            if !self.dry_run {
+                publish::commit_unpublished(self, transaction)?;
+            }
             return Ok(outcome);
         };
         let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
-        let outcome = change(&transaction)?;
+        let outcome = quotas::within(&transaction, change)?;
+        if self.dry_run {
+            publish::check(self, &transaction, &datapath, &datapath.attachments()?)?;
+            return Ok(outcome);
+        }
         match publish::publish(self, transaction, &mut datapath) {
             Ok(_) => Ok(outcome),
             Err(error) => {

@@ -25,25 +25,29 @@ pub(super) fn publish(
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
 ) -> Result<Published, ApplyError> {
-    let pinned = datapath.pinned_slots()?;
-    check_ownership(instance, &transaction, &pinned)?;
-    check_namespace(&transaction, &pinned)?;
     let attachments = datapath.attachments()?;
-    publish_for(instance, transaction, datapath, &attachments)
+    let (policy, rule_sets) = check(instance, &transaction, datapath, &attachments)?;
+    put_into_force(instance, transaction, datapath, policy, &rule_sets)
 }
 
-/// As [`publish`], for interfaces with these programs.
+/// As [`publish`], for interfaces that have the programs of another version.
 pub(super) fn publish_for(
     instance: &Instance,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
     attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
-    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(&transaction, attachments)?, &mut rule_sets)?;
-    if !instance.allow_lockout {
-        lockout::check(&transaction, &policy)?;
-    }
+    let (policy, rule_sets) = check(instance, &transaction, datapath, attachments)?;
+    put_into_force(instance, transaction, datapath, policy, &rule_sets)
+}
+
+fn put_into_force(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+    datapath: &mut Datapath,
+    policy: CompiledPolicy,
+    rule_sets: &RuleSetIds,
+) -> Result<Published, ApplyError> {
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
     }
@@ -57,6 +61,24 @@ pub(super) fn publish_for(
         orphans::cut(datapath, &policy, &interfaces, delay)?;
     }
     Ok(Published { policy, generation })
+}
+
+/// Compiles what the transaction holds, and refuses what must not be put into force.
+pub(super) fn check(
+    instance: &Instance,
+    transaction: &Transaction<'_>,
+    datapath: &Datapath,
+    attachments: &[Attachment],
+) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
+    let pinned = datapath.pinned_slots()?;
+    check_ownership(instance, transaction, &pinned)?;
+    check_namespace(transaction, &pinned)?;
+    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
+    let policy = compile(&policy_input(transaction, attachments)?, &mut rule_sets)?;
+    if !instance.allow_lockout {
+        lockout::check(transaction, &policy)?;
+    }
+    Ok((policy, rule_sets))
 }
 
 /// Commits a change that has nothing to be put into force in.

@@ -62,6 +62,7 @@ impl GlobalOptions {
             author: author(),
             confirm_within: None,
             cut_after: None,
+            dry_run: false,
         }
     }
 }

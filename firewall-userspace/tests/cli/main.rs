@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
 
+mod api_cases;
 mod exempt;
 mod groups;
 mod instance;
 mod prefix_lists;
 mod processes;
+mod quotas;
 mod rules;
 mod settings;
+mod tags;
