@@ -8,6 +8,8 @@ pub mod apply;
 pub mod cli;
 pub mod compile;
 pub mod datapath;
+pub mod document;
 pub mod host;
 pub mod model;
+pub mod plan;
 pub mod store;

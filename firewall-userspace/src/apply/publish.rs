@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use super::document::state;
 use super::{ApplyError, Instance, lockout};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{GroupId, Interface};
+use crate::model::{ExemptAddress, GroupId, Interface};
+use crate::plan::State;
 use crate::store::{Snapshot, Transaction};
 
 /// A policy in force.
@@ -28,7 +30,9 @@ pub(super) fn publish(
     check_ownership(instance, &transaction, &pinned)?;
     check_namespace(&transaction, &pinned)?;
     let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(&transaction, &datapath.attachments()?)?, &mut rule_sets)?;
+    let exempt = transaction.exempt_addresses()?;
+    let input = policy_input(&state(&transaction)?, &exempt, &datapath.attachments()?)?;
+    let policy = compile(&input, &mut rule_sets)?;
     if !instance.allow_lockout {
         lockout::check(&transaction, &policy)?;
     }
@@ -71,14 +75,14 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
     Err(ApplyError::OtherNamespace)
 }
 
-fn policy_input(
-    transaction: &Transaction<'_>,
+/// What a state compiles from on this host.
+pub(super) fn policy_input(
+    state: &State,
+    exempt_addresses: &[ExemptAddress],
     attachments: &[Attachment],
 ) -> Result<PolicyInput, ApplyError> {
-    let interfaces = transaction.interfaces()?;
-    let exempt_addresses = transaction.exempt_addresses()?;
-    let mut members = transaction.members()?;
-    add_interface_addresses(&mut members, &interfaces, attachments)?;
+    let mut members = state.members.clone();
+    add_interface_addresses(&mut members, &state.interfaces, attachments)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
         zone: interface.zone,
@@ -86,11 +90,11 @@ fn policy_input(
         options: interface.options.clone(),
     };
     Ok(PolicyInput {
-        interfaces: interfaces.iter().map(input_of).collect(),
-        groups: transaction.groups()?,
-        prefix_lists: transaction.prefix_lists()?,
+        interfaces: state.interfaces.iter().map(input_of).collect(),
+        groups: state.groups.clone(),
+        prefix_lists: state.prefix_lists.clone(),
         members,
-        exempt_addresses: exempt_addresses.into_iter().map(|address| address.properties).collect(),
+        exempt_addresses: exempt_addresses.iter().map(|address| address.properties).collect(),
     })
 }
 

@@ -52,6 +52,15 @@ impl Transaction<'_> {
         self.insert_entries(list.id, &list.entries)
     }
 
+    /// Stores the name and the size of a prefix list that is there.
+    pub fn update_prefix_list(&self, list: &PrefixList) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE prefix_lists SET name = ?2, max_entries = ?3 WHERE id = ?1",
+            params![list.id.to_string(), list.name.as_str(), list.max_entries],
+        )?;
+        Ok(())
+    }
+
     /// Stores the entries and the version of a prefix list that is there.
     pub fn replace_entries(&self, list: &PrefixList) -> Result<(), StoreError> {
         let id = list.id.to_string();

@@ -1,0 +1,185 @@
+//! Documents: what one would change, and changing it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
+
+use super::publish::{check_namespace, policy_input};
+use super::status::{self, Flow};
+use super::{ApplyError, Instance};
+use crate::compile::InterfaceLookup;
+use crate::datapath::{Datapath, FlowRow};
+use crate::model::{Document, GroupId, Interface, Protocol, SecurityGroup, SecurityRule};
+use crate::plan::{Change, Changes, CompiledState, Effect, SavedPlan, State, desired};
+use crate::store::{Snapshot, Transaction};
+
+/// What a document would change.
+#[derive(Debug)]
+pub struct Plan {
+    /// The document, and what it was compared with.
+    pub saved: SavedPlan,
+    /// What is stored.
+    pub before: State,
+    /// What would be.
+    pub after: State,
+    /// The difference.
+    pub changes: Changes,
+    /// What it means for traffic.
+    pub effect: Effect,
+    /// Live flows that would go on though no rule would let them begin any more, as in AWS.
+    pub orphaned_flows: Vec<Flow>,
+}
+
+/// Compares a document with what is stored.
+pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError> {
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    let datapath = instance.datapath(&interfaces)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
+    let (before, exempt, generation) = instance.read(|snapshot| {
+        check_namespace(snapshot, &pinned)?;
+        Ok((state(snapshot)?, snapshot.exempt_addresses()?, snapshot.generation()?))
+    })?;
+    let default_group = default_group(&before)?;
+    let after = desired(&before, &document)?;
+    let changes = Changes::between(&before, &after);
+    let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments)?)?;
+    let compiled_after = CompiledState::new(&policy_input(&after, &exempt, &attachments)?)?;
+    let effect = Effect::between(&compiled_before, &compiled_after);
+    let orphaned_flows = match datapath {
+        Some(_) if !changes.is_empty() => {
+            orphaned(status::flows(instance)?, &before.interfaces, &compiled_before, &compiled_after)
+        }
+        _ => Vec::new(),
+    };
+    let saved = SavedPlan { default_group, generation, document };
+    Ok(Plan { saved, before, after, changes, effect, orphaned_flows })
+}
+
+/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
+/// changed since the plan was made.
+pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
+    instance.change(|transaction| {
+        let before = state(transaction)?;
+        if default_group(&before)? != plan.default_group {
+            return Err(ApplyError::PlanOfOtherInstance { state_dir: instance.state_dir.clone() });
+        }
+        let generation = transaction.generation()?;
+        if generation != plan.generation {
+            return Err(ApplyError::PlanOutdated { made_on: plan.generation, generation });
+        }
+        let changes = Changes::between(&before, &desired(&before, &plan.document)?);
+        carry_out(&changes, transaction)?;
+        Ok(changes)
+    })
+}
+
+/// What is stored, as far as documents speak of it.
+pub(super) fn state(snapshot: &Snapshot<'_>) -> Result<State, ApplyError> {
+    Ok(State {
+        groups: snapshot.groups()?,
+        members: snapshot.members()?,
+        prefix_lists: snapshot.prefix_lists()?,
+        interfaces: snapshot.interfaces()?,
+    })
+}
+
+fn default_group(state: &State) -> Result<GroupId, ApplyError> {
+    state.default_group().ok_or(ApplyError::NoDefaultGroup)
+}
+
+/// Rules go first and come last, so that what they refer to is free to go and there when they come.
+fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), ApplyError> {
+    let rules = || changes.groups.iter().flat_map(|change| &change.rules);
+    let old_rules: Vec<SecurityRule> = rules().filter_map(Change::before).cloned().collect();
+    transaction.delete_rules(&old_rules)?;
+    for change in &changes.prefix_lists {
+        if let Change::Delete(list) = change {
+            transaction.delete_prefix_list(list.id)?;
+        }
+    }
+    for change in &changes.prefix_lists {
+        match change {
+            Change::Add(list) => transaction.insert_prefix_list(list)?,
+            Change::Update { before, after } => {
+                transaction.update_prefix_list(after)?;
+                if before.version != after.version {
+                    transaction.replace_entries(after)?;
+                }
+            }
+            Change::Delete(_) => {}
+        }
+    }
+    for change in &changes.groups {
+        if let Change::Add(group) = &change.group {
+            transaction.insert_group(&SecurityGroup { rules: Vec::new(), ..group.clone() })?;
+        }
+    }
+    let new_rules: Vec<SecurityRule> = rules().filter_map(Change::after).cloned().collect();
+    transaction.insert_rules(&new_rules)?;
+    for change in &changes.groups {
+        let group = change.group.newest().id;
+        transaction.delete_members(group, &change.removed_members)?;
+        transaction.insert_members(group, &change.added_members)?;
+    }
+    for interface in changes.interfaces.iter().filter_map(Change::after) {
+        transaction.save_interface(interface)?;
+    }
+    // Last, for until then an interface may carry it.
+    for change in &changes.groups {
+        if let Change::Delete(group) = &change.group {
+            transaction.delete_group(group.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The flows that an interface of their zone would have let begin before, and none would after.
+fn orphaned(
+    flows: Vec<Flow>,
+    interfaces: &[Interface],
+    before: &CompiledState,
+    after: &CompiledState,
+) -> Vec<Flow> {
+    let lookups = |state| Zones::new(interfaces, state);
+    let (before, after) = (lookups(before), lookups(after));
+    flows.into_iter().filter(|flow| before.admit(&flow.row) && !after.admit(&flow.row)).collect()
+}
+
+/// The policies of the interfaces of each zone.
+struct Zones<'s>(BTreeMap<u16, Vec<InterfaceLookup<'s>>>);
+
+impl<'s> Zones<'s> {
+    fn new(interfaces: &[Interface], state: &'s CompiledState) -> Self {
+        let mut zones: BTreeMap<u16, Vec<InterfaceLookup<'_>>> = BTreeMap::new();
+        for interface in interfaces {
+            zones.entry(interface.zone).or_default().extend(state.policy.lookup(interface.slot));
+        }
+        Self(zones)
+    }
+
+    fn admit(&self, flow: &FlowRow) -> bool {
+        let (peer, _) = match flow.started_by {
+            Direction::Ingress => flow.initiator,
+            Direction::Egress => flow.responder,
+        };
+        let service = service(flow, peer);
+        let cell = |policy: &InterfaceLookup<'_>| policy.cell(flow.started_by, peer, service);
+        let mut policies = self.0.get(&flow.zone).into_iter().flatten();
+        policies.any(|policy| cell(policy) & (RULE_SET | EXEMPT) != 0)
+    }
+}
+
+/// What the first packet of a flow wanted. Queries have code 0.
+fn service(flow: &FlowRow, peer: IpAddr) -> ServiceIndex {
+    let (_, port) = flow.responder;
+    let [_, icmp_type] = port.to_be_bytes();
+    match (Protocol::from_number(flow.protocol), peer) {
+        (Protocol::Tcp, _) => ServiceIndex::tcp(Be16::new(port)),
+        (Protocol::Udp, _) => ServiceIndex::udp(Be16::new(port)),
+        (Protocol::Icmp, IpAddr::V4(_)) => ServiceIndex::icmp(icmp_type, 0),
+        (Protocol::Icmpv6, IpAddr::V6(_)) => ServiceIndex::icmpv6(icmp_type, 0),
+        _ => ServiceIndex::other(flow.protocol),
+    }
+}
