@@ -33,6 +33,33 @@ pub struct Plan {
 
 /// Compares a document with what is stored.
 pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError> {
+    compare(instance, document, |_, _| Ok(()))
+}
+
+/// Compares the document of a saved plan with what is stored, which must be what it was made of.
+pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError> {
+    compare(instance, saved.document.clone(), |default_group, generation| {
+        check_current(saved, instance, default_group, generation)
+    })
+}
+
+/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
+/// changed since the plan was made.
+pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
+    instance.change(|transaction| {
+        let before = state(transaction)?;
+        check_current(plan, instance, default_group(&before)?, transaction.generation()?)?;
+        let changes = Changes::between(&before, &desired(&before, &plan.document)?);
+        carry_out(&changes, transaction)?;
+        Ok(changes)
+    })
+}
+
+fn compare(
+    instance: &Instance,
+    document: Document,
+    check: impl FnOnce(GroupId, u64) -> Result<(), ApplyError>,
+) -> Result<Plan, ApplyError> {
     let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
     let datapath = instance.datapath(&interfaces)?;
     let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
@@ -42,6 +69,7 @@ pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError>
         Ok((state(snapshot)?, snapshot.exempt_addresses()?, snapshot.generation()?))
     })?;
     let default_group = default_group(&before)?;
+    check(default_group, generation)?;
     let after = desired(&before, &document)?;
     let changes = Changes::between(&before, &after);
     let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments)?)?;
@@ -57,22 +85,20 @@ pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError>
     Ok(Plan { saved, before, after, changes, effect, orphaned_flows })
 }
 
-/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
-/// changed since the plan was made.
-pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
-    instance.change(|transaction| {
-        let before = state(transaction)?;
-        if default_group(&before)? != plan.default_group {
-            return Err(ApplyError::PlanOfOtherInstance { state_dir: instance.state_dir.clone() });
-        }
-        let generation = transaction.generation()?;
-        if generation != plan.generation {
-            return Err(ApplyError::PlanOutdated { made_on: plan.generation, generation });
-        }
-        let changes = Changes::between(&before, &desired(&before, &plan.document)?);
-        carry_out(&changes, transaction)?;
-        Ok(changes)
-    })
+/// Refuses a plan that was made of anything but what is stored.
+fn check_current(
+    plan: &SavedPlan,
+    instance: &Instance,
+    default_group: GroupId,
+    generation: u64,
+) -> Result<(), ApplyError> {
+    if plan.default_group != default_group {
+        return Err(ApplyError::PlanOfOtherInstance { state_dir: instance.state_dir.clone() });
+    }
+    if plan.generation != generation {
+        return Err(ApplyError::PlanOutdated { made_on: plan.generation, generation });
+    }
+    Ok(())
 }
 
 /// What is stored, as far as documents speak of it.

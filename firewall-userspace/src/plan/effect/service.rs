@@ -5,7 +5,7 @@ use std::fmt;
 
 use firewall_common::abi::{Be16, ServiceIndex};
 
-use crate::model::AddressFamily;
+use crate::model::{AddressFamily, IcmpSelector};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -64,6 +64,18 @@ impl IcmpRange {
 
     const fn has_every_code(self) -> bool {
         self.first_code == 0 && self.last_code == u8::MAX
+    }
+}
+
+impl From<IcmpSelector> for IcmpRange {
+    fn from(selector: IcmpSelector) -> Self {
+        match selector {
+            IcmpSelector::All => Self::ALL,
+            IcmpSelector::Type(icmp_type) => Self { first_type: icmp_type, last_type: icmp_type, ..Self::ALL },
+            IcmpSelector::TypeCode(icmp_type, code) => {
+                Self { first_type: icmp_type, last_type: icmp_type, first_code: code, last_code: code }
+            }
+        }
     }
 }
 
