@@ -103,7 +103,7 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<u64, ApplyError>
         }
         Ok(transaction.rewind_to(to)?)
     })?;
-    Ok(instance.read(|snapshot| Ok(snapshot.generation()?))?)
+    instance.read(|snapshot| Ok(snapshot.generation()?))
 }
 
 /// The change that waits to be confirmed, if there is one. One whose time is over is undone in the store too.

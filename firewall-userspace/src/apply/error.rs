@@ -9,6 +9,7 @@ use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::{HostError, SshSession};
 use crate::model::ModelError;
+use crate::plan::PlanErrors;
 use crate::store::StoreError;
 
 /// Whatever can stop a command.
@@ -110,6 +111,28 @@ pub enum ApplyError {
         /// Which.
         generation: u64,
     },
+    /// A document cannot be what the store is to hold.
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    /// A plan was made of what is not stored any more.
+    #[error(
+        "the plan was made on generation {made_on}; something was changed since, and now it is {generation}"
+    )]
+    PlanOutdated {
+        /// The generation that it was made on.
+        made_on: u64,
+        /// The generation of the store.
+        generation: u64,
+    },
+    /// A plan of another store.
+    #[error("the plan was made of another state directory than {}", state_dir.display())]
+    PlanOfOtherInstance {
+        /// The state directory that it was to be applied to.
+        state_dir: PathBuf,
+    },
+    /// The store lacks the group that every store has.
+    #[error("the store is damaged: the group \"default\" is missing")]
+    NoDefaultGroup,
     /// A change failed, and so did taking it back.
     #[error("{}; and it could not be taken back: {}", with_sources(failure), with_sources(undoing))]
     NotUndone {

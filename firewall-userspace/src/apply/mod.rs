@@ -11,6 +11,7 @@
 //! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
 
 pub mod confirm;
+pub mod document;
 mod error;
 pub mod exempt;
 pub mod groups;

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 
 use ipnet::IpNet;
 
+use super::document::state;
 use super::{ApplyError, Instance, lockout, orphans};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{GroupId, Interface};
+use crate::model::{ExemptAddress, GroupId, Interface};
+use crate::plan::State;
 use crate::store::{Snapshot, Transaction, UnconfirmedGeneration};
 
 /// A policy in force.
@@ -73,8 +75,7 @@ pub(super) fn check(
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, transaction, &pinned)?;
     check_namespace(transaction, &pinned)?;
-    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(transaction, attachments)?, &mut rule_sets)?;
+    let (policy, rule_sets) = compiled(transaction, attachments)?;
     if !instance.allow_lockout {
         lockout::check(transaction, &policy)?;
     }
@@ -95,8 +96,16 @@ pub(super) fn policy_in_force(
     snapshot: &Snapshot<'_>,
     datapath: &Datapath,
 ) -> Result<CompiledPolicy, ApplyError> {
+    Ok(compiled(snapshot, &datapath.attachments()?)?.0)
+}
+
+fn compiled(
+    snapshot: &Snapshot<'_>,
+    attachments: &[Attachment],
+) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
     let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
-    Ok(compile(&policy_input(snapshot, &datapath.attachments()?)?, &mut rule_sets)?)
+    let input = policy_input(&state(snapshot)?, &snapshot.exempt_addresses()?, attachments)?;
+    Ok((compile(&input, &mut rule_sets)?, rule_sets))
 }
 
 /// Gives the change its generation, and the time until which it is to be confirmed.
@@ -133,11 +142,14 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
     Err(ApplyError::OtherNamespace)
 }
 
-fn policy_input(snapshot: &Snapshot<'_>, attachments: &[Attachment]) -> Result<PolicyInput, ApplyError> {
-    let interfaces = snapshot.interfaces()?;
-    let exempt_addresses = snapshot.exempt_addresses()?;
-    let mut members = snapshot.members()?;
-    add_interface_addresses(&mut members, &interfaces, attachments)?;
+/// What a state compiles from on this host.
+pub(super) fn policy_input(
+    state: &State,
+    exempt_addresses: &[ExemptAddress],
+    attachments: &[Attachment],
+) -> Result<PolicyInput, ApplyError> {
+    let mut members = state.members.clone();
+    add_interface_addresses(&mut members, &state.interfaces, attachments)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
         zone: interface.zone,
@@ -145,11 +157,11 @@ fn policy_input(snapshot: &Snapshot<'_>, attachments: &[Attachment]) -> Result<P
         options: interface.options.clone(),
     };
     Ok(PolicyInput {
-        interfaces: interfaces.iter().map(input_of).collect(),
-        groups: snapshot.groups()?,
-        prefix_lists: snapshot.prefix_lists()?,
+        interfaces: state.interfaces.iter().map(input_of).collect(),
+        groups: state.groups.clone(),
+        prefix_lists: state.prefix_lists.clone(),
         members,
-        exempt_addresses: exempt_addresses.into_iter().map(|address| address.properties).collect(),
+        exempt_addresses: exempt_addresses.iter().map(|address| address.properties).collect(),
     })
 }
 

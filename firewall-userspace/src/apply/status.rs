@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firewall_common::abi::{RULE_SET, UNTRACKED};
 
 use super::confirm::{self, Pending};
-use super::orphans::Orphans;
+use super::orphans::Zones;
 use super::publish::policy_in_force;
 use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
@@ -124,13 +124,13 @@ pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
         };
         let rule_sets = snapshot.rule_sets()?;
         let policy = policy_in_force(snapshot, &datapath)?;
-        let orphans = Orphans::under(&policy, &interfaces);
+        let zones = Zones::new(&interfaces, &policy);
         let with_names = |row: FlowRow| {
             let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
             Flow {
                 interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
                 rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
-                is_orphaned: orphans.contain(&row),
+                is_orphaned: !zones.admit(&row),
                 row,
             }
         };

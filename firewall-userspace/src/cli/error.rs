@@ -1,17 +1,20 @@
 //! How a command that failed ends: message, advice, exit status.
 
-use std::io;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ipnet::IpNet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::global::Format;
 use super::output::say;
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
+use crate::document::{Color, DocumentErrors};
 use crate::host::HostError;
 use crate::model::{ModelError, Quota};
+use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 
 /// Why a command failed.
@@ -28,6 +31,19 @@ pub(super) enum CliError {
     Log(#[source] io::Error),
     #[error("no interface is attached with a log")]
     NothingLogs,
+    #[error(transparent)]
+    Document(#[from] DocumentErrors),
+    #[error("{}", path.display())]
+    SavedPlan { path: PathBuf, source: SavedPlanError },
+    #[error("cannot read {}", path.display())]
+    CannotReadFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    CannotWriteFile { path: PathBuf, source: io::Error },
+    /// There is no terminal.
+    #[error("nothing is applied without being asked for, and there is no terminal to ask")]
+    NobodyToAsk,
+    #[error("nothing was applied")]
+    Declined,
 }
 
 impl From<ModelError> for CliError {
@@ -51,7 +67,10 @@ impl From<DatapathError> for CliError {
 /// The exit statuses of `sgfw`, after sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExitStatus {
+    Done = 0,
     Failed = 1,
+    /// As `terraform plan -detailed-exitcode` says it.
+    ChangesPending = 2,
     /// Not of sysexits.h: a script can tell this refusal from every other failure.
     WouldLockOut = 5,
     Usage = 64,
@@ -68,38 +87,99 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
+/// One thing that is wrong.
+struct Mistake {
+    code: Option<&'static str>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Mistake {
+    fn say(&self) {
+        match self.code {
+            Some(code) => say(format_args!("error[{code}]: {}", self.message)),
+            None => say(format_args!("error: {}", self.message)),
+        }
+        if let Some(help) = &self.help {
+            say(format_args!("help: {help}"));
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "Code": self.code, "Message": self.message, "Help": self.help })
+    }
+}
+
 impl CliError {
     /// Says on stderr what is wrong and how to mend it.
     pub(super) fn report(&self, format: Format) -> ExitStatus {
-        let (status, code, help) = (self.exit_status(), self.aws_code(), self.help());
-        let message = with_sources(self);
+        let status = self.exit_status();
+        let mistakes = self.mistakes();
         if format == Format::Json {
-            let error = json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
+            let mut error =
+                json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            if !mistakes.is_empty() {
+                error["Mistakes"] = mistakes.iter().map(Mistake::json).collect();
+            }
             say(json!({ "Error": error }));
             return status;
         }
-        match code {
-            Some(code) => say(format_args!("error[{code}]: {message}")),
-            None => say(format_args!("error: {message}")),
+        if let Self::Document(errors) = self {
+            let color = if io::stderr().is_terminal() { Color::Yes } else { Color::No };
+            say(errors.render(color));
+            return status;
         }
-        if let Some(help) = help {
-            say(format_args!("help: {help}"));
+        if mistakes.is_empty() {
+            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
+            Mistake { code, message, help }.say();
         }
+        mistakes.iter().for_each(Mistake::say);
         status
+    }
+
+    /// Each thing that is wrong, where there may be several.
+    fn mistakes(&self) -> Vec<Mistake> {
+        match self {
+            Self::Document(errors) => errors
+                .findings()
+                .map(|finding| {
+                    let (line, column) = finding.position.unwrap_or((1, 1));
+                    let place = format!("{}:{line}:{column}: {}", finding.file, finding.field);
+                    let message = format!("{place}: {}", finding.message);
+                    Mistake { code: finding.aws_code, message, help: finding.hint }
+                })
+                .collect(),
+            Self::Apply(ApplyError::Plan(errors)) => errors
+                .0
+                .iter()
+                .map(|error| Mistake {
+                    code: error.aws_code(),
+                    message: error.to_string(),
+                    help: plan_help(error),
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn aws_code(&self) -> Option<&'static str> {
         match self {
             Self::Apply(ApplyError::Model(error)) => error.aws_code(),
+            Self::Apply(ApplyError::Plan(errors)) => errors.0.first().and_then(PlanError::aws_code),
             _ => None,
         }
     }
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Usage(_) => ExitStatus::Usage,
-            Self::Output(_) | Self::Log(_) => ExitStatus::Failed,
-            Self::NothingLogs => ExitStatus::InvalidData,
+            Self::Usage(_) | Self::NobodyToAsk => ExitStatus::Usage,
+            Self::Output(_) | Self::Log(_) | Self::CannotWriteFile { .. } | Self::Declined => {
+                ExitStatus::Failed
+            }
+            Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
+                ExitStatus::InvalidData
+            }
             Self::Apply(error) => apply_status(error),
         }
     }
@@ -113,7 +193,17 @@ impl CliError {
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),
-            Self::Usage(_) | Self::Output(_) | Self::Log(_) => None,
+            Self::NobodyToAsk => {
+                Some("add --yes, or apply a plan that was saved with `sgfw plan -O`".to_owned())
+            }
+            Self::SavedPlan { source, .. } => saved_plan_help(source),
+            Self::Usage(_)
+            | Self::Output(_)
+            | Self::Log(_)
+            | Self::Document(_)
+            | Self::CannotReadFile { .. }
+            | Self::CannotWriteFile { .. }
+            | Self::Declined => None,
         }
     }
 }
@@ -122,7 +212,8 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
     match error {
         ApplyError::Model(ModelError::NoRandomness(_))
         | ApplyError::NotConfirmedInTime { .. }
-        | ApplyError::NotUndone { .. } => ExitStatus::Failed,
+        | ApplyError::NotUndone { .. }
+        | ApplyError::NoDefaultGroup => ExitStatus::Failed,
         ApplyError::Model(_)
         | ApplyError::Compile(_)
         | ApplyError::AlreadyAttached { .. }
@@ -133,7 +224,10 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::NothingToConfirm
         | ApplyError::UnknownGeneration { .. }
         | ApplyError::AttachedSince { .. }
-        | ApplyError::OtherNamespace => ExitStatus::InvalidData,
+        | ApplyError::OtherNamespace
+        | ApplyError::Plan(_)
+        | ApplyError::PlanOutdated { .. }
+        | ApplyError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
         ApplyError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
         ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
@@ -255,6 +349,56 @@ fn model_help(error: &ModelError) -> Option<String> {
     Some(help)
 }
 
+fn plan_help(error: &PlanError) -> Option<String> {
+    let help = match error {
+        PlanError::Group { source: ModelError::DuplicateGroup { .. }, .. } => {
+            "a document lists each group once; leave the id out to mean the group of that name that exists".to_owned()
+        }
+        PlanError::PrefixList { source: ModelError::DuplicatePrefixList { .. }, .. } => {
+            "a document lists each prefix list once; leave the id out to mean the list of that name that exists".to_owned()
+        }
+        PlanError::Group { source: ModelError::HasDependents { .. }, .. } => {
+            "keep the group in the document, or list the interfaces with the groups that they are to carry instead"
+                .to_owned()
+        }
+        PlanError::Group { source: ModelError::GroupNotFound { .. }, .. }
+        | PlanError::Interface { source: ModelError::GroupNotFound { .. }, .. } => {
+            "a document that lists groups lists every group; what it does not list is deleted".to_owned()
+        }
+        PlanError::Group { source: ModelError::PrefixListNotFound { .. }, .. } => {
+            "a document that lists prefix lists lists every one; what it does not list is deleted".to_owned()
+        }
+        PlanError::Group { source, .. }
+        | PlanError::PrefixList { source, .. }
+        | PlanError::Interface { source, .. } => return model_help(source),
+        PlanError::GroupRenamed { .. } => {
+            "leave the id out to make another group of that name in its place".to_owned()
+        }
+        PlanError::GroupDescribedAnew { .. } => {
+            "describe it as it is, or make another group under another name".to_owned()
+        }
+        PlanError::PrefixListFamily { .. } => "make another prefix list under another name".to_owned(),
+        PlanError::InterfaceListedTwice { .. } => "list it once, with all its groups".to_owned(),
+        PlanError::InterfaceNotAttached { interface } => {
+            format!("attach it first: `sgfw interface attach {interface} --group default`")
+        }
+    };
+    Some(help)
+}
+
+fn saved_plan_help(error: &SavedPlanError) -> Option<String> {
+    let help = match error {
+        SavedPlanError::NotAPlan => {
+            "`sgfw plan -f FILE -O PLAN` saves one; `sgfw apply -f FILE` applies a policy file"
+        }
+        SavedPlanError::UnknownVersion { .. } => "apply it with the sgfw that made it, or make it anew",
+        SavedPlanError::Damaged | SavedPlanError::Unreadable(_) | SavedPlanError::InvalidValue(_) => {
+            "make it anew with `sgfw plan -O`"
+        }
+    };
+    Some(help.to_owned())
+}
+
 fn host_help(error: &HostError) -> Option<String> {
     let help = match error {
         HostError::NotRoot | HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => {
@@ -339,6 +483,12 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         }
         ApplyError::Store(error) if error.is_about_writing() => {
             "run it as root, or give another --state-dir".to_owned()
+        }
+        ApplyError::PlanOutdated { .. } => {
+            "make the plan anew with `sgfw plan`, and look at it again".to_owned()
+        }
+        ApplyError::PlanOfOtherInstance { .. } => {
+            "give the --state-dir or the --netns that the plan was made with".to_owned()
         }
         ApplyError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()

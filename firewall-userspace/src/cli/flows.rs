@@ -128,7 +128,16 @@ fn cells(Flow { row, interfaces, rules, .. }: &Flow) -> [String; 9] {
     ]
 }
 
-fn flow_json(Flow { row, interfaces, rules, is_orphaned }: &Flow) -> Value {
+/// A live flow on one line.
+pub(super) fn flow_text(Flow { row, interfaces, .. }: &Flow) -> String {
+    let protocol = Protocol::from_number(row.protocol);
+    let (initiator, responder) = (end(protocol, row.initiator, "id"), end(protocol, row.responder, "type"));
+    let (interfaces, started_by, state) = (interfaces.join(", "), row.started_by.name(), row.state.name());
+    format!("{interfaces} {started_by} {protocol} {initiator} -> {responder}, {state}")
+}
+
+/// A live flow for programs.
+pub(super) fn flow_json(Flow { row, interfaces, rules, is_orphaned }: &Flow) -> Value {
     let end = |(address, port): (IpAddr, u16)| json!({ "Address": address.to_string(), "Port": port });
     json!({
         "Protocol": Protocol::from_number(row.protocol).to_string(),

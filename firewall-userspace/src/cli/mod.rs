@@ -3,6 +3,7 @@
 //! A noun is a module; each of its verbs parses its arguments into model types, calls `apply` and shows the outcome.
 //! Nothing is decided here and no map is touched.
 
+mod apply;
 mod aws;
 mod dry_run;
 mod error;
@@ -14,6 +15,7 @@ mod history;
 mod interface;
 mod log;
 mod output;
+mod plan;
 mod prefix_list;
 mod quota;
 mod rule;
@@ -62,6 +64,8 @@ enum Command {
     /// Interfaces and the security groups that they carry
     #[command(subcommand)]
     Interface(interface::Command),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
     /// Servers that every interface may talk to whatever its rules say
     #[command(subcommand)]
     Exempt(exempt::Command),
@@ -90,20 +94,21 @@ pub fn main() -> ExitCode {
     };
     let format = cli.global.output;
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status.into(),
         // Whoever read the output has seen enough.
         Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => error.report(format).into(),
     }
 }
 
-fn run(cli: Cli) -> Result<(), CliError> {
+fn run(cli: Cli) -> Result<ExitStatus, CliError> {
     // Before anything that could start a thread: only the calling thread changes its namespace.
     if let Some(namespace) = &cli.global.netns {
         host::enter_namespace(namespace)?;
     }
     let instance = cli.global.instance();
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
+    let mut status = ExitStatus::Done;
     match cli.command {
         Command::Group(noun) => noun.run(&instance, &mut output, group::Command::run),
         Command::Rule(noun) => noun.run(&instance, &mut output, rule::Command::run),
@@ -111,6 +116,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tag(noun) => noun.run(&instance, &mut output, tag::Command::run),
         Command::Quota(noun) => noun.run(&instance, &mut output, quota::Command::run),
         Command::Interface(command) => command.run(&instance, &mut output),
+        Command::Plan(command) => command.run(&instance, &mut output).map(|of_plan| status = of_plan),
+        Command::Apply(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
@@ -119,7 +126,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::History(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
     }?;
-    output.flush()
+    output.flush()?;
+    Ok(status)
 }
 
 /// Shows help on stdout or a usage error on stderr. clap would end with 2, which other tools use for "differs".
@@ -139,6 +147,7 @@ Examples:
 Exit status:
    0  done
    1  the operation failed
+   2  `plan --detailed-exitcode`: there are changes
    5  refused: it would lock out the SSH connection through which it was asked for
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use

@@ -31,7 +31,7 @@ pub struct PrefixList {
 }
 
 /// An entry of a prefix list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PrefixListEntry {
     /// A canonical prefix.
     pub prefix: IpNet,
