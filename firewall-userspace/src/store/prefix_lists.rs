@@ -229,9 +229,7 @@ mod tests {
         transaction.insert_prefix_list(&list).unwrap();
         // Version n has the entries n and n + 1.
         for version in 2..=1005 {
-            list.remove_entries(&[entry(version - 1).prefix]).unwrap();
-            list.version -= 1;
-            list.add_entries(vec![entry(version + 1)]).unwrap();
+            list.restore(vec![entry(version), entry(version + 1)]).unwrap();
             transaction.replace_entries(&list).unwrap();
         }
         transaction.commit().unwrap();

@@ -208,7 +208,7 @@ fn list(
         Some(reference) => reference.find(&groups)?.rules.clone(),
         None => groups.iter().flat_map(|group| group.rules.clone()).collect(),
     };
-    rules.retain(|rule| filters.admit(rule));
+    rules.retain(|rule| filters.matches(rule));
     let tracking = status::tracking(instance)?;
     if output.is_json() {
         let rules: Vec<_> = rules
