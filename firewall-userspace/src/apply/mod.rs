@@ -2,8 +2,8 @@
 //!
 //! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
 //! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
-//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit the store, flip
-//! the generation. A failure at any step leaves the old policy in force and the store as it was.
+//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit
+//! the store, flip the generation. A failure at any step leaves the old policy in force and the store as it was.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
 //! kernel. `sgfw status` compares the generations and says so; the next change publishes both.

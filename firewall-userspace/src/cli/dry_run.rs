@@ -13,7 +13,7 @@ pub(super) struct DryRunnable<C: Subcommand> {
     command: C,
     /// Find out what a change would do and whether it would be refused, and change nothing. Ids of new resources that are
     /// shown are not those that the change would give
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     dry_run: bool,
 }
 

@@ -167,7 +167,7 @@ fn create(
 fn list(filters: &Filters<GroupFilter>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
     let (all, members, interfaces) =
         instance.read(|snapshot| Ok((snapshot.groups()?, snapshot.members()?, snapshot.interfaces()?)))?;
-    let groups: Vec<&SecurityGroup> = all.iter().filter(|group| filters.admit(group, &all)).collect();
+    let groups: Vec<&SecurityGroup> = all.iter().filter(|group| filters.matches(group, &all)).collect();
     let members_of = |group: &SecurityGroup| members.get(&group.id).map_or(&[][..], Vec::as_slice);
     if output.is_json() {
         let groups: Vec<_> = groups

@@ -147,7 +147,9 @@ pub enum ModelError {
         rule: RuleId,
     },
     /// The peer of a rule is of another kind than the rule's.
-    #[error("the peer of rule {rule} is of the kind {kind}, and cannot become a {wanted}")]
+    #[error(
+        "the peer of rule {rule} is of the kind \"{kind}\" and cannot become one of the kind \"{wanted}\""
+    )]
     PeerKindChanged {
         /// The rule.
         rule: RuleId,

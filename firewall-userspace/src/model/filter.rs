@@ -94,7 +94,7 @@ impl<F> Filters<F> {
 impl Filters<GroupFilter> {
     /// Whether a group is to be shown. `groups` are those that rules may refer to.
     #[must_use]
-    pub fn admit(&self, group: &SecurityGroup, groups: &[SecurityGroup]) -> bool {
+    pub fn matches(&self, group: &SecurityGroup, groups: &[SecurityGroup]) -> bool {
         self.hold(|filter| match filter {
             GroupFilter::Description => vec![group.description.to_string()],
             GroupFilter::GroupId => vec![group.id.to_string()],
@@ -112,7 +112,7 @@ impl Filters<GroupFilter> {
 impl Filters<RuleFilter> {
     /// Whether a rule is to be shown.
     #[must_use]
-    pub fn admit(&self, rule: &SecurityRule) -> bool {
+    pub fn matches(&self, rule: &SecurityRule) -> bool {
         self.hold(|filter| match filter {
             RuleFilter::GroupId => vec![rule.group.to_string()],
             RuleFilter::RuleId => vec![rule.id.to_string()],

@@ -126,8 +126,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Stores the entries of a prefix list that is there, as the new version that the list has. Versions beyond those
-    /// that are kept drop out.
+    /// Stores the entries of a prefix list that is there, as those of the version that the list has. Versions beyond
+    /// those that are kept drop out.
     pub fn replace_entries(&self, list: &PrefixList) -> Result<(), StoreError> {
         let (id, version) = (list.id.to_string(), list.version.cast_signed());
         let mut gone = self.current_entries(list.id)?;
@@ -146,19 +146,18 @@ impl Transaction<'_> {
         for prefix in gone.keys() {
             statement.execute(params![id, prefix.to_string(), version])?;
         }
-        self.insert_entries(list, &new)?;
-        let oldest =
-            (list.version + 1).saturating_sub(PrefixList::KEPT_VERSIONS).max(self.oldest_version(list.id)?);
-        let oldest = oldest.cast_signed();
+        let first_kept = (list.version + 1).saturating_sub(PrefixList::KEPT_VERSIONS);
+        let oldest = first_kept.max(self.oldest_version(list.id)?).cast_signed();
         self.sql.execute(
             "UPDATE prefix_lists SET version = ?2, oldest_version = ?3 WHERE id = ?1",
             params![id, version, oldest],
         )?;
+        // What is in no version that is kept, or in none at all, because a version was stored anew.
         self.sql.execute(
-            "DELETE FROM prefix_list_entries WHERE list = ?1 AND until <= ?2",
+            "DELETE FROM prefix_list_entries WHERE list = ?1 AND (until <= ?2 OR until <= since)",
             params![id, oldest],
         )?;
-        Ok(())
+        self.insert_entries(list, &new)
     }
 
     /// Deletes a prefix list.
@@ -229,9 +228,7 @@ mod tests {
         transaction.insert_prefix_list(&list).unwrap();
         // Version n has the entries n and n + 1.
         for version in 2..=1005 {
-            list.remove_entries(&[entry(version - 1).prefix]).unwrap();
-            list.version -= 1;
-            list.add_entries(vec![entry(version + 1)]).unwrap();
+            list.restore(vec![entry(version), entry(version + 1)]).unwrap();
             transaction.replace_entries(&list).unwrap();
         }
         transaction.commit().unwrap();
@@ -265,5 +262,12 @@ mod tests {
         transaction.replace_entries(&list).unwrap();
         assert_eq!(transaction.prefix_lists().unwrap(), [list.clone()]);
         assert_eq!(transaction.prefix_list_entries(&list, 1).unwrap(), Some(vec![entry(1)]));
+
+        // The same version once more, with other entries.
+        list.entries = vec![entry(1), entry(2)];
+        transaction.replace_entries(&list).unwrap();
+        assert_eq!(transaction.prefix_lists().unwrap(), [list.clone()]);
+        assert_eq!(transaction.prefix_list_entries(&list, 1).unwrap(), Some(vec![entry(1)]));
+        assert_eq!(transaction.prefix_list_versions(&list).unwrap().len(), 2);
     }
 }

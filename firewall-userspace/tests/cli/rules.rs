@@ -95,6 +95,9 @@ fn icmp_rules_that_admit_nothing_are_warned_about() {
     );
     assert!(warnings("icmpv6", "128", "10.0.0.0/8").contains("warning: IPv4 has no icmpv6"));
     assert_eq!(warnings("icmp", "8/0", "10.0.0.0/8"), "");
+    instance.succeeds(&["prefix-list", "create", "sites", "--address-family", "ipv6", "--max-entries", "1"]);
+    let of_list = authorize("app", &["--protocol", "icmp", "--prefix-list", "sites"]);
+    assert!(text(&instance.run(&of_list).stderr).contains("warning: IPv6 has no icmp, the rule for sites"));
     assert_eq!(warnings("icmpv6", "128/0", "::/0"), "");
 }
 

@@ -6,6 +6,7 @@ use firewall_common::abi::Direction;
 use super::super::error::CliError;
 use super::super::group::parse_prefixes;
 use super::super::output::Output;
+use crate::apply::Instance;
 use crate::apply::rules::{Peers, RuleRequest};
 use crate::model::{AddressFamily, IcmpSelector, PortRange, Protocol, Service};
 
@@ -102,7 +103,12 @@ impl PeerArguments {
 }
 
 /// AWS takes rules that admit nothing without a word.
-pub(super) fn warn_about_useless_rules(service: Service, peers: &Peers, output: &Output) {
+pub(super) fn warn_about_useless_rules(
+    service: Service,
+    peers: &Peers,
+    instance: &Instance,
+    output: &Output,
+) -> Result<(), CliError> {
     if service.has_code_that_never_occurs() {
         output.warn(format_args!(
             "no host sends such an {} message, the rule admits nothing; without the code it admits all of the type, and \
@@ -110,13 +116,19 @@ pub(super) fn warn_about_useless_rules(service: Service, peers: &Peers, output: 
             service.protocol()
         ));
     }
-    for prefix in &peers.cidrs {
-        let family = AddressFamily::of(prefix);
-        if !service.is_of(family) {
-            output.warn(format_args!(
-                "{family} has no {}, the rule for {prefix} admits nothing; icmp is a protocol of IPv4, icmpv6 of IPv6",
-                service.protocol()
-            ));
+    let mut families: Vec<(String, AddressFamily)> =
+        peers.cidrs.iter().map(|prefix| (prefix.to_string(), AddressFamily::of(prefix))).collect();
+    if !peers.prefix_lists.is_empty() {
+        let lists = instance.read(|snapshot| Ok(snapshot.prefix_lists()?))?;
+        for reference in &peers.prefix_lists {
+            families.push((reference.to_string(), reference.find(&lists)?.family));
         }
     }
+    for (peer, family) in families.into_iter().filter(|(_, family)| !service.is_of(*family)) {
+        output.warn(format_args!(
+            "{family} has no {}, the rule for {peer} admits nothing; icmp is a protocol of IPv4, icmpv6 of IPv6",
+            service.protocol()
+        ));
+    }
+    Ok(())
 }

@@ -141,7 +141,7 @@ impl Command {
             Self::Modify { rule, service, peers, description } => {
                 let description = parse_description(description)?;
                 let (service, peers) = (service.parse(output)?, peers.parse(output)?);
-                warn_about_useless_rules(service, &peers, output);
+                warn_about_useless_rules(service, &peers, instance, output)?;
                 let modification = Modification { service, peers, description };
                 show_changed(&[rules::modify(instance, rule.parse()?, &modification)?], output)
             }
@@ -183,7 +183,7 @@ fn authorize(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let request = rule.request(output)?.ok_or(CliError::Usage("--ingress or --egress is missing"))?;
-    warn_about_useless_rules(request.service, &request.peers, output);
+    warn_about_useless_rules(request.service, &request.peers, instance, output)?;
     show_changed(&rules::authorize(instance, group, &request, description, tags)?, output)
 }
 
@@ -208,7 +208,7 @@ fn list(
         Some(reference) => reference.find(&groups)?.rules.clone(),
         None => groups.iter().flat_map(|group| group.rules.clone()).collect(),
     };
-    rules.retain(|rule| filters.admit(rule));
+    rules.retain(|rule| filters.matches(rule));
     let tracking = status::tracking(instance)?;
     if output.is_json() {
         let rules: Vec<_> = rules
