@@ -11,7 +11,7 @@ use super::global::Format;
 use super::output::say;
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
-use crate::document::{Color, DocumentErrors};
+use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
 use crate::model::{ModelError, Quota};
 use crate::plan::{PlanError, SavedPlanError};
@@ -33,6 +33,8 @@ pub(super) enum CliError {
     NothingLogs,
     #[error(transparent)]
     Document(#[from] DocumentErrors),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("{}", path.display())]
     SavedPlan { path: PathBuf, source: SavedPlanError },
     #[error("cannot read {}", path.display())]
@@ -119,14 +121,18 @@ impl CliError {
             let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
             let mut error =
                 json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
-            if !mistakes.is_empty() {
-                error["Mistakes"] = mistakes.iter().map(Mistake::json).collect();
+            match self {
+                Self::Document(errors) => error["Mistakes"] = errors.findings().map(finding_json).collect(),
+                _ if mistakes.is_empty() => {}
+                _ => error["Mistakes"] = mistakes.iter().map(Mistake::json).collect(),
             }
             say(json!({ "Error": error }));
             return status;
         }
         if let Self::Document(errors) = self {
-            let color = if io::stderr().is_terminal() { Color::Yes } else { Color::No };
+            // https://no-color.org
+            let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
             say(errors.render(color));
             return status;
         }
@@ -141,15 +147,6 @@ impl CliError {
     /// Each thing that is wrong, where there may be several.
     fn mistakes(&self) -> Vec<Mistake> {
         match self {
-            Self::Document(errors) => errors
-                .findings()
-                .map(|finding| {
-                    let (line, column) = finding.position.unwrap_or((1, 1));
-                    let place = format!("{}:{line}:{column}: {}", finding.file, finding.field);
-                    let message = format!("{place}: {}", finding.message);
-                    Mistake { code: finding.aws_code, message, help: finding.hint }
-                })
-                .collect(),
             Self::Apply(ApplyError::Plan(errors)) => errors
                 .0
                 .iter()
@@ -174,9 +171,11 @@ impl CliError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) | Self::NobodyToAsk => ExitStatus::Usage,
-            Self::Output(_) | Self::Log(_) | Self::CannotWriteFile { .. } | Self::Declined => {
-                ExitStatus::Failed
-            }
+            Self::Output(_)
+            | Self::Log(_)
+            | Self::Write(_)
+            | Self::CannotWriteFile { .. }
+            | Self::Declined => ExitStatus::Failed,
             Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
                 ExitStatus::InvalidData
             }
@@ -201,11 +200,21 @@ impl CliError {
             | Self::Output(_)
             | Self::Log(_)
             | Self::Document(_)
+            | Self::Write(_)
             | Self::CannotReadFile { .. }
             | Self::CannotWriteFile { .. }
             | Self::Declined => None,
         }
     }
+}
+
+fn finding_json(finding: Finding) -> Value {
+    let Finding { file, position, field, aws_code, message, hint } = finding;
+    let (line, column) = position.unzip();
+    json!({
+        "File": file, "Line": line, "Column": column, "Field": field,
+        "Code": aws_code, "Message": message, "Help": hint,
+    })
 }
 
 fn apply_status(error: &ApplyError) -> ExitStatus {
