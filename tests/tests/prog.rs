@@ -4,6 +4,8 @@
 
 #[path = "prog/malformed.rs"]
 mod malformed;
+#[path = "prog/many_prefixes.rs"]
+mod many_prefixes;
 #[path = "prog/tables.rs"]
 mod tables;
 #[path = "prog/two_cpus.rs"]

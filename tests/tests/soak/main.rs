@@ -82,6 +82,7 @@ fn flood_all(firewall: Firewall, family: Family, check: impl Fn(FloodKind, &Outc
         let (figures, broken) = run(firewall, kind, &flood, &mut established, &clients, app);
         println!("{family} {figures}");
         check(kind, &Outcome { figures, broken, before, after: firewall.usage(app) });
+        assert_eq!(bad_checksums(app), 0, "the host threw frames of the flood away unread");
     }
 }
 
@@ -136,6 +137,13 @@ fn check(kind: FloodKind, outcome: &Outcome) {
         let is_half_open = table.starts_with("HALF_OPEN");
         assert!(is_half_open || growth <= attempts, "{growth} frames got into {table}");
     }
+}
+
+/// Segments that the host has dropped for their checksums, in both families.
+fn bad_checksums(host: &Host) -> u64 {
+    let counters = host.run("nstat --zeros --ignore --json TcpInCsumErrors").expect_success();
+    let counters: serde_json::Value = serde_json::from_str(&counters).unwrap();
+    counters["kernel"]["TcpInCsumErrors"].as_u64().unwrap()
 }
 
 fn packets() -> u64 {
