@@ -8,6 +8,8 @@ mod audit;
 mod cut;
 #[path = "prog/malformed.rs"]
 mod malformed;
+#[path = "prog/many_prefixes.rs"]
+mod many_prefixes;
 #[path = "prog/tables.rs"]
 mod tables;
 #[path = "prog/two_cpus.rs"]
