@@ -81,7 +81,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Plan(#[from] PlanErrors),
     /// A plan was made of what is not stored any more.
-    #[error("the plan was made on generation {made_on}; something was changed since, and now it is {generation}")]
+    #[error(
+        "the plan was made on generation {made_on}; something was changed since, and now it is {generation}"
+    )]
     PlanOutdated {
         /// The generation that it was made on.
         made_on: u64,

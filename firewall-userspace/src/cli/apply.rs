@@ -9,8 +9,8 @@ use clap::{ArgGroup, Args};
 use super::error::CliError;
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
-use crate::apply::document;
 use crate::apply::Instance;
+use crate::apply::document;
 use crate::plan::SavedPlan;
 
 /// Make groups, rules, prefix lists and interfaces be as policy files say, in one change

@@ -117,7 +117,8 @@ impl CliError {
         let mistakes = self.mistakes();
         if format == Format::Json {
             let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
-            let mut error = json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            let mut error =
+                json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
             if !mistakes.is_empty() {
                 error["Mistakes"] = mistakes.iter().map(Mistake::json).collect();
             }
@@ -176,10 +177,9 @@ impl CliError {
             Self::Output(_) | Self::Log(_) | Self::CannotWriteFile { .. } | Self::Declined => {
                 ExitStatus::Failed
             }
-            Self::NothingLogs
-            | Self::Document(_)
-            | Self::SavedPlan { .. }
-            | Self::CannotReadFile { .. } => ExitStatus::InvalidData,
+            Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
+                ExitStatus::InvalidData
+            }
             Self::Apply(error) => apply_status(error),
         }
     }
@@ -193,7 +193,9 @@ impl CliError {
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),
-            Self::NobodyToAsk => Some("add --yes, or apply a plan that was saved with `sgfw plan -O`".to_owned()),
+            Self::NobodyToAsk => {
+                Some("add --yes, or apply a plan that was saved with `sgfw plan -O`".to_owned())
+            }
             Self::SavedPlan { source, .. } => saved_plan_help(source),
             Self::Usage(_)
             | Self::Output(_)
@@ -356,7 +358,9 @@ fn plan_help(error: &PlanError) -> Option<String> {
 
 fn saved_plan_help(error: &SavedPlanError) -> Option<String> {
     let help = match error {
-        SavedPlanError::NotAPlan => "`sgfw plan -f FILE -O PLAN` saves one; `sgfw apply -f FILE` applies a policy file",
+        SavedPlanError::NotAPlan => {
+            "`sgfw plan -f FILE -O PLAN` saves one; `sgfw apply -f FILE` applies a policy file"
+        }
         SavedPlanError::UnknownVersion { .. } => "apply it with the sgfw that made it, or make it anew",
         SavedPlanError::Damaged | SavedPlanError::Unreadable(_) | SavedPlanError::InvalidValue(_) => {
             "make it anew with `sgfw plan -O`"

@@ -148,15 +148,13 @@ impl Count {
 type Pair<'s, T> = (Option<&'s T>, Option<&'s T>);
 
 /// Each object of either state, in the order of `before` and then of `after`.
-fn pairs<'s, T, I: Eq + Hash>(
-    before: &'s [T],
-    after: &'s [T],
-    id: impl Fn(&T) -> I,
-) -> Vec<Pair<'s, T>> {
+fn pairs<'s, T, I: Eq + Hash>(before: &'s [T], after: &'s [T], id: impl Fn(&T) -> I) -> Vec<Pair<'s, T>> {
     let mut by_id: HashMap<I, &T> = after.iter().map(|object| (id(object), object)).collect();
     let mut pairs: Vec<Pair<'_, T>> =
         before.iter().map(|object| (Some(object), by_id.remove(&id(object)))).collect();
-    pairs.extend(after.iter().filter(|object| by_id.contains_key(&id(object))).map(|object| (None, Some(object))));
+    pairs.extend(
+        after.iter().filter(|object| by_id.contains_key(&id(object))).map(|object| (None, Some(object))),
+    );
     pairs
 }
 
@@ -171,9 +169,7 @@ fn differences<T: Clone + Eq, I: Eq + Hash>(
 fn difference<T: Clone + Eq>(pair: Pair<'_, T>) -> Option<Change<T>> {
     match pair {
         (Some(before), Some(after)) if before == after => None,
-        (Some(before), Some(after)) => {
-            Some(Change::Update { before: before.clone(), after: after.clone() })
-        }
+        (Some(before), Some(after)) => Some(Change::Update { before: before.clone(), after: after.clone() }),
         (None, Some(after)) => Some(Change::Add(after.clone())),
         (Some(before), None) => Some(Change::Delete(before.clone())),
         (None, None) => None,
@@ -182,7 +178,8 @@ fn difference<T: Clone + Eq>(pair: Pair<'_, T>) -> Option<Change<T>> {
 
 fn group_change(pair: Pair<'_, SecurityGroup>, before: &State, after: &State) -> Option<GroupChange> {
     let id = pair.0.or(pair.1)?.id;
-    let rules_of = |group: Option<&SecurityGroup>| group.map(|group| sorted(&group.rules)).unwrap_or_default();
+    let rules_of =
+        |group: Option<&SecurityGroup>| group.map(|group| sorted(&group.rules)).unwrap_or_default();
     let rules = differences(&rules_of(pair.0), &rules_of(pair.1), |rule| rule.id);
     let (had, has) = (members(before, id), members(after, id));
     let added_members: Vec<IpNet> = has.difference(&had).copied().collect();

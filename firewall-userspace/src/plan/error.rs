@@ -56,7 +56,9 @@ pub enum PlanError {
         wanted: String,
     },
     /// Another family of a prefix list.
-    #[error("prefix list {list} is of the family {stored}, not {wanted}: the family of a prefix list cannot be changed")]
+    #[error(
+        "prefix list {list} is of the family {stored}, not {wanted}: the family of a prefix list cannot be changed"
+    )]
     PrefixListFamily {
         /// Which one.
         list: PrefixListName,

@@ -12,11 +12,13 @@ mod effect;
 mod error;
 mod saved;
 mod state;
+#[cfg(test)]
+pub(crate) mod strategy;
 
 pub use changes::{Change, Changes, Count, GroupChange};
 pub use desired::desired;
 pub use effect::{
-    AddressRange, CompiledState, Effect, IcmpRange, RedundantRule, Redundancy, Region, ServiceRange,
+    AddressRange, CompiledState, Effect, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange,
 };
 pub use error::{PlanError, PlanErrors};
 pub use saved::{SavedPlan, SavedPlanError};

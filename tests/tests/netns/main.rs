@@ -21,6 +21,7 @@ mod log;
 mod membership;
 mod neighbors;
 mod persistence;
+mod plan;
 mod port_scan;
 mod readme;
 mod reattach;

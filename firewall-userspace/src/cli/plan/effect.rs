@@ -22,7 +22,10 @@ pub(super) fn show(plan: &Plan, words: &Words<'_>, output: &mut Output) -> Resul
         ("Newly reachable", &effect.newly_reachable),
         ("No longer reachable", &effect.no_longer_reachable),
         ("Tracked from now on", &effect.newly_tracked),
-        ("No longer tracked, as in AWS where both directions are open to any peer", &effect.no_longer_tracked),
+        (
+            "No longer tracked, as in AWS where both directions are open to any peer",
+            &effect.no_longer_tracked,
+        ),
     ];
     for (title, regions) in kinds {
         show_rows(title, regions.iter().map(|region| region_row(region, words)), output)?;

@@ -9,9 +9,7 @@ use super::text::entry_changes;
 use super::words::Words;
 use crate::apply::document::Plan;
 use crate::model::{GroupId, Interface, InterfaceOptions, PrefixList, Tags};
-use crate::plan::{
-    Change, Count, GroupChange, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange,
-};
+use crate::plan::{Change, Count, GroupChange, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange};
 
 pub(super) fn plan(plan: &Plan) -> Value {
     let words = Words::new(plan);
@@ -97,13 +95,15 @@ fn prefix_list(change: &Change<PrefixList>) -> Value {
 
 fn interface(change: &Change<Interface>, words: &Words<'_>) -> Value {
     let groups = |groups: &[GroupId]| {
-        let group = |group: &GroupId| json!({ "GroupId": group.to_string(), "GroupName": words.group(*group) });
+        let group =
+            |group: &GroupId| json!({ "GroupId": group.to_string(), "GroupName": words.group(*group) });
         groups.iter().map(group).collect::<Vec<_>>()
     };
     let options = |options: &InterfaceOptions| Value::Object(settings_json(options));
-    let mut json = states(change, |interface: &Interface| {
-        json!({ "Groups": groups(&interface.groups), "Options": options(&interface.options) })
-    });
+    let mut json = states(
+        change,
+        |interface: &Interface| json!({ "Groups": groups(&interface.groups), "Options": options(&interface.options) }),
+    );
     json["NetworkInterfaceId"] = change.newest().id.to_string().into();
     json["Name"] = change.newest().name.clone().into();
     json
@@ -123,9 +123,7 @@ fn regions(regions: &[Region], words: &Words<'_>) -> Vec<Value> {
 
 /// AWS's fields, as far as AWS has any for it.
 fn service(range: &ServiceRange) -> Value {
-    let ports = |protocol: &str, first: u16, last: u16| {
-        json!({ "IpProtocol": protocol, "FromPort": first, "ToPort": last })
-    };
+    let ports = |protocol: &str, first: u16, last: u16| json!({ "IpProtocol": protocol, "FromPort": first, "ToPort": last });
     let icmp = |protocol: &str, range: &IcmpRange| {
         json!({
             "IpProtocol": protocol,

@@ -89,6 +89,7 @@ pub(super) fn show(plan: &document::Plan, output: &mut Output) -> Result<(), Cli
 }
 
 fn save(plan: &document::Plan, path: &Path) -> Result<(), CliError> {
-    let bytes = plan.saved.to_bytes().map_err(|source| CliError::SavedPlan { path: path.to_owned(), source })?;
+    let bytes =
+        plan.saved.to_bytes().map_err(|source| CliError::SavedPlan { path: path.to_owned(), source })?;
     fs::write(path, bytes).map_err(|source| CliError::CannotWriteFile { path: path.to_owned(), source })
 }

@@ -72,8 +72,7 @@ fn show_group(change: &GroupChange, words: &Words<'_>, output: &mut Output) -> R
         Change::Add(_) => output.line(format_args!("{sign} group {name}: {description}"))?,
         Change::Update { .. } | Change::Delete(_) => output.line(format_args!("{sign} group {name}"))?,
     }
-    let tags_of = |group: Option<&SecurityGroup>| group.map(|group| group.tags.clone()).unwrap_or_default();
-    show_tags(&tags_of(change.group.before()), &tags_of(change.group.after()), output)?;
+    show_tags(&change.group, |group| &group.tags, output)?;
     let rules = change.rules.iter().map(|rule| rule_line(rule, words));
     show_lines(rules, "rules", output)?;
     show_lines(change.added_members.iter().map(|member| format!("+ member {member}")), "members", output)?;
@@ -120,11 +119,13 @@ fn show_prefix_list(change: &Change<PrefixList>, output: &mut Output) -> Result<
             show_detail(format_args!("~ name {} -> {}", before.name, after.name), output)?;
         }
         if before.max_entries != after.max_entries {
-            show_detail(format_args!("~ at most {} -> {} entries", before.max_entries, after.max_entries), output)?;
+            show_detail(
+                format_args!("~ at most {} -> {} entries", before.max_entries, after.max_entries),
+                output,
+            )?;
         }
     }
-    let tags_of = |list: Option<&PrefixList>| list.map(|list| list.tags.clone()).unwrap_or_default();
-    show_tags(&tags_of(change.before()), &tags_of(change.after()), output)?;
+    show_tags(change, |list| &list.tags, output)?;
     let (added, removed) = entry_changes(change);
     show_lines(added.into_iter().map(|entry| format!("+ {entry}")), "entries", output)?;
     show_lines(removed.into_iter().map(|entry| format!("- {entry}")), "entries", output)
@@ -191,11 +192,20 @@ pub(super) fn option_changes(before: &InterfaceOptions, after: &InterfaceOptions
     lines
 }
 
-fn show_tags(before: &Tags, after: &Tags, output: &mut Output) -> Result<(), CliError> {
-    if before == after {
-        return Ok(());
+fn show_tags<T>(
+    change: &Change<T>,
+    tags_of: impl Fn(&T) -> &Tags,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    match change {
+        Change::Add(object) if !tags_of(object).is_empty() => {
+            show_detail(format_args!("tags {}", tags(tags_of(object))), output)
+        }
+        Change::Update { before, after } if tags_of(before) != tags_of(after) => {
+            show_detail(format_args!("~ tags {} -> {}", tags(tags_of(before)), tags(tags_of(after))), output)
+        }
+        _ => Ok(()),
     }
-    show_detail(format_args!("~ tags {} -> {}", tags(before), tags(after)), output)
 }
 
 /// Lines about an object, but not too many.

@@ -41,7 +41,8 @@ fn desired_list(
         None => by_name,
     };
     // A name becomes free with the list that has it, not by renaming that one in the same document.
-    let has_name = |list: &&PrefixList| known.is_none() || listed.iter().any(|other| other.id == Some(list.id));
+    let has_name =
+        |list: &&PrefixList| known.is_none() || listed.iter().any(|other| other.id == Some(list.id));
     if by_name.filter(has_name).is_some_and(|other| known.is_none_or(|known| known.id != other.id)) {
         return Err(about(wanted, ModelError::DuplicatePrefixList { name: wanted.name.clone() }));
     }

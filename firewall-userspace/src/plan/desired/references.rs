@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::groups::IdentifiedGroup;
-use crate::model::{GroupId, GroupReference, ModelError, PrefixList, PrefixListId, PrefixListName, PrefixListReference};
+use crate::model::{
+    GroupId, GroupReference, ModelError, PrefixList, PrefixListId, PrefixListName, PrefixListReference,
+};
 
 /// What there will be, by all that it may be called.
 pub(super) struct References {

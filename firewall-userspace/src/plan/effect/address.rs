@@ -121,8 +121,12 @@ impl<'s> Cursor<'s> {
 /// Where the class changes, and to which, ascending; what a longest-prefix match finds for every address.
 fn steps(family: AddressFamily, policy: &CompiledPolicy) -> Vec<(u128, u32)> {
     let mut prefixes: Vec<(u128, u128, u32)> = match family {
-        AddressFamily::Ipv4 => policy.addresses_v4.iter().map(|(prefix, class)| v4(*prefix, *class)).collect(),
-        AddressFamily::Ipv6 => policy.addresses_v6.iter().map(|(prefix, class)| v6(*prefix, *class)).collect(),
+        AddressFamily::Ipv4 => {
+            policy.addresses_v4.iter().map(|(prefix, class)| v4(*prefix, *class)).collect()
+        }
+        AddressFamily::Ipv6 => {
+            policy.addresses_v6.iter().map(|(prefix, class)| v6(*prefix, *class)).collect()
+        }
     };
     // What contains a prefix comes before it.
     prefixes.sort_unstable_by_key(|(first, last, _)| (*first, u128::MAX - last));

@@ -18,7 +18,7 @@ use crate::compile::{CompileError, CompiledPolicy, PolicyInput, RuleSetIds, comp
 use crate::model::RuleId;
 
 pub use address::AddressRange;
-pub use redundant::{RedundantRule, Redundancy};
+pub use redundant::{Redundancy, RedundantRule};
 pub use region::Region;
 pub use service::{IcmpRange, ServiceRange};
 

@@ -114,14 +114,23 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(before: &CompiledPolicy, after: &CompiledPolicy, policies: (u16, u16), direction: Direction) -> Self {
-        Self { before: cells_of(before, policies.0, direction), after: cells_of(after, policies.1, direction) }
+    fn new(
+        before: &CompiledPolicy,
+        after: &CompiledPolicy,
+        policies: (u16, u16),
+        direction: Direction,
+    ) -> Self {
+        Self {
+            before: cells_of(before, policies.0, direction),
+            after: cells_of(after, policies.1, direction),
+        }
     }
 }
 
 fn cells_of(policy: &CompiledPolicy, number: u16, direction: Direction) -> HashMap<u32, BTreeMap<u16, u32>> {
     let mut cells: HashMap<u32, BTreeMap<u16, u32>> = HashMap::new();
-    let wanted = policy.cells.iter().filter(|(key, _)| key.policy == number && cell::direction(key) == direction);
+    let wanted =
+        policy.cells.iter().filter(|(key, _)| key.policy == number && cell::direction(key) == direction);
     for (key, value) in wanted {
         cells.entry(cell::address_class(key)).or_default().insert(key.service_class, *value);
     }
@@ -163,9 +172,8 @@ impl Refinement {
             let after = cells.after.get(class_after).unwrap_or(&nothing);
             for service in self.named(before, after) {
                 let (service_before, service_after) = self.services[service].0;
-                let decision = |cells: &BTreeMap<u16, u32>, class| {
-                    Decision::of(cells.get(&class).copied().unwrap_or(0))
-                };
+                let decision =
+                    |cells: &BTreeMap<u16, u32>, class| Decision::of(cells.get(&class).copied().unwrap_or(0));
                 let (was, will_be) = (decision(before, service_before), decision(after, service_after));
                 if let Some(difference) = Difference::between(was, will_be) {
                     differences.entry(difference).or_default().entry(service).or_default().push(address);

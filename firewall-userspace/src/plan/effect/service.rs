@@ -71,7 +71,9 @@ impl From<IcmpSelector> for IcmpRange {
     fn from(selector: IcmpSelector) -> Self {
         match selector {
             IcmpSelector::All => Self::ALL,
-            IcmpSelector::Type(icmp_type) => Self { first_type: icmp_type, last_type: icmp_type, ..Self::ALL },
+            IcmpSelector::Type(icmp_type) => {
+                Self { first_type: icmp_type, last_type: icmp_type, ..Self::ALL }
+            }
             IcmpSelector::TypeCode(icmp_type, code) => {
                 Self { first_type: icmp_type, last_type: icmp_type, first_code: code, last_code: code }
             }
@@ -165,7 +167,9 @@ fn merge(runs: Vec<Run>) -> Vec<Run> {
     for (first, last) in runs {
         let begins_protocol = first < ServiceIndex::other(0).get() && first & 0xffff == 0;
         match merged.last_mut() {
-            Some((_, end)) if *end + 1 == first && !begins_protocol && first != ServiceIndex::other(0).get() => {
+            Some((_, end))
+                if *end + 1 == first && !begins_protocol && first != ServiceIndex::other(0).get() =>
+            {
                 *end = last;
             }
             _ => merged.push((first, last)),

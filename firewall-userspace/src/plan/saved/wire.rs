@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{SavedPlan, SavedPlanError};
 use crate::model::{
     Document, DocumentGroup, DocumentInterface, DocumentPeer, DocumentPrefixList, DocumentRule, Exemption,
-    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, ModelError, PortRange, PrefixListEntry, Protocol,
-    Service, Tags, Timeout,
+    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, ModelError, PortRange, PrefixListEntry,
+    Protocol, Service, Tags, Timeout,
 };
 
 #[derive(Serialize, Deserialize)]

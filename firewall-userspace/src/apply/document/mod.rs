@@ -209,3 +209,6 @@ fn service(flow: &FlowRow, peer: IpAddr) -> ServiceIndex {
         _ => ServiceIndex::other(flow.protocol),
     }
 }
+
+#[cfg(test)]
+mod tests;
