@@ -43,8 +43,8 @@ pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError
     })
 }
 
-/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
-/// changed since the plan was made.
+/// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
+/// differs. Refused if anything was changed since the plan was made.
 pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
     instance.change(|transaction| {
         let before = state(transaction)?;
