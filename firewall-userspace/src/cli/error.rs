@@ -12,7 +12,7 @@ use super::output::say;
 use super::plan::{plan_help, saved_plan_help};
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
-use crate::document::{Color, DocumentErrors};
+use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
 use crate::model::ModelError;
 use crate::plan::{PlanError, SavedPlanError};
@@ -32,8 +32,11 @@ pub(super) enum CliError {
     Log(#[source] io::Error),
     #[error("no interface is attached with a log")]
     NothingLogs,
+    /// What is wrong with policy files.
     #[error(transparent)]
     Document(#[from] DocumentErrors),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("{}", path.display())]
     SavedPlan { path: PathBuf, source: SavedPlanError },
     #[error("cannot read {}", path.display())]
@@ -114,54 +117,36 @@ impl Mistake {
 impl CliError {
     /// Says on stderr what is wrong and how to mend it.
     pub(super) fn report(&self, format: Format) -> ExitStatus {
+        if let Self::Document(errors) = self {
+            report_document(errors, format);
+            return ExitStatus::InvalidData;
+        }
         let status = self.exit_status();
-        let mistakes = self.mistakes();
         if format == Format::Json {
             let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
             let mut error =
                 json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
-            if !mistakes.is_empty() {
-                error["Mistakes"] = mistakes.iter().map(Mistake::json).collect();
+            if let Self::Apply(ApplyError::Plan(_)) = self {
+                error["Mistakes"] = self.mistakes().iter().map(Mistake::json).collect();
             }
             say(json!({ "Error": error }));
             return status;
         }
-        if let Self::Document(errors) = self {
-            let color = if io::stderr().is_terminal() { Color::Yes } else { Color::No };
-            say(errors.render(color));
-            return status;
-        }
-        if mistakes.is_empty() {
-            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
-            Mistake { code, message, help }.say();
-        }
-        mistakes.iter().for_each(Mistake::say);
+        self.mistakes().iter().for_each(Mistake::say);
         status
     }
 
-    /// Each thing that is wrong, where there may be several.
+    /// Each thing that is wrong; only documents have several.
     fn mistakes(&self) -> Vec<Mistake> {
-        match self {
-            Self::Document(errors) => errors
-                .findings()
-                .map(|finding| {
-                    let (line, column) = finding.position.unwrap_or((1, 1));
-                    let place = format!("{}:{line}:{column}: {}", finding.file, finding.field);
-                    let message = format!("{place}: {}", finding.message);
-                    Mistake { code: finding.aws_code, message, help: finding.hint }
-                })
-                .collect(),
-            Self::Apply(ApplyError::Plan(errors)) => errors
-                .0
-                .iter()
-                .map(|error| Mistake {
-                    code: error.aws_code(),
-                    message: error.to_string(),
-                    help: plan_help(error),
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
+        let Self::Apply(ApplyError::Plan(errors)) = self else {
+            return vec![Mistake { code: self.aws_code(), message: with_sources(self), help: self.help() }];
+        };
+        let mistake = |error: &PlanError| Mistake {
+            code: error.aws_code(),
+            message: error.to_string(),
+            help: plan_help(error),
+        };
+        errors.0.iter().map(mistake).collect()
     }
 
     fn aws_code(&self) -> Option<&'static str> {
@@ -175,9 +160,11 @@ impl CliError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) | Self::NobodyToAsk => ExitStatus::Usage,
-            Self::Output(_) | Self::Log(_) | Self::CannotWriteFile { .. } | Self::Declined => {
-                ExitStatus::Failed
-            }
+            Self::Output(_)
+            | Self::Log(_)
+            | Self::Write(_)
+            | Self::CannotWriteFile { .. }
+            | Self::Declined => ExitStatus::Failed,
             Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
                 ExitStatus::InvalidData
             }
@@ -202,11 +189,35 @@ impl CliError {
             | Self::Output(_)
             | Self::Log(_)
             | Self::Document(_)
+            | Self::Write(_)
             | Self::CannotReadFile { .. }
             | Self::CannotWriteFile { .. }
             | Self::Declined => None,
         }
     }
+}
+
+/// Every mistake in policy files: to people with the line where it stands.
+fn report_document(errors: &DocumentErrors, format: Format) {
+    if format == Format::Json {
+        let findings: Vec<Value> = errors.findings().map(finding_json).collect();
+        let status = ExitStatus::InvalidData as u8;
+        let error = json!({ "Message": errors.to_string(), "ExitStatus": status, "Findings": findings });
+        return say(json!({ "Error": error }));
+    }
+    // https://no-color.org
+    let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
+    say(errors.render(color));
+}
+
+fn finding_json(finding: Finding) -> Value {
+    let Finding { file, position, field, aws_code, message, hint } = finding;
+    let (line, column) = position.unzip();
+    json!({
+        "File": file, "Line": line, "Column": column, "Field": field,
+        "Code": aws_code, "Message": message, "Help": hint,
+    })
 }
 
 fn apply_status(error: &ApplyError) -> ExitStatus {
