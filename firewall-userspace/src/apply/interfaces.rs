@@ -6,7 +6,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
-use super::{ApplyError, Instance};
+use super::{ApplyError, Instance, quotas};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::{
@@ -65,7 +65,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     }
     transaction.set_namespace(host::current_namespace()?)?;
     let interface = wanted_interface(&transaction, request)?;
-    transaction.save_interface(&interface)?;
+    quotas::within(&transaction, |transaction| Ok(transaction.save_interface(&interface)?))?;
 
     let mut datapath = match existing {
         Some(datapath) => datapath,

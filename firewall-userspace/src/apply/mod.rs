@@ -2,8 +2,8 @@
 //!
 //! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
 //! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
-//! transaction, make the change in it, compile the whole policy, fill the idle half of the maps, commit the store, flip
-//! the generation. A failure at any step leaves the old policy in force and the store as it was.
+//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit
+//! the store, flip the generation. A failure at any step leaves the old policy in force and the store as it was.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
 //! kernel. `sgfw status` compares the generations and says so; the next change publishes both.
@@ -18,9 +18,11 @@ pub mod interfaces;
 mod lockout;
 pub mod prefix_lists;
 mod publish;
+pub mod quotas;
 pub mod reload;
 pub mod rules;
 pub mod status;
+pub mod tags;
 mod takeover;
 
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub struct Instance {
     pub lock_timeout: Duration,
     /// Whether a change may lock out the operator who makes it over SSH.
     pub allow_lockout: bool,
+    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
+    pub dry_run: bool,
 }
 
 impl Instance {
@@ -56,7 +60,7 @@ impl Instance {
         query(&store.snapshot()?)
     }
 
-    /// Makes one change and puts it into force.
+    /// Makes one change and puts it into force, unless it is a dry run.
     pub fn change<T>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
@@ -65,13 +69,19 @@ impl Instance {
         let interfaces = store.snapshot()?.interfaces()?;
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
-            let outcome = change(&transaction)?;
-            publish::commit_unpublished(transaction)?;
+            let outcome = quotas::within(&transaction, change)?;
+            if !self.dry_run {
+                publish::commit_unpublished(transaction)?;
+            }
             return Ok(outcome);
         };
         let saved = store.save(&lock)?;
         let transaction = store.begin(&lock)?;
-        let outcome = change(&transaction)?;
+        let outcome = quotas::within(&transaction, change)?;
+        if self.dry_run {
+            publish::check(self, &transaction, &datapath)?;
+            return Ok(outcome);
+        }
         match publish::publish(self, transaction, &mut datapath) {
             Ok(_) => Ok(outcome),
             Err(error) => {

@@ -26,16 +26,7 @@ pub(super) fn publish(
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
 ) -> Result<Published, ApplyError> {
-    let pinned = datapath.pinned_slots()?;
-    check_ownership(instance, &transaction, &pinned)?;
-    check_namespace(&transaction, &pinned)?;
-    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let exempt = transaction.exempt_addresses()?;
-    let input = policy_input(&state(&transaction)?, &exempt, &datapath.attachments()?)?;
-    let policy = compile(&input, &mut rule_sets)?;
-    if !instance.allow_lockout {
-        lockout::check(&transaction, &policy)?;
-    }
+    let (policy, rule_sets) = check(instance, &transaction, datapath)?;
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
     }
@@ -45,6 +36,25 @@ pub(super) fn publish(
     transaction.commit()?;
     prepared.activate()?;
     Ok(Published { policy, generation })
+}
+
+/// Compiles what the transaction holds, and refuses what must not be put into force.
+pub(super) fn check(
+    instance: &Instance,
+    transaction: &Transaction<'_>,
+    datapath: &Datapath,
+) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
+    let pinned = datapath.pinned_slots()?;
+    check_ownership(instance, transaction, &pinned)?;
+    check_namespace(transaction, &pinned)?;
+    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
+    let exempt = transaction.exempt_addresses()?;
+    let input = policy_input(&state(transaction)?, &exempt, &datapath.attachments()?)?;
+    let policy = compile(&input, &mut rule_sets)?;
+    if !instance.allow_lockout {
+        lockout::check(transaction, &policy)?;
+    }
+    Ok((policy, rule_sets))
 }
 
 /// Commits a change that has nothing to be put into force in.

@@ -14,7 +14,7 @@ use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
-use crate::model::ModelError;
+use crate::model::{ModelError, Quota};
 use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 
@@ -281,7 +281,9 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
 
 pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
-        ModelError::MalformedId { prefix, .. } => format!("an id is {prefix} and 17 digits from 0-9 and a-f"),
+        ModelError::MalformedId { prefix, .. } => {
+            format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN")
+        }
         ModelError::InvalidGroupName { .. } => "a name has 1 to 255 characters from \
             a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does not begin with sg-"
             .to_owned(),
@@ -321,6 +323,27 @@ pub(super) fn model_help(error: &ModelError) -> Option<String> {
         }
         ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
             "`sgfw exempt list` shows the exempt addresses".to_owned()
+        }
+        ModelError::PeerKindChanged { .. } => {
+            "authorize a rule with the other peer, then revoke this one".to_owned()
+        }
+        ModelError::NotOnePeer { .. } => "give --cidr, --source-group or --prefix-list once".to_owned(),
+        ModelError::VersionMismatch { .. } => {
+            "somebody has changed it since: look at `sgfw prefix-list show`, and repeat the command with that version"
+                .to_owned()
+        }
+        ModelError::VersionNotFound { .. } => {
+            "`sgfw prefix-list history` shows the versions that are kept".to_owned()
+        }
+        ModelError::QuotaExceeded { quota, .. } => format!(
+            "remove what is not needed, or raise the quota: `sgfw quota set {}=N`, or `sgfw quota reset {0}` for no limit",
+            quota.name()
+        ),
+        ModelError::UnknownQuota { .. } => format!("the quotas are {}", Quota::ALL.map(Quota::name).join(", ")),
+        ModelError::UnknownFilter { known, .. } => format!("the filters are {}", known.join(", ")),
+        ModelError::FilterWithoutValue { .. } => "write NAME=VALUE, for example tag:env=production".to_owned(),
+        ModelError::TooManyEntries { .. } => {
+            "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`".to_owned()
         }
         ModelError::TimeoutOutOfRange { timeout, .. } => {
             format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())

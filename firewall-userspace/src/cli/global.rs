@@ -57,6 +57,7 @@ impl GlobalOptions {
             bpffs: choose(&self.bpffs, BPFFS),
             lock_timeout: Duration::from_secs(self.lock_timeout),
             allow_lockout: self.allow_lockout,
+            dry_run: false,
         }
     }
 }

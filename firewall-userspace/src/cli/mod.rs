@@ -5,6 +5,7 @@
 
 mod apply;
 mod aws;
+mod dry_run;
 mod error;
 mod exempt;
 mod export;
@@ -16,11 +17,13 @@ mod log;
 mod output;
 mod plan;
 mod prefix_list;
+mod quota;
 mod rule;
 mod schema;
 mod settings;
 mod status;
 mod table;
+mod tag;
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -28,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::host;
+use dry_run::DryRunnable;
 use error::{CliError, ExitStatus};
 use global::GlobalOptions;
 use output::Output;
@@ -49,14 +53,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Security groups and their declared members
-    #[command(subcommand)]
-    Group(group::Command),
+    Group(DryRunnable<group::Command>),
     /// Rules of security groups
-    #[command(subcommand)]
-    Rule(rule::Command),
+    Rule(DryRunnable<rule::Command>),
     /// Prefix lists, which rules refer to
-    #[command(subcommand)]
-    PrefixList(prefix_list::Command),
+    PrefixList(DryRunnable<prefix_list::Command>),
+    /// Tags of groups, rules and prefix lists
+    Tag(DryRunnable<tag::Command>),
+    /// Limits of the numbers of groups, rules and prefix lists; there are none until they are set
+    Quota(DryRunnable<quota::Command>),
     /// Interfaces and the security groups that they carry
     #[command(subcommand)]
     Interface(interface::Command),
@@ -114,9 +119,11 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
     let mut status = ExitStatus::Done;
     match cli.command {
-        Command::Group(command) => command.run(&instance, &mut output),
-        Command::Rule(command) => command.run(&instance, &mut output),
-        Command::PrefixList(command) => command.run(&instance, &mut output),
+        Command::Group(noun) => noun.run(&instance, &mut output, group::Command::run),
+        Command::Rule(noun) => noun.run(&instance, &mut output, rule::Command::run),
+        Command::PrefixList(noun) => noun.run(&instance, &mut output, prefix_list::Command::run),
+        Command::Tag(noun) => noun.run(&instance, &mut output, tag::Command::run),
+        Command::Quota(noun) => noun.run(&instance, &mut output, quota::Command::run),
         Command::Interface(command) => command.run(&instance, &mut output),
         Command::Plan(command) => command.run(&instance, &mut output).map(|of_plan| status = of_plan),
         Command::Apply(command) => command.run(&instance, &mut output),

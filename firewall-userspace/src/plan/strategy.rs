@@ -43,7 +43,7 @@ fn group(
 ) -> impl Strategy<Value = DocumentGroup> {
     let members = subsequence(PREFIXES.to_vec(), 0..=2);
     let rules = proptest::collection::vec(rule(groups, lists), 0..6);
-    (members, rules).prop_map(move |(members, mut rules)| {
+    (members, rules, tags()).prop_map(move |(members, mut rules, tags)| {
         let mut seen = Vec::new();
         rules.retain(|rule| {
             let identity = (rule.direction, rule.service, rule.peer.clone());
@@ -55,7 +55,7 @@ fn group(
             id: None,
             name: name.parse().unwrap(),
             description: name.parse().unwrap(),
-            tags: Tags::default(),
+            tags,
             members: members.iter().map(|prefix| prefix.parse().unwrap()).collect::<BTreeSet<IpNet>>(),
             rules,
         }
@@ -79,26 +79,41 @@ fn rule(groups: Vec<&'static str>, lists: Vec<&'static str>) -> impl Strategy<Va
         .map(|name| DocumentPeer::PrefixList(PrefixListReference::Name(name.parse().unwrap())));
     let peer = select(peers.chain(groups).chain(lists).collect::<Vec<_>>());
     let description = select(vec![None, Some("one"), Some("another")]);
-    (direction, service, peer, description).prop_map(|(direction, service, peer, description)| DocumentRule {
-        id: None,
-        direction,
-        service,
-        peer,
-        description: description.map(|text| text.parse().unwrap()),
-        tags: Tags::default(),
-    })
+    (direction, service, peer, description, tags()).prop_map(
+        |(direction, service, peer, description, tags)| DocumentRule {
+            id: None,
+            direction,
+            service,
+            peer,
+            description: description.map(|text| text.parse().unwrap()),
+            tags,
+        },
+    )
 }
 
 fn prefix_list(name: &'static str) -> impl Strategy<Value = DocumentPrefixList> {
-    (5..7_u32, subsequence(PREFIXES[..4].to_vec(), 0..=4)).prop_map(move |(max_entries, entries)| {
-        let entry = |prefix: &str| PrefixListEntry { prefix: prefix.parse().unwrap(), description: None };
+    let entries = subsequence(PREFIXES[..4].to_vec(), 0..=4);
+    let description = select(vec![None, Some("one"), Some("another")]);
+    (5..7_u32, entries, description, tags()).prop_map(move |(max_entries, entries, description, tags)| {
+        let entry = |prefix: &str| PrefixListEntry {
+            prefix: prefix.parse().unwrap(),
+            description: description.map(|text| text.parse().unwrap()),
+        };
         DocumentPrefixList {
             id: None,
             name: name.parse().unwrap(),
             family: AddressFamily::Ipv4,
             max_entries,
-            tags: Tags::default(),
+            tags,
             entries: entries.into_iter().map(entry).collect(),
         }
+    })
+}
+
+fn tags() -> impl Strategy<Value = Tags> {
+    subsequence(vec!["env", "tier"], 0..=2).prop_map(|keys| {
+        let mut tags = Tags::default();
+        tags.set(keys.iter().map(|key| (key.parse().unwrap(), "x".parse().unwrap()))).unwrap();
+        tags
     })
 }

@@ -1,4 +1,5 @@
-//! What the operator has asked for, on disk: groups, rules, prefix lists, members, interfaces, and the generation.
+//! What the operator has asked for, on disk: groups, rules, prefix lists, tags, members, interfaces, quotas, and the
+//! generation.
 //!
 //! One SQLite file in the state directory. Readers see a consistent [`Snapshot`] and need no lock; a writer holds the
 //! [`WriteLock`] of the directory from reading what it changes until the change is in force, which is longer than a
@@ -11,8 +12,10 @@ mod groups;
 mod interfaces;
 mod lock;
 mod prefix_lists;
+mod quotas;
 mod rule_sets;
 mod settings;
+mod tags;
 
 use std::cmp::Ordering;
 use std::fs::DirBuilder;
@@ -32,11 +35,11 @@ pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -306,5 +309,37 @@ mod tests {
         assert_eq!(interfaces[0].options, InterfaceOptions::default());
         assert_eq!(store.snapshot().unwrap().groups().unwrap().len(), 1, "no second group `default`");
         assert_eq!(store.schema_version().unwrap(), SCHEMA_VERSION);
+    }
+
+    #[test]
+    fn entries_of_the_second_version_are_those_of_the_current_version_of_their_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = connect(&directory.path().join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(MIGRATIONS[1]).unwrap();
+        old.execute_batch(
+            "INSERT INTO groups VALUES ('sg-0123456789abcdef0', 'web', 'web tier');
+             INSERT INTO prefix_lists VALUES ('pl-0123456789abcdef0', 'office', 'IPv4', 5, 7);
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.2.0.0/16');
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.1.0.0/16');
+             INSERT INTO rules (id, group_id, direction, protocol, peer_prefix_list, description) VALUES
+                ('sgr-0123456789abcdef0', 'sg-0123456789abcdef0', 'ingress', 'all', 'pl-0123456789abcdef0', 'x');
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+        drop(old);
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        let lists = snapshot.prefix_lists().unwrap();
+        let prefixes: Vec<String> = lists[0].entries.iter().map(|entry| entry.prefix.to_string()).collect();
+        assert_eq!(
+            (lists[0].version, prefixes),
+            (7, vec!["10.2.0.0/16".to_owned(), "10.1.0.0/16".to_owned()])
+        );
+        assert_eq!(snapshot.prefix_list_entries(&lists[0], 6).unwrap(), None, "what it was nobody knows");
+        assert_eq!(snapshot.prefix_list_versions(&lists[0]).unwrap().len(), 1);
+        let rules = &snapshot.groups().unwrap()[0].rules;
+        assert_eq!((rules.len(), rules[0].tags.is_empty()), (1, true));
+        assert!(snapshot.quotas().unwrap().is_empty());
     }
 }

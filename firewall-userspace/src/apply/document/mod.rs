@@ -10,7 +10,7 @@ use super::status::{self, Flow};
 use super::{ApplyError, Instance};
 use crate::compile::InterfaceLookup;
 use crate::datapath::{Datapath, FlowRow};
-use crate::model::{Document, GroupId, Interface, Protocol, SecurityGroup, SecurityRule};
+use crate::model::{Document, GroupId, Interface, Protocol, Resource, SecurityGroup, SecurityRule};
 use crate::plan::{Change, Changes, CompiledState, Effect, SavedPlan, State, desired};
 use crate::store::{Snapshot, Transaction};
 
@@ -130,6 +130,7 @@ fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), App
             Change::Add(list) => transaction.insert_prefix_list(list)?,
             Change::Update { before, after } => {
                 transaction.update_prefix_list(after)?;
+                transaction.replace_tags(Resource::PrefixList(after.id), &after.tags)?;
                 if before.version != after.version {
                     transaction.replace_entries(after)?;
                 }
@@ -138,8 +139,14 @@ fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), App
         }
     }
     for change in &changes.groups {
-        if let Change::Add(group) = &change.group {
-            transaction.insert_group(&SecurityGroup { rules: Vec::new(), ..group.clone() })?;
+        match &change.group {
+            Change::Add(group) => {
+                transaction.insert_group(&SecurityGroup { rules: Vec::new(), ..group.clone() })?;
+            }
+            Change::Update { after, .. } => {
+                transaction.replace_tags(Resource::Group(after.id), &after.tags)?;
+            }
+            Change::Delete(_) => {}
         }
     }
     let new_rules: Vec<SecurityRule> = rules().filter_map(Change::after).cloned().collect();

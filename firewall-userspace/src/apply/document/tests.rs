@@ -15,6 +15,7 @@ fn instance(directory: &tempfile::TempDir) -> Instance {
         bpffs: PathBuf::from("/nonexistent"),
         lock_timeout: Duration::from_secs(5),
         allow_lockout: false,
+        dry_run: false,
     }
 }
 
@@ -42,8 +43,10 @@ fn without_ids(state: &State) -> BTreeMap<String, (BTreeSet<String>, BTreeSet<Ip
         )
     });
     let lists = state.prefix_lists.iter().map(|list| {
-        let name = format!("list {} {} {}", list.name, list.max_entries, list.version);
-        (name, (BTreeSet::new(), list.entries.iter().copied().collect()))
+        let name = format!("list {} {} {} {:?}", list.name, list.max_entries, list.version, list.tags);
+        let entries = list.entries.iter();
+        let texts = entries.clone().map(|entry| format!("{} {:?}", entry.prefix, entry.description));
+        (name, (texts.collect(), entries.map(|entry| entry.prefix).collect()))
     });
     groups.chain(lists).collect()
 }

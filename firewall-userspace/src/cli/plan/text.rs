@@ -1,6 +1,9 @@
 //! A plan for people, as Terraform's users read one: what comes, changes and goes, then the effect, then one line of counts.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
+
+use ipnet::IpNet;
 
 use super::super::error::CliError;
 use super::super::output::Output;
@@ -8,7 +11,8 @@ use super::effect;
 use super::words::{Words, tags};
 use crate::apply::document::Plan;
 use crate::model::{
-    Exemption, Interface, InterfaceOptions, PrefixList, SecurityGroup, SecurityRule, Tags, Timeout,
+    Exemption, Interface, InterfaceOptions, PrefixList, PrefixListEntry, SecurityGroup, SecurityRule, Tags,
+    Timeout,
 };
 use crate::plan::{Change, Changes, Count, GroupChange};
 
@@ -131,17 +135,21 @@ fn show_prefix_list(change: &Change<PrefixList>, output: &mut Output) -> Result<
     show_lines(removed.into_iter().map(|entry| format!("- {entry}")), "entries", output)
 }
 
-/// Entries that come and entries that go.
+/// Entries that come and entries that go. One with another description does both.
 pub(super) fn entry_changes(change: &Change<PrefixList>) -> (Vec<String>, Vec<String>) {
-    use std::collections::BTreeSet;
-    let entries = |list: Option<&PrefixList>| {
-        list.map(|list| list.entries.iter().copied().collect::<BTreeSet<_>>()).unwrap_or_default()
+    let entry = |entry: &PrefixListEntry| match &entry.description {
+        Some(description) => format!("{} \"{description}\"", entry.prefix),
+        None => entry.prefix.to_string(),
+    };
+    let entries = |list: Option<&PrefixList>| -> BTreeSet<(IpNet, String)> {
+        let entries = list.map(|list| list.entries.as_slice()).unwrap_or_default();
+        entries.iter().map(|one| (one.prefix, entry(one))).collect()
     };
     let (before, after) = (entries(change.before()), entries(change.after()));
-    let texts = |entries: std::collections::btree_set::Difference<'_, ipnet::IpNet>| {
-        entries.map(ToString::to_string).collect()
+    let without = |entries: &BTreeSet<(IpNet, String)>, others: &BTreeSet<(IpNet, String)>| {
+        entries.difference(others).map(|(_, text)| text.clone()).collect()
     };
-    (texts(after.difference(&before)), texts(before.difference(&after)))
+    (without(&after, &before), without(&before, &after))
 }
 
 fn show_interface(
