@@ -12,6 +12,7 @@ version: 1
 groups:
   - name: lb
     description: load balancer
+    tags: {Name: lb}
     ingress:
       - {protocol: tcp, ports: 443, cidr: 0.0.0.0/0, description: the world}
   - name: app
@@ -31,6 +32,7 @@ const PLAN: &str = "\
     + ingress icmp type 3 code 4 from prefix list office
     + member 10.0.1.10/32
 + group lb: load balancer
+    tags Name=lb
     + ingress tcp 443 from 0.0.0.0/0 \"the world\"
     + egress all protocols to 0.0.0.0/0
     + egress all protocols to ::/0
@@ -98,6 +100,7 @@ fn a_plan_shows_what_changes_and_goes() {
     instance.succeeds(&["apply", "-f", &policy, "--yes"]);
     let changed = POLICY
         .replace(", description: the world", "")
+        .replace("    tags: {Name: lb}\n", "")
         .replace("ports: 8000-8010", "ports: 8080")
         .replace("members: [10.0.1.10/32]", "members: [10.0.1.11/32]")
         .replace("max_entries: 10, entries: [{cidr: 203.0.113.0/24}]", "max_entries: 11, entries: []");
@@ -109,6 +112,7 @@ fn a_plan_shows_what_changes_and_goes() {
     + member 10.0.1.11/32
     - member 10.0.1.10/32
 ~ group lb
+    ~ tags Name=lb -> none
     ~ ingress tcp 443 from 0.0.0.0/0 (ID), description \"the world\" -> none
 ~ prefix list office
     ~ at most 10 -> 11 entries
