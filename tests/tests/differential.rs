@@ -8,6 +8,8 @@
 mod generator;
 #[path = "differential/minimise.rs"]
 mod minimise;
+#[path = "differential/plan.rs"]
+mod plan;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
+use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
@@ -39,7 +40,7 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    /// Show the plan and change nothing
+    /// Show the plan, find out whether it would be refused, and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 }
@@ -51,15 +52,16 @@ impl Apply {
             None => (document::plan(instance, self.files.read(output)?)?, false),
         };
         plan::show(&plan, output)?;
-        if self.dry_run || plan.changes.is_empty() {
+        if plan.changes.is_empty() {
             return Ok(());
         }
-        if !is_seen && !self.yes {
+        if !is_seen && !self.yes && !self.dry_run {
             output.flush()?;
             self.ask()?;
         }
-        document::apply(instance, &plan.saved)?;
-        output.note("applied");
+        let instance = Instance { dry_run: self.dry_run, ..instance.clone() };
+        document::apply(&instance, &plan.saved)?;
+        output.note(if self.dry_run { WOULD_SUCCEED } else { "applied" });
         Ok(())
     }
 

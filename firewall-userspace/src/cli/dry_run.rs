@@ -6,6 +6,9 @@ use super::error::CliError;
 use super::output::Output;
 use crate::apply::Instance;
 
+/// The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
+pub(super) const WOULD_SUCCEED: &str = "DryRunOperation: it would have succeeded; nothing is changed";
+
 /// The verbs of a noun whose changes all go through [`Instance::change`], which knows dry runs.
 #[derive(Debug, Args)]
 pub(super) struct DryRunnable<C: Subcommand> {
@@ -28,8 +31,7 @@ impl<C: Subcommand> DryRunnable<C> {
         let instance = Instance { dry_run: self.dry_run, ..instance.clone() };
         run(self.command, &instance, output)?;
         if self.dry_run {
-            // The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
-            output.note("DryRunOperation: it would have succeeded; nothing is changed");
+            output.note(WOULD_SUCCEED);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::global::Format;
 use super::output::say;
+use super::plan::{plan_help, saved_plan_help};
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
@@ -31,6 +32,7 @@ pub(super) enum CliError {
     Log(#[source] io::Error),
     #[error("no interface is attached with a log")]
     NothingLogs,
+    /// What is wrong with policy files.
     #[error(transparent)]
     Document(#[from] DocumentErrors),
     #[error(transparent)]
@@ -115,49 +117,36 @@ impl Mistake {
 impl CliError {
     /// Says on stderr what is wrong and how to mend it.
     pub(super) fn report(&self, format: Format) -> ExitStatus {
+        if let Self::Document(errors) = self {
+            report_document(errors, format);
+            return ExitStatus::InvalidData;
+        }
         let status = self.exit_status();
-        let mistakes = self.mistakes();
         if format == Format::Json {
             let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
             let mut error =
                 json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
-            match self {
-                Self::Document(errors) => error["Mistakes"] = errors.findings().map(finding_json).collect(),
-                _ if mistakes.is_empty() => {}
-                _ => error["Mistakes"] = mistakes.iter().map(Mistake::json).collect(),
+            if let Self::Apply(ApplyError::Plan(_)) = self {
+                error["Mistakes"] = self.mistakes().iter().map(Mistake::json).collect();
             }
             say(json!({ "Error": error }));
             return status;
         }
-        if let Self::Document(errors) = self {
-            // https://no-color.org
-            let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
-            say(errors.render(color));
-            return status;
-        }
-        if mistakes.is_empty() {
-            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
-            Mistake { code, message, help }.say();
-        }
-        mistakes.iter().for_each(Mistake::say);
+        self.mistakes().iter().for_each(Mistake::say);
         status
     }
 
-    /// Each thing that is wrong, where there may be several.
+    /// Each thing that is wrong; only documents have several.
     fn mistakes(&self) -> Vec<Mistake> {
-        match self {
-            Self::Apply(ApplyError::Plan(errors)) => errors
-                .0
-                .iter()
-                .map(|error| Mistake {
-                    code: error.aws_code(),
-                    message: error.to_string(),
-                    help: plan_help(error),
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
+        let Self::Apply(ApplyError::Plan(errors)) = self else {
+            return vec![Mistake { code: self.aws_code(), message: with_sources(self), help: self.help() }];
+        };
+        let mistake = |error: &PlanError| Mistake {
+            code: error.aws_code(),
+            message: error.to_string(),
+            help: plan_help(error),
+        };
+        errors.0.iter().map(mistake).collect()
     }
 
     fn aws_code(&self) -> Option<&'static str> {
@@ -206,6 +195,20 @@ impl CliError {
             | Self::Declined => None,
         }
     }
+}
+
+/// Every mistake in policy files: to people with the line where it stands.
+fn report_document(errors: &DocumentErrors, format: Format) {
+    if format == Format::Json {
+        let findings: Vec<Value> = errors.findings().map(finding_json).collect();
+        let status = ExitStatus::InvalidData as u8;
+        let error = json!({ "Message": errors.to_string(), "ExitStatus": status, "Mistakes": findings });
+        return say(json!({ "Error": error }));
+    }
+    // https://no-color.org
+    let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
+    say(errors.render(color));
 }
 
 fn finding_json(finding: Finding) -> Value {
@@ -283,7 +286,7 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
     }
 }
 
-fn model_help(error: &ModelError) -> Option<String> {
+pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
         ModelError::MalformedId { prefix, .. } => {
             format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN")
@@ -356,56 +359,6 @@ fn model_help(error: &ModelError) -> Option<String> {
         _ => return None,
     };
     Some(help)
-}
-
-fn plan_help(error: &PlanError) -> Option<String> {
-    let help = match error {
-        PlanError::Group { source: ModelError::DuplicateGroup { .. }, .. } => {
-            "a document lists each group once; leave the id out to mean the group of that name that exists".to_owned()
-        }
-        PlanError::PrefixList { source: ModelError::DuplicatePrefixList { .. }, .. } => {
-            "a document lists each prefix list once; leave the id out to mean the list of that name that exists".to_owned()
-        }
-        PlanError::Group { source: ModelError::HasDependents { .. }, .. } => {
-            "keep the group in the document, or list the interfaces with the groups that they are to carry instead"
-                .to_owned()
-        }
-        PlanError::Group { source: ModelError::GroupNotFound { .. }, .. }
-        | PlanError::Interface { source: ModelError::GroupNotFound { .. }, .. } => {
-            "a document that lists groups lists every group; what it does not list is deleted".to_owned()
-        }
-        PlanError::Group { source: ModelError::PrefixListNotFound { .. }, .. } => {
-            "a document that lists prefix lists lists every one; what it does not list is deleted".to_owned()
-        }
-        PlanError::Group { source, .. }
-        | PlanError::PrefixList { source, .. }
-        | PlanError::Interface { source, .. } => return model_help(source),
-        PlanError::GroupRenamed { .. } => {
-            "leave the id out to make another group of that name in its place".to_owned()
-        }
-        PlanError::GroupDescribedAnew { .. } => {
-            "describe it as it is, or make another group under another name".to_owned()
-        }
-        PlanError::PrefixListFamily { .. } => "make another prefix list under another name".to_owned(),
-        PlanError::InterfaceListedTwice { .. } => "list it once, with all its groups".to_owned(),
-        PlanError::InterfaceNotAttached { interface } => {
-            format!("attach it first: `sgfw interface attach {interface} --group default`")
-        }
-    };
-    Some(help)
-}
-
-fn saved_plan_help(error: &SavedPlanError) -> Option<String> {
-    let help = match error {
-        SavedPlanError::NotAPlan => {
-            "`sgfw plan -f FILE -O PLAN` saves one; `sgfw apply -f FILE` applies a policy file"
-        }
-        SavedPlanError::UnknownVersion { .. } => "apply it with the sgfw that made it, or make it anew",
-        SavedPlanError::Damaged | SavedPlanError::Unreadable(_) | SavedPlanError::InvalidValue(_) => {
-            "make it anew with `sgfw plan -O`"
-        }
-    };
-    Some(help.to_owned())
 }
 
 fn host_help(error: &HostError) -> Option<String> {

@@ -246,7 +246,7 @@ interfaces:
 
     #[test]
     fn people_see_the_line_the_caret_and_a_hint() {
-        let text = "version: 1\ngroups:\n- name: web\n  descripton: x\n  ingress:\n  - {protocol: tcp, ports: 80-70, cidr: 10.0.0.0/8}\n";
+        let text = "version: 1\ngroups:\n- name: web\n  descriptions: x\n  ingress:\n  - {protocol: tcp, ports: 80-70, cidr: 10.0.0.0/8}\n";
         let shown = read_yaml(text).unwrap_err().render(Color::No);
         let shown =
             shown.replace(&shown[shown.find("--> ").unwrap() + 4..shown.find("policy.yaml").unwrap()], "");
@@ -257,11 +257,11 @@ error[MissingParameter]: groups[0]: the field \"description\" is missing
 3 | - name: web
   |   ^^^^
 
-error[UnknownParameter]: groups[0]: unknown field \"descripton\"
+error[UnknownParameter]: groups[0]: unknown field \"descriptions\"
  --> policy.yaml:4:3
   |
-4 |   descripton: x
-  |   ^^^^^^^^^^
+4 |   descriptions: x
+  |   ^^^^^^^^^^^^
   |
   = help: did you mean \"description\"?
 

@@ -178,10 +178,13 @@ fn difference<T: Clone + Eq>(pair: Pair<'_, T>) -> Option<Change<T>> {
 
 fn group_change(pair: Pair<'_, SecurityGroup>, before: &State, after: &State) -> Option<GroupChange> {
     let id = pair.0.or(pair.1)?.id;
+    let (had, has) = (members(before, id), members(after, id));
+    if pair.0 == pair.1 && had == has {
+        return None;
+    }
     let rules_of =
         |group: Option<&SecurityGroup>| group.map(|group| sorted(&group.rules)).unwrap_or_default();
     let rules = differences(&rules_of(pair.0), &rules_of(pair.1), |rule| rule.id);
-    let (had, has) = (members(before, id), members(after, id));
     let added_members: Vec<IpNet> = has.difference(&had).copied().collect();
     let removed_members: Vec<IpNet> = had.difference(&has).copied().collect();
     let group = match pair {

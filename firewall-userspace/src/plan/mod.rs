@@ -12,6 +12,8 @@ mod effect;
 mod error;
 mod saved;
 mod state;
+#[cfg(test)]
+pub(crate) mod strategy;
 
 pub use changes::{Change, Changes, Count, GroupChange};
 pub use desired::desired;

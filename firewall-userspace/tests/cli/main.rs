@@ -8,6 +8,7 @@ mod documents;
 mod exempt;
 mod groups;
 mod instance;
+mod plan;
 mod prefix_lists;
 mod processes;
 mod quotas;

@@ -22,6 +22,7 @@ mod membership;
 mod model;
 mod neighbors;
 mod persistence;
+mod plan;
 mod port_scan;
 mod readme;
 mod reattach;

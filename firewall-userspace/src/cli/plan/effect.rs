@@ -36,7 +36,9 @@ pub(super) fn show(plan: &Plan, words: &Words<'_>, output: &mut Output) -> Resul
     }
     show_redundant_rules(effect, words, output)?;
     let flows = plan.orphaned_flows.iter().map(flow_text);
-    show_rows("Live flows that no rule would admit any more; they go on until they end", flows, output)
+    let title =
+        format!("Live flows that no rule would admit any more, {}; they go on until they end", flows.len());
+    show_rows(&title, flows, output)
 }
 
 /// Shows the rules that change nothing.

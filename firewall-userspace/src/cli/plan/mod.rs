@@ -1,6 +1,7 @@
 //! `sgfw plan`: what policy files would change, and what that would mean for traffic. Nothing is changed.
 
 mod effect;
+mod help;
 mod json;
 mod text;
 mod words;
@@ -15,6 +16,8 @@ use super::output::Output;
 use crate::apply::{Instance, document};
 use crate::document::{Input, read_with_warnings};
 use crate::model::Document;
+
+pub(super) use help::{plan_help, saved_plan_help};
 
 /// Show what policy files would change, and what that would mean for traffic
 ///

@@ -1,6 +1,9 @@
 //! A plan for people, as Terraform's users read one: what comes, changes and goes, then the effect, then one line of counts.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
+
+use ipnet::IpNet;
 
 use super::super::error::CliError;
 use super::super::output::Output;
@@ -73,8 +76,7 @@ fn show_group(change: &GroupChange, words: &Words<'_>, output: &mut Output) -> R
         Change::Add(_) => output.line(format_args!("{sign} group {name}: {description}"))?,
         Change::Update { .. } | Change::Delete(_) => output.line(format_args!("{sign} group {name}"))?,
     }
-    let tags_of = |group: Option<&SecurityGroup>| group.map(|group| group.tags.clone()).unwrap_or_default();
-    show_tags(&tags_of(change.group.before()), &tags_of(change.group.after()), output)?;
+    show_tags(&change.group, |group| &group.tags, output)?;
     let rules = change.rules.iter().map(|rule| rule_line(rule, words));
     show_lines(rules, "rules", output)?;
     show_lines(change.added_members.iter().map(|member| format!("+ member {member}")), "members", output)?;
@@ -127,24 +129,27 @@ fn show_prefix_list(change: &Change<PrefixList>, output: &mut Output) -> Result<
             )?;
         }
     }
-    let tags_of = |list: Option<&PrefixList>| list.map(|list| list.tags.clone()).unwrap_or_default();
-    show_tags(&tags_of(change.before()), &tags_of(change.after()), output)?;
+    show_tags(change, |list| &list.tags, output)?;
     let (added, removed) = entry_changes(change);
     show_lines(added.into_iter().map(|entry| format!("+ {entry}")), "entries", output)?;
     show_lines(removed.into_iter().map(|entry| format!("- {entry}")), "entries", output)
 }
 
-/// Entries that come and entries that go.
+/// Entries that come and entries that go. One with another description does both.
 pub(super) fn entry_changes(change: &Change<PrefixList>) -> (Vec<String>, Vec<String>) {
-    use std::collections::BTreeSet;
-    let entries = |list: Option<&PrefixList>| {
-        list.map(|list| list.entries.iter().cloned().collect::<BTreeSet<_>>()).unwrap_or_default()
+    let entry = |entry: &PrefixListEntry| match &entry.description {
+        Some(description) => format!("{} \"{description}\"", entry.prefix),
+        None => entry.prefix.to_string(),
+    };
+    let entries = |list: Option<&PrefixList>| -> BTreeSet<(IpNet, String)> {
+        let entries = list.map(|list| list.entries.as_slice()).unwrap_or_default();
+        entries.iter().map(|one| (one.prefix, entry(one))).collect()
     };
     let (before, after) = (entries(change.before()), entries(change.after()));
-    let texts = |entries: std::collections::btree_set::Difference<'_, PrefixListEntry>| {
-        entries.map(|entry| entry.prefix.to_string()).collect()
+    let without = |entries: &BTreeSet<(IpNet, String)>, others: &BTreeSet<(IpNet, String)>| {
+        entries.difference(others).map(|(_, text)| text.clone()).collect()
     };
-    (texts(after.difference(&before)), texts(before.difference(&after)))
+    (without(&after, &before), without(&before, &after))
 }
 
 fn show_interface(
@@ -197,11 +202,20 @@ pub(super) fn option_changes(before: &InterfaceOptions, after: &InterfaceOptions
     lines
 }
 
-fn show_tags(before: &Tags, after: &Tags, output: &mut Output) -> Result<(), CliError> {
-    if before == after {
-        return Ok(());
+fn show_tags<T>(
+    change: &Change<T>,
+    tags_of: impl Fn(&T) -> &Tags,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    match change {
+        Change::Add(object) if !tags_of(object).is_empty() => {
+            show_detail(format_args!("tags {}", tags(tags_of(object))), output)
+        }
+        Change::Update { before, after } if tags_of(before) != tags_of(after) => {
+            show_detail(format_args!("~ tags {} -> {}", tags(tags_of(before)), tags(tags_of(after))), output)
+        }
+        _ => Ok(()),
     }
-    show_detail(format_args!("~ tags {} -> {}", tags(before), tags(after)), output)
 }
 
 /// Lines about an object, but not too many.

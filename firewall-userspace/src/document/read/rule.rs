@@ -62,7 +62,8 @@ fn service(fields: &Fields<'_, '_>, walk: &mut Walk<'_>) -> Result<Service, Repo
     let service = Service::new(protocol, ports?, icmp?);
     let service = service.map_err(|error| walk.report(node, error))?;
     if service.has_code_that_never_occurs() {
-        let message = "no message of this ICMP type has this code; a ping has type 8 and code 0";
+        let message =
+            "no host sends such a message, the rule admits nothing; a ping is type 8 (icmpv6: 128) code 0";
         walk.warn(node, message.to_owned());
     }
     Ok(service)

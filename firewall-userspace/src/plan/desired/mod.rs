@@ -11,7 +11,7 @@ mod references;
 use std::collections::HashSet;
 
 use super::{PlanError, PlanErrors, State};
-use crate::model::{Document, GroupId, Peer, PrefixListId, SecurityGroup};
+use crate::model::{Document, GroupId, Peer, PrefixListId};
 use references::References;
 
 /// The state that a document wants, given the one that is.
@@ -39,36 +39,36 @@ pub fn desired(stored: &State, document: &Document) -> Result<State, PlanErrors>
 
 /// AWS deletes no group and no prefix list that is in use.
 fn check_deletions(stored: &State, state: &State, errors: &mut Vec<PlanError>) {
+    let peers = || state.groups.iter().flat_map(|group| &group.rules).map(|rule| rule.peer);
     let remaining: HashSet<GroupId> = state.groups.iter().map(|group| group.id).collect();
-    let carried: HashSet<GroupId> =
+    let mut used: HashSet<GroupId> =
         state.interfaces.iter().flat_map(|interface| &interface.groups).copied().collect();
+    used.extend(peers().filter_map(|peer| match peer {
+        Peer::Group(group) => Some(group),
+        Peer::Cidr(_) | Peer::PrefixList(_) => None,
+    }));
     for group in stored.groups.iter().filter(|group| !remaining.contains(&group.id)) {
-        // Rules refer to what remains, so that only interfaces can be in the way.
-        if carried.contains(&group.id)
-            && let Err(source) = group.check_deletable(&[], &state.interfaces)
+        // Looking for what uses it takes long, and few are used.
+        if used.contains(&group.id)
+            && let Err(source) = group.check_deletable(&state.groups, &state.interfaces)
         {
             errors.push(PlanError::Group { group: group.name.clone(), source });
         }
     }
     let remaining: HashSet<PrefixListId> = state.prefix_lists.iter().map(|list| list.id).collect();
-    let referred = referred_lists(&state.groups);
+    let used: HashSet<PrefixListId> = peers()
+        .filter_map(|peer| match peer {
+            Peer::PrefixList(list) => Some(list),
+            Peer::Cidr(_) | Peer::Group(_) => None,
+        })
+        .collect();
     for list in stored.prefix_lists.iter().filter(|list| !remaining.contains(&list.id)) {
-        if referred.contains(&list.id)
+        if used.contains(&list.id)
             && let Err(source) = list.check_deletable(&state.groups)
         {
             errors.push(PlanError::PrefixList { list: list.name.clone(), source });
         }
     }
-}
-
-fn referred_lists(groups: &[SecurityGroup]) -> HashSet<PrefixListId> {
-    let rules = groups.iter().flat_map(|group| &group.rules);
-    rules
-        .filter_map(|rule| match rule.peer {
-            Peer::PrefixList(list) => Some(list),
-            Peer::Cidr(_) | Peer::Group(_) => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]

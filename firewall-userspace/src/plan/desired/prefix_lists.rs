@@ -1,9 +1,11 @@
 //! The prefix lists that a document wants.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use ipnet::IpNet;
 
 use super::super::{PlanError, State};
-use crate::model::{DocumentPrefixList, ModelError, PrefixList, PrefixListName};
+use crate::model::{Description, DocumentPrefixList, ModelError, PrefixList, PrefixListName};
 
 /// The prefix lists that there will be: those that are listed, or those that are stored if none are.
 pub(super) fn desired(
@@ -65,7 +67,9 @@ fn desired_list(
 
 /// AWS: a change of the entries makes a new version, one of name, size or tags does not. Their order means nothing.
 fn next_version(known: &PrefixList, wanted: PrefixList) -> PrefixList {
-    let entries_of = |list: &PrefixList| list.entries.iter().cloned().collect::<HashSet<_>>();
+    let entries_of = |list: &PrefixList| -> HashMap<IpNet, Option<Description>> {
+        list.entries.iter().map(|entry| (entry.prefix, entry.description.clone())).collect()
+    };
     let (version, entries) = if entries_of(known) == entries_of(&wanted) {
         (known.version, known.entries.clone())
     } else {

@@ -204,20 +204,28 @@ impl Refinement {
         let wider = wider(&by_peers);
         let region = |(addresses, services): (&Vec<Piece>, &Vec<Piece>)| {
             let spans = addresses.iter().flat_map(|address| &self.addresses[*address].1).copied().collect();
-            let own = self.service_ranges(services.iter());
-            // What wider sets of peers may reach is part of the region too. It is said twice where that is shorter: `all
-            // protocols` instead of everything around a port that is open to more peers.
-            let with_wider = self.service_ranges(services.iter().chain(&wider[addresses]));
+            let peers = address::ranges(self.family, spans);
             Region {
                 slots: slots.to_vec(),
                 direction,
-                peers: address::ranges(self.family, spans),
-                services: if with_wider.len() < own.len() { with_wider } else { own },
+                peers,
+                services: self.shortest(services, &wider[addresses]),
             }
         };
         let mut regions: Vec<Region> = by_peers.iter().map(region).collect();
         regions.sort_by(|a, b| (&a.services, &a.peers).cmp(&(&b.services, &b.peers)));
         regions
+    }
+
+    /// What wider sets of peers may reach is part of a region too. It is said twice where that is shorter: `all protocols`
+    /// instead of everything around a port that is open to more peers.
+    fn shortest(&self, own: &[Piece], wider: &[Piece]) -> Vec<ServiceRange> {
+        let alone = self.service_ranges(own.iter());
+        if alone.len() == 1 {
+            return alone;
+        }
+        let together = self.service_ranges(own.iter().chain(wider));
+        if together.len() < alone.len() { together } else { alone }
     }
 
     fn service_ranges<'p>(&self, services: impl Iterator<Item = &'p Piece>) -> Vec<ServiceRange> {

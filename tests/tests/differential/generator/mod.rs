@@ -87,15 +87,15 @@ impl Generator {
         text.parse().unwrap()
     }
 
-    fn direction(&mut self) -> Direction {
+    pub(crate) fn direction(&mut self) -> Direction {
         if self.chance(50) { Direction::Ingress } else { Direction::Egress }
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.random.random_range(0..100) < percent
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.random.random_range(0..from.len())].clone()
     }
 }

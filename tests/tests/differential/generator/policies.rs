@@ -18,7 +18,7 @@ const GROUPS: [&str; 5] = ["main", "g1", "g2", "g3", "g4"];
 const LISTS: [&str; 2] = ["pl-1", "pl-2"];
 
 impl Generator {
-    pub(super) fn policy(&mut self) -> Policy {
+    pub(crate) fn policy(&mut self) -> Policy {
         let mut policy = Policy::default();
         for name in &GROUPS[..self.random.random_range(1..=GROUPS.len())] {
             let group = self.group();
@@ -91,7 +91,7 @@ impl Generator {
     }
 
     /// One rule more or less, or other members.
-    pub(super) fn change(&mut self, policy: &mut Policy) {
+    pub(crate) fn change(&mut self, policy: &mut Policy) {
         let name = self.pick(&policy.groups.keys().cloned().collect::<Vec<_>>());
         let (rule, is_ipv6) = (self.rule(), self.chance(30));
         let member = self.prefix(is_ipv6);

@@ -38,8 +38,8 @@ pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError
     })
 }
 
-/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
-/// changed since the plan was made.
+/// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
+/// differs. Refused if anything was changed since the plan was made.
 pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
     instance.change(|transaction| {
         let before = state(transaction)?;
@@ -125,6 +125,7 @@ fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), App
             Change::Add(list) => transaction.insert_prefix_list(list)?,
             Change::Update { before, after } => {
                 transaction.update_prefix_list(after)?;
+                transaction.replace_tags(Resource::PrefixList(after.id), &after.tags)?;
                 if before.version != after.version {
                     transaction.replace_entries(after)?;
                 }
@@ -140,10 +141,10 @@ fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), App
             Change::Add(group) => {
                 transaction.insert_group(&SecurityGroup { rules: Vec::new(), ..group.clone() })?;
             }
-            Change::Update { before, after } if before.tags != after.tags => {
+            Change::Update { after, .. } => {
                 transaction.replace_tags(Resource::Group(after.id), &after.tags)?;
             }
-            Change::Update { .. } | Change::Delete(_) => {}
+            Change::Delete(_) => {}
         }
     }
     let new_rules: Vec<SecurityRule> = rules().filter_map(Change::after).cloned().collect();
@@ -175,3 +176,6 @@ fn orphaned(
     let (before, after) = (Zones::new(interfaces, &before.policy), Zones::new(interfaces, &after.policy));
     flows.into_iter().filter(|flow| before.admit(&flow.row) && !after.admit(&flow.row)).collect()
 }
+
+#[cfg(test)]
+mod tests;
