@@ -64,7 +64,7 @@ impl fmt::Display for GroupName {
 }
 
 /// Description of a group or a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description(String);
 
 impl Description {
