@@ -1,0 +1,197 @@
+//! How the mistakes in policy files are shown: to people with the offending line, to programs as a list.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::problem::{Place, Problem};
+use super::source::Source;
+use super::tree::Span;
+
+/// How many mistakes are shown to people; nobody reads more.
+const SHOWN: usize = 100;
+
+/// Everything that is wrong with policy files, in the order of the files.
+#[derive(Debug)]
+pub struct DocumentErrors {
+    texts: Texts,
+    problems: Vec<Problem>,
+}
+
+/// Whether terminal colours may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// The reader is a terminal.
+    Yes,
+    /// It is not, or colours are not wanted.
+    No,
+}
+
+/// One of [`DocumentErrors`], for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// Line and column, from 1; none if the file could not be read.
+    pub position: Option<(usize, usize)>,
+    /// The field, such as `groups[0].ingress[2].ports`; empty for the document as a whole.
+    pub field: String,
+    /// The code of the EC2 API for it.
+    pub aws_code: Option<&'static str>,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub hint: Option<String>,
+}
+
+/// What is valid in policy files but may not be what was meant. Each is a line of text.
+#[derive(Debug)]
+pub struct Warnings {
+    texts: Texts,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Debug)]
+pub(super) struct Warning {
+    pub(super) place: Place,
+    pub(super) message: String,
+}
+
+impl DocumentErrors {
+    pub(super) fn new(sources: Vec<Source>, mut problems: Vec<Problem>) -> Self {
+        let order = |place: &Place| (place.source, place.span.as_ref().map_or(0, |span| span.start));
+        problems.sort_by_key(|problem| order(&problem.place));
+        Self { texts: Texts::new(sources), problems }
+    }
+
+    /// All of them, for programs.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.problems.iter().map(|Problem { place, kind, .. }| Finding {
+            file: self.texts.name(place).to_owned(),
+            position: self.texts.position(place),
+            field: place.field.clone(),
+            aws_code: kind.aws_code(),
+            message: kind.to_string(),
+            hint: kind.hint(),
+        })
+    }
+
+    /// The first hundred for people, each with the line where it stands.
+    #[must_use]
+    pub fn render(&self, color: Color) -> String {
+        let renderer = match color {
+            Color::Yes => Renderer::styled(),
+            Color::No => Renderer::plain(),
+        };
+        let shown = self.problems.iter().take(SHOWN);
+        let mut blocks: Vec<String> =
+            shown.map(|problem| renderer.render(&[self.texts.annotate(problem)])).collect();
+        if self.problems.len() > SHOWN {
+            blocks.push(format!("error: … and {} more", self.problems.len() - SHOWN));
+        }
+        blocks.join("\n\n")
+    }
+}
+
+impl fmt::Display for DocumentErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            1 => f.write_str("the policy files have a mistake"),
+            count => write!(f, "the policy files have {count} mistakes"),
+        }
+    }
+}
+
+impl std::error::Error for DocumentErrors {}
+
+impl Warnings {
+    pub(super) fn new(sources: Vec<Source>, warnings: Vec<Warning>) -> Self {
+        Self { texts: Texts::new(sources), warnings }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(|Warning { place, message }| {
+            let (line, column) = self.texts.position(place).unwrap_or((1, 1));
+            format!("{}:{line}:{column}: {}: {message}", self.texts.name(place), place.field)
+        })
+    }
+}
+
+/// The sources, with an index of their lines.
+#[derive(Debug)]
+struct Texts {
+    sources: Vec<Source>,
+    /// Where each line begins, by source.
+    lines: Vec<Vec<usize>>,
+}
+
+impl Texts {
+    fn new(sources: Vec<Source>) -> Self {
+        let starts = |source: &Source| {
+            let ends = source.text.match_indices('\n').map(|(newline, _)| newline + 1);
+            std::iter::once(0).chain(ends).collect()
+        };
+        let lines = sources.iter().map(starts).collect();
+        Self { sources, lines }
+    }
+
+    fn name(&self, place: &Place) -> &str {
+        &self.sources[place.source].name
+    }
+
+    fn position(&self, place: &Place) -> Option<(usize, usize)> {
+        let span = place.span.as_ref()?;
+        let (line, start) = self.line(place.source, span.start);
+        let before = &self.sources[place.source].text[start..span.start];
+        Some((line, before.chars().count() + 1))
+    }
+
+    /// The number of the line of a byte, and where it begins.
+    fn line(&self, source: usize, byte: usize) -> (usize, usize) {
+        let lines = &self.lines[source];
+        let number = lines.partition_point(|start| *start <= byte);
+        (number, lines[number - 1])
+    }
+
+    fn annotate<'t>(&'t self, problem: &'t Problem) -> Group<'t> {
+        let Problem { place, kind, first } = problem;
+        let message = match place.field.as_str() {
+            "" => kind.to_string(),
+            field => format!("{field}: {kind}"),
+        };
+        let Some(span) = &place.span else {
+            let message = format!("{}: {message}", self.name(place));
+            let group = Group::with_title(Level::ERROR.primary_title(message));
+            return group.elements(kind.hint().map(|hint| Level::HELP.message(hint)));
+        };
+        let mut title = Level::ERROR.primary_title(message);
+        if let Some(code) = kind.aws_code() {
+            title = title.id(code);
+        }
+        let group = title.element(self.snippet(place.source, span, AnnotationKind::Primary, None));
+        let first = first.iter().filter_map(|first| Some((first.source, first.span.as_ref()?)));
+        group
+            .elements(first.map(|(source, span)| {
+                self.snippet(source, span, AnnotationKind::Context, Some("it is here first"))
+            }))
+            .elements(kind.hint().map(|hint| Level::HELP.message(hint)))
+    }
+
+    /// The line on which a span begins. It alone is given to the renderer, which would go through a whole file.
+    fn snippet<'t>(
+        &'t self,
+        source: usize,
+        span: &Span,
+        kind: AnnotationKind,
+        label: Option<&'static str>,
+    ) -> Snippet<'t, annotate_snippets::Annotation<'t>> {
+        let Source { name, text, .. } = &self.sources[source];
+        let (number, start) = self.line(source, span.start);
+        let line = text[start..].lines().next().unwrap_or_default();
+        let from = (span.start - start).min(line.len());
+        let to = (span.end - start).clamp(from, line.len());
+        let annotation = kind.span(from..to).label(label);
+        Snippet::source(line).line_start(number).path(name.as_str()).annotation(annotation)
+    }
+}
