@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::global::Format;
+use super::import::ImportFailure;
 use super::output::say;
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
@@ -19,6 +20,8 @@ use crate::store::StoreError;
 pub(super) enum CliError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Import(#[from] ImportFailure),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
     /// What clap cannot see.
@@ -100,6 +103,7 @@ impl CliError {
             Self::Usage(_) => ExitStatus::Usage,
             Self::Output(_) | Self::Log(_) => ExitStatus::Failed,
             Self::NothingLogs => ExitStatus::InvalidData,
+            Self::Import(error) => error.exit_status(),
             Self::Apply(error) => apply_status(error),
         }
     }
@@ -110,6 +114,7 @@ impl CliError {
             Self::Apply(ApplyError::Host(error)) => host_help(error),
             Self::Apply(ApplyError::Datapath(error)) => datapath_help(error),
             Self::Apply(error) => apply_help(error),
+            Self::Import(error) => error.help(),
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),

@@ -9,6 +9,7 @@ mod exempt;
 mod flows;
 mod global;
 mod group;
+mod import;
 mod interface;
 mod log;
 mod output;
@@ -59,6 +60,9 @@ enum Command {
     /// Servers that every interface may talk to whatever its rules say
     #[command(subcommand)]
     Exempt(exempt::Command),
+    /// Policies of AWS and Terraform as policy files
+    #[command(subcommand)]
+    Import(import::Command),
     /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
     /// Live flows
@@ -97,6 +101,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::PrefixList(command) => command.run(&instance, &mut output),
         Command::Interface(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
+        Command::Import(command) => command.run(&mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),

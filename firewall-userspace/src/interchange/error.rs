@@ -6,7 +6,7 @@ use crate::model::{GroupName, ModelError};
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// Not JSON, or not of the shape that it should have; the source has line and column.
-    #[error("{place}: {source}")]
+    #[error("{place}")]
     Json {
         /// File and path in it.
         place: String,
@@ -32,7 +32,7 @@ pub enum ImportError {
         version: u64,
     },
     /// A value that AWS would not have.
-    #[error("{place}: {source}")]
+    #[error("{place}")]
     Invalid {
         /// File and path in it.
         place: String,

@@ -33,8 +33,9 @@ mod tests {
     #[test]
     fn names_are_identifiers_and_unique() {
         let mut identifiers = Identifiers::default();
-        let given: Vec<String> =
-            ["web tier", "web-tier", "web_tier_2", "web:tier", "10.0", "büro", ""].map(|name| identifiers.give(name)).into();
+        let given: Vec<String> = ["web tier", "web-tier", "web_tier_2", "web:tier", "10.0", "büro", ""]
+            .map(|name| identifiers.give(name))
+            .into();
         assert_eq!(given, ["web_tier", "web_tier_2", "web_tier_2_2", "web_tier_3", "x10_0", "b_ro", "x"]);
     }
 }

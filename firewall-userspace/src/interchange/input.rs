@@ -102,7 +102,11 @@ pub(super) fn tags<'t>(
 }
 
 /// An identifier of a group, rule or prefix list; none, and an omission, for the short form of before 2016.
-pub(super) fn identifier<T>(text: &str, place: &str, omissions: &mut Omissions) -> Result<Option<T>, ImportError>
+pub(super) fn identifier<T>(
+    text: &str,
+    place: &str,
+    omissions: &mut Omissions,
+) -> Result<Option<T>, ImportError>
 where
     T: FromStr<Err = crate::model::ModelError>,
 {

@@ -169,12 +169,19 @@ pub enum NftablesDifference {
 }
 
 impl Omission {
-    /// Whether it says nothing about which traffic passes, and has no counterpart at all on the other side.
+    /// Whether it says nothing about which traffic passes: names, identifiers, tags, owners.
     #[must_use]
     pub const fn is_note(&self) -> bool {
         matches!(
             self.cause,
-            Cause::NoMeaningOnHost | Cause::UnusedAwsList | Cause::IdGivenByTerraform | Cause::RuleIdentity
+            Cause::NoMeaningOnHost
+                | Cause::ShortId { .. }
+                | Cause::Tag { .. }
+                | Cause::UnusedAwsList
+                | Cause::Renamed { .. }
+                | Cause::NameUnknownUntilApply { .. }
+                | Cause::IdGivenByTerraform
+                | Cause::RuleIdentity
         )
     }
 }

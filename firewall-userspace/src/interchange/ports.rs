@@ -12,8 +12,7 @@ pub(super) fn service(protocol: &str, from: Option<i64>, to: Option<i64>) -> Res
             Service::new(protocol, ports, None)
         }
         Protocol::Icmp | Protocol::Icmpv6 => {
-            let selector: IcmpSelector =
-                format!("{}/{}", from.unwrap_or(-1), to.unwrap_or(-1)).parse()?;
+            let selector: IcmpSelector = format!("{}/{}", from.unwrap_or(-1), to.unwrap_or(-1)).parse()?;
             Service::new(protocol, None, Some(selector))
         }
         Protocol::All | Protocol::Other(_) => Service::new(protocol, None, None),
@@ -44,10 +43,8 @@ pub(crate) fn from_and_to_port(service: Service) -> Option<(i32, i32)> {
 
 fn port_range(from: i64, to: i64) -> Result<PortRange, ModelError> {
     let port = |number: i64| {
-        u16::try_from(number).map_err(|_| ModelError::InvalidPort {
-            text: format!("{from}-{to}"),
-            part: number.to_string(),
-        })
+        u16::try_from(number)
+            .map_err(|_| ModelError::InvalidPort { text: format!("{from}-{to}"), part: number.to_string() })
     };
     PortRange::new(port(from)?, port(to)?)
 }
@@ -92,7 +89,10 @@ mod tests {
         {
             let service = service(protocol, Some(from), Some(to)).unwrap();
             assert_eq!(protocol_text(service), protocol);
-            assert_eq!(from_and_to_port(service).map(|(from, to)| (from.into(), to.into())), Some((from, to)));
+            assert_eq!(
+                from_and_to_port(service).map(|(from, to)| (from.into(), to.into())),
+                Some((from, to))
+            );
         }
         assert_eq!(from_and_to_port(Service::All), None);
         assert_eq!(protocol_text(Service::All), "-1");

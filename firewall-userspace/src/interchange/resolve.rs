@@ -161,9 +161,7 @@ fn groups_of_vpc(
     Ok((taken, others.into_iter().flat_map(|group| group.keys).collect()))
 }
 
-fn check_described_once<'d>(
-    keys: impl Iterator<Item = (&'d String, &'d String)>,
-) -> Result<(), ImportError> {
+fn check_described_once<'d>(keys: impl Iterator<Item = (&'d String, &'d String)>) -> Result<(), ImportError> {
     let mut places: HashMap<&String, &String> = HashMap::new();
     for (key, place) in keys {
         if let Some(first) = places.insert(key, place) {
@@ -184,7 +182,8 @@ fn check_names(groups: &[DraftGroup]) -> Result<(), ImportError> {
         let Some(first) = by_name.insert(group.name.as_str().to_ascii_lowercase(), group) else {
             continue;
         };
-        let vpcs: BTreeSet<&String> = [first, group].into_iter().filter_map(|group| group.vpc.as_ref()).collect();
+        let vpcs: BTreeSet<&String> =
+            [first, group].into_iter().filter_map(|group| group.vpc.as_ref()).collect();
         let differ = vpcs.len() > 1;
         return Err(ImportError::SameName {
             name: group.name.clone(),
@@ -223,7 +222,9 @@ fn resolve_lists(
             id: draft.id,
             name: name.clone(),
             family: draft.family,
-            max_entries: draft.max_entries.unwrap_or_else(|| u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1)),
+            max_entries: draft
+                .max_entries
+                .unwrap_or_else(|| u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1)),
             tags: draft.tags,
             entries,
         };

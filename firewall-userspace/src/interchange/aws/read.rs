@@ -3,7 +3,9 @@
 use firewall_common::abi::Direction;
 
 use super::ListEntries;
-use super::shape::{Entry, File, IpPermission, ManagedPrefixList, ReferencedGroup, SecurityGroup, SecurityGroupRule, Tag};
+use super::shape::{
+    Entry, File, IpPermission, ManagedPrefixList, ReferencedGroup, SecurityGroup, SecurityGroupRule, Tag,
+};
 use crate::interchange::draft::{Draft, DraftGroup, DraftPeer, DraftPrefixList, DraftRule, PeerGroup};
 use crate::interchange::input::{self, note_other_fields};
 use crate::interchange::omission::{Cause, Omissions};

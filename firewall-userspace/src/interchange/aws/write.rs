@@ -61,7 +61,9 @@ fn permissions_json(group: &DocumentGroup, direction: Direction, document: &Docu
         let permission = permissions.entry(rule.service).or_insert_with(|| empty_permission(rule.service));
         let (list, mut peer) = match &rule.peer {
             DocumentPeer::Cidr(IpNet::V4(prefix)) => ("IpRanges", json!({ "CidrIp": prefix.to_string() })),
-            DocumentPeer::Cidr(IpNet::V6(prefix)) => ("Ipv6Ranges", json!({ "CidrIpv6": prefix.to_string() })),
+            DocumentPeer::Cidr(IpNet::V6(prefix)) => {
+                ("Ipv6Ranges", json!({ "CidrIpv6": prefix.to_string() }))
+            }
             DocumentPeer::PrefixList(list) => {
                 ("PrefixListIds", json!({ "PrefixListId": list_id(list, document) }))
             }

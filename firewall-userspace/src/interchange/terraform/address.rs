@@ -31,8 +31,7 @@ impl Address {
 
     /// Within its module and without index, as the configuration has it.
     pub(super) fn in_configuration(&self) -> String {
-        let names: Vec<&str> =
-            self.0[self.module().len()..].iter().map(|step| step.name.as_str()).collect();
+        let names: Vec<&str> = self.0[self.module().len()..].iter().map(|step| step.name.as_str()).collect();
         names.join(".")
     }
 
@@ -54,9 +53,11 @@ impl Address {
     /// Whether this one, which may leave indices out, means `other`.
     pub(super) fn means(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|(mine, its)| {
-                mine.name == its.name && (mine.index.is_none() || mine.index == its.index)
-            })
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|(mine, its)| mine.name == its.name && (mine.index.is_none() || mine.index == its.index))
     }
 }
 
@@ -85,7 +86,8 @@ impl fmt::Display for Address {
 
 /// At the dots outside of brackets: a key of `for_each` may have dots and brackets of its own.
 fn split_steps(text: &str) -> Vec<&str> {
-    let (mut steps, mut start, mut in_quotes, mut is_escaped, mut depth) = (Vec::new(), 0, false, false, 0_u32);
+    let (mut steps, mut start, mut in_quotes, mut is_escaped, mut depth) =
+        (Vec::new(), 0, false, false, 0_u32);
     for (position, character) in text.char_indices() {
         match character {
             _ if is_escaped => is_escaped = false,

@@ -5,6 +5,7 @@
 
 mod address;
 mod attributes;
+mod hcl;
 mod plan;
 mod references;
 mod resources;

@@ -51,9 +51,8 @@ impl<'p> References<'p> {
             .filter(|candidate| candidate.has_unknown_id())
             .filter(|candidate| named.iter().any(|address| address.means(&candidate.address)))
             .collect();
-        let follows_index = references.iter().any(|reference| {
-            ["each.key", "each.value", "count.index"].contains(reference)
-        });
+        let follows_index =
+            references.iter().any(|reference| ["each.key", "each.value", "count.index"].contains(reference));
         if candidates.len() > 1 && follows_index {
             candidates.retain(|candidate| candidate.address.index() == resource.address.index());
         }

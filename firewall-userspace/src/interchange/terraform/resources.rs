@@ -4,11 +4,13 @@ use std::collections::HashSet;
 
 use firewall_common::abi::Direction;
 
-use super::attributes::{Attribute, Group, GroupRule, InlineRule, PrefixList, PrefixListEntry, RuleType, VpcRule};
+use super::Resource;
+use super::attributes::{
+    Attribute, Group, GroupRule, InlineRule, PrefixList, PrefixListEntry, RuleType, VpcRule,
+};
 use super::plan::RuleIdentity;
 use super::references::{Expression, References};
 use super::rules::{Peers, RuleSource, add_peers};
-use super::Resource;
 use crate::interchange::draft::{Draft, DraftGroup, DraftPrefixList};
 use crate::interchange::input::{self, note_other_fields};
 use crate::interchange::omission::{Cause, Omissions};
@@ -125,9 +127,14 @@ fn add_group(draft: &mut Draft, resource: &Resource, references: &References<'_>
 }
 
 /// The name; one like it where only AWS will tell.
-fn group_name(group: &Group, resource: &Resource, omissions: &mut Omissions) -> Result<GroupName, ImportError> {
+fn group_name(
+    group: &Group,
+    resource: &Resource,
+    omissions: &mut Omissions,
+) -> Result<GroupName, ImportError> {
     let parse = |name: &str| {
-        name.parse().map_err(|source| ImportError::Invalid { place: format!("{}.name", resource.place), source })
+        name.parse()
+            .map_err(|source| ImportError::Invalid { place: format!("{}.name", resource.place), source })
     };
     if let Some(name) = &group.name {
         return parse(name);
@@ -232,7 +239,12 @@ fn add_prefix_list(draft: &mut Draft, resource: &Resource) -> Result<(), ImportE
     const AWS: &str = "AWS";
     let list: PrefixList = resource.attributes()?;
     let place = &resource.place;
-    note_other(&list.other, resource, &["arn", "version", "region", "filter", "timeouts"], &mut draft.omissions);
+    note_other(
+        &list.other,
+        resource,
+        &["arn", "version", "region", "filter", "timeouts"],
+        &mut draft.omissions,
+    );
     note_owner(resource, [("owner_id", &list.owner_id)], &mut draft.omissions);
     let is_of_aws = list.owner_id.as_deref() == Some(AWS);
     let id = match &list.id {
@@ -318,11 +330,7 @@ fn key(
     None
 }
 
-fn rule_id(
-    draft: &mut Draft,
-    resource: &Resource,
-    id: Option<&str>,
-) -> Result<Option<RuleId>, ImportError> {
+fn rule_id(draft: &mut Draft, resource: &Resource, id: Option<&str>) -> Result<Option<RuleId>, ImportError> {
     let Some(id) = id.filter(|id| !id.is_empty()) else {
         return Ok(None);
     };

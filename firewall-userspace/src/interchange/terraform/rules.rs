@@ -37,7 +37,12 @@ pub(super) struct Peers {
 }
 
 /// Adds a rule for each peer.
-pub(super) fn add_peers(draft: &mut Draft, references: &References<'_>, source: &RuleSource<'_>, peers: Peers) {
+pub(super) fn add_peers(
+    draft: &mut Draft,
+    references: &References<'_>,
+    source: &RuleSource<'_>,
+    peers: Peers,
+) {
     let omitted_before = draft.omissions.len();
     let mut found = Vec::new();
     let mut elements = Elements { references, source, omissions: &mut draft.omissions };
