@@ -1,16 +1,17 @@
 //! How a command that failed ends: message, advice, exit status.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use ipnet::IpNet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::global::Format;
 use super::import::ImportFailure;
 use super::output::say;
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
+use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
 use crate::model::ModelError;
 use crate::store::StoreError;
@@ -31,6 +32,11 @@ pub(super) enum CliError {
     Log(#[source] io::Error),
     #[error("no interface is attached with a log")]
     NothingLogs,
+    /// What is wrong with policy files.
+    #[error(transparent)]
+    Document(#[from] DocumentErrors),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl From<ModelError> for CliError {
@@ -74,6 +80,10 @@ impl From<ExitStatus> for ExitCode {
 impl CliError {
     /// Says on stderr what is wrong and how to mend it.
     pub(super) fn report(&self, format: Format) -> ExitStatus {
+        if let Self::Document(errors) = self {
+            report_document(errors, format);
+            return ExitStatus::InvalidData;
+        }
         let (status, code, help) = (self.exit_status(), self.aws_code(), self.help());
         let message = with_sources(self);
         if format == Format::Json {
@@ -101,8 +111,8 @@ impl CliError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) => ExitStatus::Usage,
-            Self::Output(_) | Self::Log(_) => ExitStatus::Failed,
-            Self::NothingLogs => ExitStatus::InvalidData,
+            Self::Output(_) | Self::Log(_) | Self::Write(_) => ExitStatus::Failed,
+            Self::NothingLogs | Self::Document(_) => ExitStatus::InvalidData,
             Self::Import(error) => error.exit_status(),
             Self::Apply(error) => apply_status(error),
         }
@@ -118,9 +128,32 @@ impl CliError {
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),
-            Self::Usage(_) | Self::Output(_) | Self::Log(_) => None,
+            Self::Usage(_) | Self::Output(_) | Self::Log(_) | Self::Document(_) | Self::Write(_) => None,
         }
     }
+}
+
+/// Every mistake in policy files: to people with the line where it stands.
+fn report_document(errors: &DocumentErrors, format: Format) {
+    if format == Format::Json {
+        let findings: Vec<Value> = errors.findings().map(finding_json).collect();
+        let status = ExitStatus::InvalidData as u8;
+        let error = json!({ "Message": errors.to_string(), "ExitStatus": status, "Findings": findings });
+        return say(json!({ "Error": error }));
+    }
+    // https://no-color.org
+    let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
+    say(errors.render(color));
+}
+
+fn finding_json(finding: Finding) -> Value {
+    let Finding { file, position, field, aws_code, message, hint } = finding;
+    let (line, column) = position.unzip();
+    json!({
+        "File": file, "Line": line, "Column": column, "Field": field,
+        "Code": aws_code, "Message": message, "Help": hint,
+    })
 }
 
 fn apply_status(error: &ApplyError) -> ExitStatus {

@@ -143,13 +143,10 @@ impl Options {
         if self.strict && !losses.is_empty() {
             return Err(ImportFailure::NotCarriedOver { count: losses.len() }.into());
         }
-        let text = if output.is_json() {
-            document::write_json(&document).map_err(io::Error::from)?
-        } else {
-            document::write_yaml(&document)
-        };
+        let text =
+            if output.is_json() { document::write_json(&document)? } else { document::write_yaml(&document) };
         let Some(path) = &self.out else {
-            return output.line(text.trim_end_matches('\n'));
+            return output.text(&text);
         };
         let write = fs::write(path, text);
         Ok(write.map_err(|source| ImportFailure::Write { path: path.clone(), source })?)

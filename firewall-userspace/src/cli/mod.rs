@@ -6,6 +6,7 @@
 mod aws;
 mod error;
 mod exempt;
+mod export;
 mod flows;
 mod global;
 mod group;
@@ -15,6 +16,7 @@ mod log;
 mod output;
 mod prefix_list;
 mod rule;
+mod schema;
 mod settings;
 mod status;
 mod table;
@@ -70,6 +72,21 @@ enum Command {
     Flows(flows::Command),
     /// Dropped packets of interfaces that were attached with `--log drops`, while they are dropped
     Log(log::Log),
+    /// Print what is stored as a file
+    ///
+    /// The file has the ids of groups, rules and prefix lists, so that applying it again changes nothing. Exempt addresses
+    /// are not in it.
+    #[command(after_help = "\
+Examples:
+  sgfw export > policy.yaml
+  sgfw export -f toml > policy.toml
+  sgfw export -o json | jq '.groups[].name'")]
+    Export(export::Export),
+    /// Print the JSON Schema of policy files, by which editors complete and check them
+    #[command(after_help = "\
+Examples:
+  sgfw schema > sgfw-policy.schema.json")]
+    Schema,
 }
 
 /// Runs the command that the process was started with.
@@ -105,6 +122,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
+        Command::Export(command) => command.run(&instance, &mut output),
+        Command::Schema => schema::run(&mut output),
     }?;
     output.flush()
 }

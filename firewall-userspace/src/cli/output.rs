@@ -42,6 +42,11 @@ impl Output {
         Ok(writeln!(self.data, "{line}")?)
     }
 
+    /// A file as it is, with its last line break.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        Ok(self.data.write_all(text.as_bytes())?)
+    }
+
     /// The end of a command that has nothing to show. People see it by the absence of an error.
     pub(super) fn done(&mut self) -> Result<(), CliError> {
         if self.is_json() {

@@ -11,7 +11,7 @@ mod report;
 mod snapshot;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod toml;
 mod tree;
 mod write;
@@ -22,7 +22,7 @@ use crate::model::Document;
 pub use report::{Color, DocumentErrors, Finding, Warnings};
 pub use snapshot::of_snapshot;
 pub use source::Input;
-pub use write::{write_json, write_toml, write_yaml};
+pub use write::{WriteError, write_json, write_toml, write_yaml};
 
 /// The JSON Schema (draft 2020-12) of a policy file.
 pub const SCHEMA: &str = include_str!("schema.json");

@@ -94,6 +94,7 @@ pub struct DocumentInterface {
     pub name: String,
     /// The groups that it is to carry; at least one.
     pub groups: Vec<GroupReference>,
-    /// How its traffic is treated; what the document does not say stays as it is.
+    /// How its traffic is treated. A document that states any option states them all, the others being the defaults; one
+    /// that states none leaves them as they are.
     pub options: Option<InterfaceOptions>,
 }

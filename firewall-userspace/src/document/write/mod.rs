@@ -5,6 +5,17 @@ mod yaml;
 
 use crate::model::Document;
 
+/// Why a document cannot be written. None that could be read is known.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// What TOML has no form for.
+    #[error("the document cannot be written as TOML")]
+    Toml(#[from] toml::ser::Error),
+    /// What JSON has no form for.
+    #[error("the document cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
 /// As YAML, laid out for people.
 #[must_use]
 pub fn write_yaml(document: &Document) -> String {
@@ -12,11 +23,11 @@ pub fn write_yaml(document: &Document) -> String {
 }
 
 /// As TOML.
-pub fn write_toml(document: &Document) -> Result<String, toml::ser::Error> {
-    toml::to_string(&tree::document(document))
+pub fn write_toml(document: &Document) -> Result<String, WriteError> {
+    Ok(toml::to_string(&tree::document(document))?)
 }
 
 /// As JSON.
-pub fn write_json(document: &Document) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(&tree::document(document)).map(|text| text + "\n")
+pub fn write_json(document: &Document) -> Result<String, WriteError> {
+    Ok(serde_json::to_string_pretty(&tree::document(document))? + "\n")
 }

@@ -1,0 +1,51 @@
+//! `sgfw export`: what is stored, as a file.
+
+use clap::{Args, ValueEnum};
+
+use super::error::CliError;
+use super::output::Output;
+use crate::apply::Instance;
+use crate::document;
+use crate::model::Document;
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// What the file is for
+    #[arg(long, value_enum, default_value_t = Target::Native, value_name = "TARGET")]
+    format: Target,
+    /// The language of the file, for the native format [default: yaml, or json with -o json]
+    #[arg(short = 'f', long, value_enum, value_name = "LANGUAGE")]
+    language: Option<Language>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// sgfw itself: a policy file of the shape that `sgfw schema` describes
+    Native,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Language {
+    Yaml,
+    Toml,
+    Json,
+}
+
+impl Export {
+    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        let document = instance.read(|snapshot| Ok(document::of_snapshot(snapshot)?))?;
+        match self.format {
+            Target::Native => self.native(&document, output),
+        }
+    }
+
+    fn native(&self, document: &Document, output: &mut Output) -> Result<(), CliError> {
+        let default = if output.is_json() { Language::Json } else { Language::Yaml };
+        let text = match self.language.unwrap_or(default) {
+            Language::Yaml => document::write_yaml(document),
+            Language::Toml => document::write_toml(document)?,
+            Language::Json => document::write_json(document)?,
+        };
+        output.text(&text)
+    }
+}
