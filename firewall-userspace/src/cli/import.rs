@@ -2,7 +2,6 @@
 //!
 //! Nothing is changed: the file that comes out is there to be looked at, and then for `plan` and `apply`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,10 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::error::{CliError, ExitStatus};
+use super::omissions;
 use super::output::Output;
 use crate::document;
 use crate::interchange::aws::{self, ListEntries};
-use crate::interchange::{Cause, ImportError, Imported, Omission, Source, terraform};
+use crate::interchange::{ImportError, Imported, Source, terraform};
 use crate::model::{Document, DocumentInterface, GroupReference};
 
 const STDIN: &str = "-";
@@ -137,11 +137,10 @@ impl Options {
     fn show(&self, imported: Imported, output: &mut Output) -> Result<(), CliError> {
         let Imported { mut document, not_carried_over } = imported;
         self.add_interfaces(&mut document)?;
-        let (notes, losses): (Vec<_>, Vec<_>) = not_carried_over.into_iter().partition(Omission::is_note);
-        losses.iter().for_each(|omission| output.note(format_args!("not carried over: {omission}")));
-        show_notes(&notes, output);
-        if self.strict && !losses.is_empty() {
-            return Err(ImportFailure::NotCarriedOver { count: losses.len() }.into());
+        omissions::show(&not_carried_over, output);
+        let count = not_carried_over.iter().filter(|omission| !omission.is_note()).count();
+        if self.strict && count > 0 {
+            return Err(ImportFailure::NotCarriedOver { count }.into());
         }
         let text =
             if output.is_json() { document::write_json(&document)? } else { document::write_yaml(&document) };
@@ -178,17 +177,6 @@ impl Options {
         }
         document.interfaces = (!interfaces.is_empty()).then_some(interfaces);
         Ok(())
-    }
-}
-
-/// What is said for completeness, in a line for each cause.
-fn show_notes(notes: &[Omission], output: &Output) {
-    let mut by_cause: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for Omission { place, cause } in notes {
-        by_cause.entry(Cause::to_string(cause)).or_default().push(place);
-    }
-    for (cause, places) in by_cause {
-        output.note(format_args!("not carried over ({cause}): {}", places.join(", ")));
     }
 }
 

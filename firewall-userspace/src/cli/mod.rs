@@ -13,6 +13,7 @@ mod group;
 mod import;
 mod interface;
 mod log;
+mod omissions;
 mod output;
 mod prefix_list;
 mod rule;

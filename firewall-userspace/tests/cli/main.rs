@@ -6,6 +6,7 @@
 mod documents;
 mod exempt;
 mod groups;
+mod import;
 mod instance;
 mod prefix_lists;
 mod processes;

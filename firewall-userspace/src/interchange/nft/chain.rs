@@ -67,7 +67,7 @@ fn add_tracking(chain: &mut String, options: &InterfaceOptions) {
         },
     );
     if options.tcp_strict {
-        line(chain, "ct state != established tcp flags & (fin | syn | rst | ack) != syn drop");
+        line(chain, "tcp flags & (fin | syn | rst | ack) != syn drop");
     }
 }
 

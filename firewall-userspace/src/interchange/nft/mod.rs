@@ -58,7 +58,8 @@ pub fn write(document: &Document) -> Exported {
             hooks.jump(&interface.name, &name, direction);
         }
     }
-    let text = format!("{HEADER}table inet sgfw {{\n{}{hooks}{chains}}}\n", sets.declarations());
+    let table = format!("{}{hooks}{chains}", sets.declarations());
+    let text = format!("{HEADER}table inet sgfw {{\n{}\n}}\n", table.trim_end());
     Exported { text, not_carried_over: omissions.into_vec() }
 }
 
