@@ -20,6 +20,7 @@ mod lockout;
 mod log;
 mod membership;
 mod neighbors;
+mod nft_export;
 mod persistence;
 mod port_scan;
 mod readme;
