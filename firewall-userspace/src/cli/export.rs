@@ -41,6 +41,9 @@ enum Language {
 
 impl Export {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        if self.language.is_some() && self.format != Target::Native {
+            return Err(CliError::Usage("-f chooses the language of the native format alone"));
+        }
         let document = instance.read(|snapshot| Ok(document::of_snapshot(snapshot)?))?;
         match self.format {
             Target::Native => self.native(&document, output),

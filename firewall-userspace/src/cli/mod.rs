@@ -81,7 +81,9 @@ enum Command {
 Examples:
   sgfw export > policy.yaml
   sgfw export -f toml > policy.toml
-  sgfw export -o json | jq '.groups[].name'")]
+  sgfw export -o json | jq '.groups[].name'
+  sgfw export --format terraform > security-groups.tf
+  sgfw export --format nft > ruleset.nft")]
     Export(export::Export),
     /// Print the JSON Schema of policy files, by which editors complete and check them
     #[command(after_help = "\

@@ -78,4 +78,5 @@ fn what_is_stored_is_exported_for_aws_and_terraform_and_imported_again() {
     assert_eq!(groups(&imported).unwrap().trim_end(), groups(&stored).unwrap().trim_end());
     let configuration = instance.succeeds(&["export", "--format", "terraform"]);
     assert!(configuration.contains("resource \"aws_security_group\" \"web\" {"), "{configuration}");
+    instance.fails(64, &["export", "--format", "nft", "-f", "toml"]);
 }
