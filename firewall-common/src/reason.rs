@@ -3,6 +3,8 @@
 //! The numbers are stable: they index the counters and will be fields of events and labels of metrics. A retired
 //! reason keeps its number unused.
 
+use crate::abi::{AUDITED_OFFSET, REASON_SLOTS};
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $verdict:ident, $text:literal;)*) => {
         /// Why a packet was passed or dropped.
@@ -92,8 +94,52 @@ reasons! {
     NotExempt = 28, Drop, "not-exempt";
     /// Nothing was published for the interface yet.
     NoPolicy = 29, Drop, "no-policy";
+    /// Of a flow that the operator has cut, and nothing that its initiator sends.
+    FlowCut = 31, Drop, "flow-cut";
     /// The program met something that cannot be; a defect.
     Internal = 30, Drop, "internal";
+}
+
+/// Why a packet is passed or dropped, and whether in earnest.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    reason: Reason,
+    audit: bool,
+}
+
+impl Decision {
+    /// What holds outside of audit mode.
+    #[inline(always)]
+    pub const fn enforced(reason: Reason) -> Self {
+        Self { reason, audit: false }
+    }
+
+    /// The decision of an interface that may be in audit mode.
+    #[inline(always)]
+    pub const fn new(reason: Reason, audit: bool) -> Self {
+        Self { reason, audit }
+    }
+
+    /// The reason, which audit mode does not change.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reason(self) -> Reason {
+        self.reason
+    }
+
+    /// Whether the packet passes only because the interface is in audit mode.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_audited(self) -> bool {
+        self.audit && matches!(self.reason.verdict(), Verdict::Drop)
+    }
+
+    /// What happens to the packet.
+    #[inline(always)]
+    pub const fn verdict(self) -> Verdict {
+        if self.is_audited() { Verdict::Pass } else { self.reason.verdict() }
+    }
 }
 
 impl Reason {
@@ -105,9 +151,18 @@ impl Reason {
 }
 
 const _: () = {
+    // Reasons to pass have the numbers below this one; those to drop have as many as there are audited ones.
+    const FIRST_DROP: u32 = REASON_SLOTS - 2 * AUDITED_OFFSET;
     let mut i = 0;
     while i < Reason::ALL.len() {
-        assert!((Reason::ALL[i] as u32) < crate::abi::REASON_SLOTS);
+        let reason = Reason::ALL[i];
+        let slots = match reason.verdict() {
+            // Below every counter of audited packets.
+            Verdict::Pass => FIRST_DROP,
+            Verdict::Drop => FIRST_DROP + AUDITED_OFFSET,
+        };
+        assert!((reason as u32) < slots);
+        assert!(matches!(reason.verdict(), Verdict::Pass) || reason as u32 >= FIRST_DROP);
         i += 1;
     }
 };

@@ -19,7 +19,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use firewall_common::abi::{Direction, counter_index};
 use firewall_common::decide::{Hook, decide};
 use firewall_common::packet::Link;
-use firewall_common::reason::{Reason, Verdict};
+use firewall_common::reason::{Decision, Verdict};
 use packet::{HookPacket, Skb, XdpFrame};
 use tables::KernelTables;
 
@@ -97,25 +97,25 @@ const fn tc_action(verdict: Verdict) -> i32 {
 #[inline(always)]
 fn judge<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
     let hook = hook::<IS_EGRESS, P>(packet);
-    let reason = decide(&packet, &KernelTables, hook);
-    count(hook, reason, packet.length());
-    reason.verdict()
+    let decision = decide(&packet, &KernelTables, hook);
+    count(hook, decision, packet.length());
+    decision.verdict()
 }
 
 /// As [`judge`], with the decision and the log line in stack frames of their own: one frame has no room for both, and
 /// programs that do not log need not pay for the call.
 #[inline(always)]
 fn judge_and_log<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
-    let reason = decide_apart::<IS_EGRESS, P>(packet);
-    count(hook::<IS_EGRESS, P>(packet), reason, packet.length());
-    if reason.verdict() == Verdict::Drop {
-        log::dropped::<IS_EGRESS, P>(packet, reason);
+    let decision = decide_apart::<IS_EGRESS, P>(packet);
+    count(hook::<IS_EGRESS, P>(packet), decision, packet.length());
+    if decision.reason().verdict() == Verdict::Drop {
+        log::dropped::<IS_EGRESS, P>(packet, decision.reason());
     }
-    reason.verdict()
+    decision.verdict()
 }
 
 #[inline(never)]
-fn decide_apart<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Reason {
+fn decide_apart<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Decision {
     decide(&packet, &KernelTables, hook::<IS_EGRESS, P>(packet))
 }
 
@@ -135,8 +135,8 @@ fn hook<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Hook {
 /// Counts the packet. The counters are per CPU and programs do not preempt each other on one hook, so a plain
 /// addition loses nothing.
 #[inline(always)]
-fn count(hook: Hook, reason: Reason, length: u32) {
-    let index = counter_index(hook.slot, hook.direction, reason);
+fn count(hook: Hook, decision: Decision, length: u32) {
+    let index = counter_index(hook.slot, hook.direction, decision);
     if let Some(counter) = maps::COUNTERS.get_ptr_mut(index) {
         // SAFETY: the kernel returned a pointer to this CPU's element, which lives as long as the program runs.
         unsafe {

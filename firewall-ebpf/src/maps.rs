@@ -29,7 +29,7 @@ pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
 pub type Settings = Array<InterfaceSettings, INTERFACES>;
 
 #[btf_map]
-pub static GENERATION: Array<u64, 1> = Array::new();
+pub static GENERATION: Array<u64, 2> = Array::new();
 
 #[btf_map]
 pub static ADDRESSES_V4: ArrayOfMaps<Addresses<Ipv4>, SLOTS> = ArrayOfMaps::new();

@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
-    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6,
+    Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD, InterfaceSettings, Ipv4, Ipv6,
     SERVICE_CHUNK, ServiceIndex,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
@@ -51,17 +51,19 @@ impl FlowHandle for Handle {
 
 impl Tables for KernelTables {
     #[inline(always)]
-    fn now(&self) -> u32 {
+    fn clock(&self) -> u64 {
         // SAFETY: the helper takes nothing and returns a number. The JIT inlines it.
-        unsafe { bpf_jiffies64() as u32 }
+        unsafe { bpf_jiffies64() }
     }
 
     #[inline(always)]
-    fn generation(&self) -> u64 {
-        maps::GENERATION.get_ptr(0).map_or(0, |word| {
-            // SAFETY: an array element; volatile because user space writes it.
-            unsafe { ptr::read_volatile(word) }
-        })
+    fn generation_word(&self) -> u64 {
+        generation_element(GENERATION_WORD)
+    }
+
+    #[inline(always)]
+    fn confirmation_deadline(&self) -> u64 {
+        generation_element(CONFIRMATION_DEADLINE)
     }
 
     #[inline(always)]
@@ -100,6 +102,14 @@ impl Tables for KernelTables {
     fn remove_fragment(&self, key: &FragmentKey) {
         let _ = maps::FRAGMENTS.remove(key);
     }
+}
+
+#[inline(always)]
+fn generation_element(index: u32) -> u64 {
+    maps::GENERATION.get_ptr(index).map_or(0, |element| {
+        // SAFETY: an array element; volatile because user space writes it.
+        unsafe { ptr::read_volatile(element) }
+    })
 }
 
 /// The key of one address in a trie.

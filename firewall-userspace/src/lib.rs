@@ -13,4 +13,5 @@ pub mod document;
 pub mod host;
 pub mod interchange;
 pub mod model;
+pub mod plan;
 pub mod store;

@@ -63,7 +63,7 @@ fn step<'a>(input: &mut Unstructured<'a>) -> Result<Step<'a>> {
 
 fn check_decision(tables: &FuzzTables, hook: Hook, frame: &[u8]) {
     let (before, fragments) = (tables.state(), tables.fragments());
-    let reason = decide(frame, tables, hook);
+    let reason = decide(frame, tables, hook).reason();
     let (after, answers) = (tables.state(), tables.take_answers());
     check_settings(tables.contents(), hook, reason);
     check_answers(&answers, hook.direction, reason);

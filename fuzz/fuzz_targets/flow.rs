@@ -180,7 +180,7 @@ impl Flow {
         assert_eq!(next.flags & origin, self.entry.flags & origin);
         assert_eq!(next.rule_set, self.entry.rule_set);
         assert_eq!(next.generation, self.entry.generation);
-        assert_eq!((next.padding, next.more_padding), (0, 0));
+        assert_eq!((next.padding, next.cut_at), (0, self.entry.cut_at));
         assert!(next.last_seen == self.now || next.last_seen == self.entry.last_seen);
     }
 

@@ -174,12 +174,16 @@ impl FuzzTables {
 }
 
 impl Tables for FuzzTables {
-    fn now(&self) -> u32 {
-        self.now.get()
+    fn clock(&self) -> u64 {
+        self.now.get().into()
     }
 
-    fn generation(&self) -> u64 {
+    fn generation_word(&self) -> u64 {
         self.contents.generation.into()
+    }
+
+    fn confirmation_deadline(&self) -> u64 {
+        0
     }
 
     fn settings(&self, _half: Half, slot: u32) -> Option<&InterfaceSettings> {
@@ -227,7 +231,7 @@ where
     fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Entry> {
         let entry = self.flows(table).0.borrow().get(bytemuck::bytes_of(key)).cloned()?;
         let flow = entry.read();
-        let is_live = |state| !flow.is_expired(state, &TIMEOUTS, self.now());
+        let is_live = |state| !flow.is_expired(state, &TIMEOUTS, self.now.get());
         self.answers.borrow_mut().live_flow |= FlowState::from_number(flow.state).is_some_and(is_live);
         Some(entry)
     }

@@ -2,9 +2,17 @@
 //!
 //! Needs root and a bpffs, and nothing else: no program is attached to anything.
 
+#[path = "prog/audit.rs"]
+mod audit;
+#[path = "prog/cut.rs"]
+mod cut;
 #[path = "prog/malformed.rs"]
 mod malformed;
+#[path = "prog/many_prefixes.rs"]
+mod many_prefixes;
 #[path = "prog/tables.rs"]
 mod tables;
 #[path = "prog/two_cpus.rs"]
 mod two_cpus;
+#[path = "prog/unconfirmed.rs"]
+mod unconfirmed;

@@ -36,11 +36,25 @@ const DIFFERENTIAL_PACKETS: &str = "SGFW_DIFFERENTIAL_PACKETS";
 /// The same in CI: two minutes.
 const CI_DIFFERENTIAL_PACKETS: &str = "1000000";
 
-/// What `--soak` runs: a test binary, and the variable that makes it long.
-const SOAK: [(&str, &str, &str); 3] = [
-    ("soak", "SGFW_FLOOD_PACKETS", "10000000"),
-    ("differential", DIFFERENTIAL_PACKETS, "5000000"),
-    ("nftables", "SGFW_NFTABLES_PACKETS", "100000"),
+/// One of the long tests that `--soak` runs.
+struct Soak {
+    name: &'static str,
+    /// Its test binary.
+    binary: &'static str,
+    /// What makes it long.
+    variable: &'static str,
+    packets: &'static str,
+}
+
+const SOAK: [Soak; 3] = [
+    Soak { name: "floods", binary: "soak", variable: "SGFW_FLOOD_PACKETS", packets: "10000000" },
+    Soak { name: "differential", binary: "differential", variable: DIFFERENTIAL_PACKETS, packets: "5000000" },
+    Soak {
+        name: "comparison with nftables",
+        binary: "nftables",
+        variable: "SGFW_NFTABLES_PACKETS",
+        packets: "100000",
+    },
 ];
 
 /// A ring of tests, from the core outwards.
@@ -125,13 +139,14 @@ fn run_rings(rings: &[Ring], sgfw: &Path, filter: Option<&str>) -> Result<Vec<St
 
 fn run_soak(sgfw: &Path) -> Result<Vec<String>> {
     let mut summary = Vec::new();
-    for (binary, variable, packets) in SOAK {
+    for Soak { name, binary, variable, packets } in SOAK {
         let start = Instant::now();
         let mut test = cargo_test(&["--package", "firewall-tests", "--test", binary], sgfw);
         // The figures are what one runs it for.
         test.args(["--", "--nocapture"]).env(variable, packets);
         command::run(&mut test)?;
-        summary.push(format!("soak {binary}: passed in {:.0} s", start.elapsed().as_secs_f32()));
+        let seconds = start.elapsed().as_secs_f32();
+        summary.push(format!("soak, {name} of {packets} packets each: passed in {seconds:.0} s"));
     }
     Ok(summary)
 }

@@ -61,8 +61,9 @@ pub struct FlowEntry {
     pub flags: u8,
     /// Always 0.
     pub padding: u16,
-    /// Always 0. Two numbers instead of six bytes, which would be cleared by a call.
-    pub more_padding: u32,
+    /// Low 32 bits of the jiffies from which on the flow is cut: the rules decide what its initiator sends, and what
+    /// its responder sends is dropped. 0 for never.
+    pub cut_at: u32,
 }
 
 /// Bits of [`FlowEntry::flags`].

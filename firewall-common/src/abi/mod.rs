@@ -9,6 +9,8 @@ mod address;
 mod flow;
 mod policy;
 
+use crate::reason::Decision;
+
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag};
 pub use policy::{
@@ -17,7 +19,7 @@ pub use policy::{
 };
 
 /// Version of everything in this module. Pins live in a directory named after it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Interfaces that one instance can protect; a program's `SLOT` is below it.
 pub const MAX_INTERFACES: u32 = 256;
@@ -36,7 +38,9 @@ pub const FRAGMENT_ENTRIES: u32 = 8_192;
 
 /// Names of the maps as the BPF object declares them and as they are pinned.
 pub mod map {
-    /// `ARRAY[1] u64`: the generation word. Its lowest bit is the half in force; 0 means that nothing was published.
+    /// `ARRAY[2] u64`: the generation word, and the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation as
+    /// jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was
+    /// published.
     pub const GENERATION: &str = "GENERATION";
     /// `ARRAY_OF_MAPS[3] LPM_TRIE`: IPv4 prefix → address class, by half.
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
@@ -63,6 +67,16 @@ pub mod map {
     /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.
     pub const COUNTERS: &str = "COUNTERS";
 }
+
+/// Bit of the generation word: the generation has not been confirmed. Once its deadline has passed, the generation before
+/// it is in force, which stands in the other half.
+pub const UNCONFIRMED: u64 = 1 << 63;
+
+/// Index of the generation word in its map.
+pub const GENERATION_WORD: u32 = 0;
+
+/// Index of the deadline in the map of the generation word.
+pub const CONFIRMATION_DEADLINE: u32 = 1;
 
 /// Slots of the outer policy maps: two halves, and one that programs never read. Writing the third makes the kernel
 /// wait for all running programs, which is how a publisher waits out readers of the half it retired.
@@ -111,10 +125,15 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+/// Between the counter of a reason to drop and the counter of packets that audit mode has passed in spite of it.
+pub const AUDITED_OFFSET: u32 = 24;
+
 /// Index into the map of [`Counter`]s.
 #[must_use]
-pub const fn counter_index(slot: u32, direction: Direction, reason: crate::reason::Reason) -> u32 {
-    (slot * 2 + direction as u32) * REASON_SLOTS + reason as u32
+#[inline(always)]
+pub const fn counter_index(slot: u32, direction: Direction, decision: Decision) -> u32 {
+    let offset = if decision.is_audited() { AUDITED_OFFSET } else { 0 };
+    (slot * 2 + direction as u32) * REASON_SLOTS + decision.reason() as u32 + offset
 }
 
 const _: () = assert!(size_of::<Counter>() == 16);

@@ -158,6 +158,8 @@ pub mod interface_flag {
     pub const ICMP_ERRORS_BY_RULES_ONLY: u16 = 1 << 0;
     /// A TCP segment other than a SYN does not start a flow.
     pub const TCP_STRICT: u16 = 1 << 1;
+    /// Audit mode: what would be dropped is counted as such, and passes.
+    pub const AUDIT: u16 = 1 << 2;
 }
 
 /// Bits of [`InterfaceSettings::exempt`]: traffic that passes whatever the rules say.

@@ -3,7 +3,7 @@
 use super::Context;
 use super::policy::{Cells, peer};
 use super::tables::{FlowTables, Tables};
-use crate::abi::{Address, Be32, FragmentEntry, FragmentKey, RULE_SET, ServiceIndex};
+use crate::abi::{Address, Be32, EXEMPT, FragmentEntry, FragmentKey, RULE_SET, ServiceIndex, exempt_flag};
 use crate::packet::{Fragment, Ip};
 use crate::reason::{Reason, Verdict};
 
@@ -30,7 +30,8 @@ pub(super) fn remember<A: Address, T: Tables>(
     }
 }
 
-/// Decides a later fragment. Without its first one it passes only where rules admit every port of its protocol.
+/// Decides a later fragment. Without its first one it passes only where rules, or an exemption, admit every port of its
+/// protocol.
 #[inline(always)]
 pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, context: &Context<'_>) -> Reason {
     let key = key(ip, context);
@@ -42,7 +43,14 @@ pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, contex
     }
     let address_class = tables.address_class(context.half(), peer(ip, context.direction));
     let cells = Cells { tables, context, address_class };
-    if cells.cell(context.direction, ServiceIndex::every_port(ip.protocol)) & RULE_SET != 0 {
+    let every_port = ServiceIndex::every_port(ip.protocol);
+    let cell = cells.cell(context.direction, every_port);
+    if context.settings.exempt & exempt_flag::ADDRESSES != 0
+        && (cell | cells.cell(context.direction.opposite(), every_port)) & EXEMPT != 0
+    {
+        return Reason::ExemptAddress;
+    }
+    if cell & RULE_SET != 0 {
         return Reason::Rule;
     }
     Reason::UnknownFragment

@@ -13,12 +13,13 @@ mod tracked;
 
 pub use tables::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
-use crate::abi::{Direction, InterfaceSettings, Ipv4, Ipv6, exempt_flag};
+use crate::abi::{Direction, InterfaceSettings, Ipv4, Ipv6, UNCONFIRMED, exempt_flag, interface_flag};
 use crate::flow::identify;
+use crate::packet::icmp::Role;
 use crate::packet::{
     Extent, Family, Fragment, Ip, Link, Network, PacketBytes, Transport, network, parse_transport,
 };
-use crate::reason::Reason;
+use crate::reason::{Decision, Reason};
 use policy::Admission;
 use tracked::Tracking;
 
@@ -51,24 +52,24 @@ impl Context<'_> {
 }
 
 /// Decides one frame.
-#[must_use]
 #[inline(always)]
-pub fn decide<P, T>(packet: &P, tables: &T, hook: Hook) -> Reason
+pub fn decide<P, T>(packet: &P, tables: &T, hook: Hook) -> Decision
 where
     P: PacketBytes + ?Sized,
     T: FlowTables<Ipv4> + FlowTables<Ipv6>,
 {
-    // Read once: everything of this packet comes from the half that this word names.
-    let generation = tables.generation();
+    let clock = tables.clock();
+    // Read once: everything of this packet comes from the half of this generation.
+    let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());
     let half = Half::of_generation(generation);
     if generation == 0 {
-        return Reason::NoPolicy;
+        return Decision::enforced(Reason::NoPolicy);
     }
     let Some(settings) = tables.settings(half, hook.slot).filter(|settings| settings.policy != 0) else {
-        return Reason::NoPolicy;
+        return Decision::enforced(Reason::NoPolicy);
     };
     let generation = generation as u32;
-    let context = Context { direction: hook.direction, generation, settings, now: tables.now() };
+    let context = Context { direction: hook.direction, generation, settings, now: clock as u32 };
     let decided = match network(packet, hook.link) {
         Ok(Network::Ipv4 { offset }) => decide_ip::<Ipv4, P, T>(packet, offset, tables, &context),
         Ok(Network::Ipv6 { offset }) => decide_ip::<Ipv6, P, T>(packet, offset, tables, &context),
@@ -77,8 +78,20 @@ where
         Err(reason) => Err(reason),
     };
     match decided {
-        Ok(reason) | Err(reason) => reason,
+        Ok(reason) | Err(reason) => Decision::new(reason, settings.flags & interface_flag::AUDIT != 0),
     }
+}
+
+/// The generation that counts now: an unconfirmed one only until its deadline. Then the one before it is in force again,
+/// whoever is or is not running in user space.
+#[must_use]
+#[inline(always)]
+pub fn generation_in_force(word: u64, clock: u64, deadline: impl FnOnce() -> u64) -> u64 {
+    if word & UNCONFIRMED == 0 {
+        return word;
+    }
+    let unconfirmed = word & !UNCONFIRMED;
+    if clock < deadline() { unconfirmed } else { unconfirmed - 1 }
 }
 
 /// Decides one IP packet. Parse errors come back as `Err`; both arms carry the reason.
@@ -117,14 +130,16 @@ where
     if let Some(reason) = exempt::ip(ip, transport, context) {
         return reason;
     }
+    if let Transport::Icmp(icmp) = transport
+        && icmp.role == Role::Error
+    {
+        return related::decide(packet, ip, transport, tables, context);
+    }
     let identity = identify(ip, transport, context.settings.zone);
     let replaces_assured = match tracked::follow(identity.as_ref(), transport, tables, context) {
         Tracking::Decided(reason) => return reason,
         Tracking::NoFlow { replaces_assured } => replaces_assured,
     };
-    if related::is_related(packet, ip, transport, tables, context) {
-        return Reason::Related;
-    }
     let rule_set = match policy::admit(ip, transport, tables, context) {
         Admission::Decided(reason) => return reason,
         Admission::Tracked { rule_set } => rule_set,

@@ -4,31 +4,42 @@
 //! pass unless the interface says `rules-only`.
 
 use super::Context;
-use super::policy::{Cells, peer};
+use super::policy::{Admission, Cells, admit, peer};
 use super::tables::FlowTables;
 use super::tracked::find;
 use crate::abi::{EXEMPT, RULE_SET, UNTRACKED, interface_flag};
 use crate::flow::identify;
-use crate::packet::icmp::Role;
 use crate::packet::quote::quoted_packet;
 use crate::packet::{Family, Ip, PacketBytes, Transport};
+use crate::reason::Reason;
 
-/// Whether the packet is an ICMP error about a packet that went the other way and was admitted. It never creates,
-/// renews or ends a flow.
+/// Decides an ICMP error. It never creates, renews or ends a flow.
 #[inline(always)]
-pub(super) fn is_related<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
+pub(super) fn decide<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
     packet: &P,
     ip: &Ip<A>,
     transport: &Transport,
     tables: &T,
     context: &Context<'_>,
-) -> bool {
-    let Transport::Icmp(icmp) = transport else {
-        return false;
-    };
-    if icmp.role != Role::Error || context.settings.flags & interface_flag::ICMP_ERRORS_BY_RULES_ONLY != 0 {
-        return false;
+) -> Reason {
+    let by_rules_only = context.settings.flags & interface_flag::ICMP_ERRORS_BY_RULES_ONLY != 0;
+    if !by_rules_only && is_related(packet, ip, tables, context) {
+        return Reason::Related;
     }
+    match admit(ip, transport, tables, context) {
+        Admission::Decided(reason) => reason,
+        Admission::Tracked { .. } => Reason::Rule,
+    }
+}
+
+/// Whether the error quotes a packet that went the other way and was admitted.
+#[inline(always)]
+fn is_related<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
+    packet: &P,
+    ip: &Ip<A>,
+    tables: &T,
+    context: &Context<'_>,
+) -> bool {
     let Some((quoted, quoted_transport)) = quoted_packet(packet, ip) else {
         return false;
     };
@@ -52,6 +63,9 @@ fn belongs_to_flow<A: Family, T: FlowTables<A>>(
     let Some(flow) = find(&identity.key, tables, context).live else {
         return false;
     };
+    if flow.state.is_none() {
+        return false;
+    }
     let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
     from_initiator == (flow.entry.started_by() == context.direction)
 }

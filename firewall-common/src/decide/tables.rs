@@ -51,11 +51,14 @@ pub trait FlowHandle {
 
 /// The tables that serve both address families.
 pub trait Tables {
-    /// Low 32 bits of the clock, in jiffies.
-    fn now(&self) -> u32;
+    /// The clock, in jiffies.
+    fn clock(&self) -> u64;
 
     /// The generation word.
-    fn generation(&self) -> u64;
+    fn generation_word(&self) -> u64;
+
+    /// When an unconfirmed generation ends, on the clock. Written before the word that makes it count.
+    fn confirmation_deadline(&self) -> u64;
 
     /// Settings of an interface.
     fn settings(&self, half: Half, slot: u32) -> Option<&InterfaceSettings>;

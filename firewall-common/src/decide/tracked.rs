@@ -33,7 +33,8 @@ pub(super) struct Live<H> {
     table: Table,
     handle: H,
     pub(super) entry: FlowEntry,
-    state: FlowState,
+    /// `None` for one that was cut.
+    pub(super) state: Option<FlowState>,
 }
 
 /// Looks the packet's flow up and follows it.
@@ -61,7 +62,15 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
         return Tracking::NoFlow { replaces_assured: found.stale_assured };
     };
     let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
-    match advance(flow.entry, flow.state, transport, from_initiator, context.now) {
+    let Some(state) = flow.state else {
+        // What the initiator sends, or whoever opens a connection anew, is for the rules to decide. Dropping the rest keeps
+        // a cut flow from coming back as one that the responder has begun.
+        if from_initiator || opens(transport) {
+            return Tracking::NoFlow { replaces_assured: flow.table == Table::Assured };
+        }
+        return Tracking::Decided(Reason::FlowCut);
+    };
+    match advance(flow.entry, state, transport, from_initiator, context.now) {
         Step::Restart => Tracking::NoFlow { replaces_assured: flow.table == Table::Assured },
         Step::Continue { entry: next, assures } if assures && flow.table == Table::HalfOpen => {
             Tracking::Decided(promote(&identity.key, &next, tables, context))
@@ -133,6 +142,7 @@ fn live<H: FlowHandle>(table: Table, handle: H, context: &Context<'_>) -> Option
     if entry.is_expired(state, &context.settings.timeouts, context.now) {
         return None;
     }
+    let state = if entry.is_cut(context.now) { None } else { Some(state) };
     Some(Live { table, handle, entry, state })
 }
 

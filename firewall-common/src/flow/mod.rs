@@ -180,7 +180,7 @@ pub fn start(
         state: state as u8,
         flags: initiator | origin,
         padding: 0,
-        more_padding: 0,
+        cut_at: 0,
     })
 }
 
@@ -230,6 +230,16 @@ impl FlowEntry {
     #[inline(always)]
     pub const fn started_by(&self) -> Direction {
         if self.flags & flow_flag::STARTED_BY_EGRESS == 0 { Direction::Ingress } else { Direction::Egress }
+    }
+
+    /// Whether the operator has ended the flow.
+    ///
+    /// The clock is 32 bits of jiffies and a difference of up to 24 days at 1000 Hz counts; a cut flow is not renewed, so it
+    /// expires long before.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_cut(&self, now: u32) -> bool {
+        self.cut_at != 0 && now.wrapping_sub(self.cut_at).cast_signed() >= 0
     }
 
     /// Whether the flow has been idle for longer than its state allows.

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::confirm::Pending;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::{HostError, SshSession};
 use crate::model::ModelError;
+use crate::plan::PlanErrors;
 use crate::store::StoreError;
 
 /// Whatever can stop a command.
@@ -76,6 +79,60 @@ pub enum ApplyError {
     /// The interfaces are in another network namespace than this process.
     #[error("the interfaces of this instance are in another network namespace")]
     OtherNamespace,
+    /// A change waits to be confirmed, and nothing else may happen meanwhile.
+    #[error("generation {generation} waits to be confirmed, for {} s more", left.as_secs())]
+    AwaitingConfirmation {
+        /// Which.
+        generation: u64,
+        /// How long it stays in force.
+        left: Duration,
+    },
+    /// No change waits to be confirmed.
+    #[error("no change waits to be confirmed")]
+    NothingToConfirm,
+    /// The confirmation came too late.
+    #[error("generation {generation} was not confirmed in time; what was in force before is in force again")]
+    NotConfirmedInTime {
+        /// Which.
+        generation: u64,
+    },
+    /// No such generation is remembered.
+    #[error("{}", match generation {
+        Some(generation) => format!("generation {generation} is not in the history"),
+        None => "there is no earlier generation in the history".to_owned(),
+    })]
+    UnknownGeneration {
+        /// Which; none for the last but one.
+        generation: Option<u64>,
+    },
+    /// Going back would leave programs on an interface without a policy, or the other way round.
+    #[error("an interface was attached or detached after generation {generation}")]
+    AttachedSince {
+        /// Which.
+        generation: u64,
+    },
+    /// A document cannot be what the store is to hold.
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    /// A plan was made of what is not stored any more.
+    #[error(
+        "the plan was made on generation {made_on}; something was changed since, and now it is {generation}"
+    )]
+    PlanOutdated {
+        /// The generation that it was made on.
+        made_on: u64,
+        /// The generation of the store.
+        generation: u64,
+    },
+    /// A plan of another store.
+    #[error("the plan was made of another state directory than {}", state_dir.display())]
+    PlanOfOtherInstance {
+        /// The state directory that it was to be applied to.
+        state_dir: PathBuf,
+    },
+    /// The store lacks the group that every store has.
+    #[error("the store is damaged: the group \"default\" is missing")]
+    NoDefaultGroup,
     /// A change failed, and so did taking it back.
     #[error("{}; and it could not be taken back: {}", with_sources(failure), with_sources(undoing))]
     NotUndone {
@@ -84,6 +141,12 @@ pub enum ApplyError {
         /// What failed then.
         undoing: Box<Self>,
     },
+}
+
+impl From<Pending> for ApplyError {
+    fn from(Pending { generation, left }: Pending) -> Self {
+        Self::AwaitingConfirmation { generation, left }
+    }
 }
 
 /// An error's message, with those of its sources.

@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 
 use super::{ApplyError, Instance};
-use crate::model::{Description, GroupName, GroupReference, ModelError, SecurityGroup};
+use crate::model::{Description, GroupName, GroupReference, ModelError, SecurityGroup, Tags};
 
 /// Creates a group.
 pub fn create(
     instance: &Instance,
     name: GroupName,
     description: Description,
+    tags: Tags,
 ) -> Result<SecurityGroup, ApplyError> {
-    let group = SecurityGroup::new(name, description)?;
+    let group = SecurityGroup { tags, ..SecurityGroup::new(name, description)? };
     instance.change(|transaction| {
         if transaction.groups()?.iter().any(|existing| existing.name.collides_with(&group.name)) {
             return Err(ModelError::DuplicateGroup { name: group.name.clone() }.into());

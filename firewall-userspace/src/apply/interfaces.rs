@@ -6,7 +6,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
-use super::{ApplyError, Instance};
+use super::{ApplyError, Instance, quotas};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::{
@@ -53,7 +53,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     let existing = Datapath::open(&instance.bpffs)?;
     let pinned = existing.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
     let attachments = existing.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
-    let saved = store.save(&lock)?;
+    let before = store.snapshot()?.generation()?;
     let transaction = store.begin(&lock)?;
     check_ownership(instance, &transaction, &pinned)?;
     check_namespace(&transaction, &pinned)?;
@@ -65,7 +65,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     }
     transaction.set_namespace(host::current_namespace()?)?;
     let interface = wanted_interface(&transaction, request)?;
-    transaction.save_interface(&interface)?;
+    quotas::within(&transaction, |transaction| Ok(transaction.save_interface(&interface)?))?;
 
     let mut datapath = match existing {
         Some(datapath) => datapath,
@@ -76,7 +76,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     let attached =
         published.and_then(|published| attach_programs(&mut datapath, interface.clone(), &published));
     attached.map_err(|failure| {
-        let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
+        let undone = store.undo_after(before, &lock).map_err(ApplyError::from).and_then(|()| {
             if pinned.is_empty() {
                 return Ok(datapath.remove()?);
             }
@@ -101,22 +101,22 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
 pub fn detach(instance: &Instance, name: &str) -> Result<(), ApplyError> {
     host::require_root()?;
     let (mut store, lock) = instance.lock()?;
-    let saved = store.save(&lock)?;
+    let before = store.snapshot()?.generation()?;
     let transaction = store.begin(&lock)?;
     let interface = stored_interface(&transaction, name)?;
     transaction.delete_interface(interface.id)?;
     let Some(mut datapath) = Datapath::open(&instance.bpffs)? else {
-        return commit_unpublished(transaction);
+        return commit_unpublished(instance, transaction);
     };
     let mut others = datapath.pinned_slots()?;
     let had_links = others.remove(&interface.slot);
     datapath.detach(interface.slot)?;
     if others.is_empty() {
-        commit_unpublished(transaction)?;
+        commit_unpublished(instance, transaction)?;
         return Ok(datapath.remove()?);
     }
     publish_detached(instance, transaction, &mut datapath, &interface, &others).map_err(|failure| {
-        let undone = store.restore(&saved, &lock).map_err(ApplyError::from).and_then(|()| {
+        let undone = store.undo_after(before, &lock).map_err(ApplyError::from).and_then(|()| {
             if had_links {
                 datapath.attach(interface.slot, name, interface.ingress_hook, interface.log_drops)?;
             }

@@ -2,24 +2,30 @@
 //!
 //! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
 //! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
-//! transaction, make the change in it, compile the whole policy, fill the idle half of the maps, commit the store, flip
-//! the generation. A failure at any step leaves the old policy in force and the store as it was.
+//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit
+//! the store, flip the generation. A failure at any step leaves the old policy in force and the store as it was.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
 //! kernel. `sgfw status` compares the generations and says so; the next change publishes both.
 //!
 //! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
 
+pub mod confirm;
+pub mod document;
 mod error;
 pub mod exempt;
 pub mod groups;
 pub mod interfaces;
 mod lockout;
+mod migrate;
+pub mod orphans;
 pub mod prefix_lists;
 mod publish;
+pub mod quotas;
 pub mod reload;
 pub mod rules;
 pub mod status;
+pub mod tags;
 mod takeover;
 
 use std::path::PathBuf;
@@ -28,7 +34,7 @@ use std::time::Duration;
 use crate::datapath::Datapath;
 use crate::host;
 use crate::model::Interface;
-use crate::store::{Snapshot, Store, Transaction, WriteLock};
+use crate::store::{Author, Snapshot, Store, Transaction, WriteLock};
 
 pub use error::{ApplyError, with_sources};
 
@@ -43,6 +49,14 @@ pub struct Instance {
     pub lock_timeout: Duration,
     /// Whether a change may lock out the operator who makes it over SSH.
     pub allow_lockout: bool,
+    /// Who makes the changes, for the history.
+    pub author: Author,
+    /// How long a change is in force unless it is confirmed; `None` for one that stays.
+    pub confirm_within: Option<Duration>,
+    /// How long after a change the flows that no rule admits any more are cut; `None` to keep them.
+    pub cut_after: Option<Duration>,
+    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
+    pub dry_run: bool,
 }
 
 impl Instance {
@@ -52,10 +66,15 @@ impl Instance {
         query: impl FnOnce(&Snapshot<'_>) -> Result<T, ApplyError>,
     ) -> Result<T, ApplyError> {
         let mut store = Store::open(&self.state_dir, self.lock_timeout)?;
+        if store.snapshot()?.unconfirmed()?.is_some() {
+            // So that a change that was not confirmed in time is not shown. Whoever may not settle that, or finds another
+            // process at it, sees the store as it is.
+            let _ = Self { lock_timeout: Duration::ZERO, ..self.clone() }.lock();
+        }
         query(&store.snapshot()?)
     }
 
-    /// Makes one change and puts it into force.
+    /// Makes one change and puts it into force, unless it is a dry run.
     pub fn change<T>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
@@ -64,25 +83,40 @@ impl Instance {
         let interfaces = store.snapshot()?.interfaces()?;
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
-            let outcome = change(&transaction)?;
-            publish::commit_unpublished(transaction)?;
+            let outcome = quotas::within(&transaction, change)?;
+            if !self.dry_run {
+                publish::commit_unpublished(self, transaction)?;
+            }
             return Ok(outcome);
         };
-        let saved = store.save(&lock)?;
+        let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
-        let outcome = change(&transaction)?;
+        let outcome = quotas::within(&transaction, change)?;
+        if self.dry_run {
+            publish::check(self, &transaction, &datapath, &datapath.attachments()?)?;
+            return Ok(outcome);
+        }
         match publish::publish(self, transaction, &mut datapath) {
             Ok(_) => Ok(outcome),
             Err(error) => {
                 // Only a publication that failed after the commit has anything to take back.
-                store.restore(&saved, &lock)?;
+                store.undo_after(before, &lock)?;
                 Err(error)
             }
         }
     }
 
-    /// The store, and the lock that a change needs.
+    /// The store, and the lock that a change needs. While a change waits to be confirmed there is none.
     fn lock(&self) -> Result<(Store, WriteLock), ApplyError> {
+        let (mut store, lock) = self.lock_unsettled()?;
+        match confirm::settle(self, &mut store, &lock)? {
+            Some(pending) => Err(pending.into()),
+            None => Ok((store, lock)),
+        }
+    }
+
+    /// As [`lock`](Self::lock), whatever waits to be confirmed.
+    fn lock_unsettled(&self) -> Result<(Store, WriteLock), ApplyError> {
         // Opening first: it creates the state directory, in which the lock is.
         let store = Store::open(&self.state_dir, self.lock_timeout)?;
         let lock = WriteLock::acquire(&self.state_dir, self.lock_timeout)?;

@@ -3,21 +3,51 @@
 use ipnet::IpNet;
 
 use super::{ApplyError, Instance};
-use crate::model::{AddressFamily, ModelError, PrefixList, PrefixListName, PrefixListReference};
+use crate::model::{
+    AddressFamily, ModelError, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
+    PrefixListVersion, Tags,
+};
+use crate::store::{Snapshot, Transaction};
+
+/// What `prefix-list create` asks for.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// Name of the new list.
+    pub name: PrefixListName,
+    /// The family of every entry.
+    pub family: AddressFamily,
+    /// How many entries it may have.
+    pub max_entries: u32,
+    /// The entries of its first version.
+    pub entries: Vec<PrefixListEntry>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A prefix list that is to be changed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The list.
+    pub list: PrefixListReference,
+    /// The version that the change was made up for; another current version is an error.
+    pub current_version: Option<u64>,
+}
+
+/// What of a prefix list is to change, apart from its entries. AWS changes size and entries in separate calls, too.
+#[derive(Clone, Debug, Default)]
+pub struct Properties {
+    /// Its name.
+    pub name: Option<PrefixListName>,
+    /// How many entries it may have.
+    pub max_entries: Option<u32>,
+}
 
 /// Creates a prefix list.
-pub fn create(
-    instance: &Instance,
-    name: PrefixListName,
-    family: AddressFamily,
-    max_entries: u32,
-    entries: Vec<IpNet>,
-) -> Result<PrefixList, ApplyError> {
-    let list = PrefixList::new(name, family, max_entries, entries)?;
+pub fn create(instance: &Instance, request: CreateRequest) -> Result<PrefixList, ApplyError> {
+    let CreateRequest { name, family, max_entries, entries, tags } = request;
+    let list = PrefixList { tags, ..PrefixList::new(name, family, max_entries, entries)? };
     instance.change(|transaction| {
-        if transaction.prefix_lists()?.iter().any(|existing| existing.name == list.name) {
-            return Err(ModelError::DuplicatePrefixList { name: list.name.clone() }.into());
-        }
+        check_name_is_free(transaction, &list.name)?;
         transaction.insert_prefix_list(&list)?;
         Ok(())
     })?;
@@ -38,30 +68,111 @@ pub fn delete(instance: &Instance, reference: &PrefixListReference) -> Result<()
 /// Adds entries, as a new version.
 pub fn add_entries(
     instance: &Instance,
-    reference: &PrefixListReference,
-    entries: Vec<IpNet>,
+    target: &Target,
+    entries: Vec<PrefixListEntry>,
 ) -> Result<PrefixList, ApplyError> {
-    modify(instance, reference, |list| list.add_entries(entries))
+    change_entries(instance, target, |_, list| Ok(list.add_entries(entries)?))
 }
 
 /// Removes entries, as a new version.
 pub fn remove_entries(
     instance: &Instance,
-    reference: &PrefixListReference,
-    entries: &[IpNet],
+    target: &Target,
+    prefixes: &[IpNet],
 ) -> Result<PrefixList, ApplyError> {
-    modify(instance, reference, |list| list.remove_entries(entries))
+    change_entries(instance, target, |_, list| Ok(list.remove_entries(prefixes)?))
 }
 
-fn modify(
+/// Goes back to the entries of an old version, as a new version.
+pub fn restore(instance: &Instance, target: &Target, version: u64) -> Result<PrefixList, ApplyError> {
+    change_entries(instance, target, |transaction, list| {
+        let entries = entries_of(transaction, list, version)?;
+        Ok(list.restore(entries)?)
+    })
+}
+
+/// Changes the name or the size, which is no new version.
+pub fn modify(
     instance: &Instance,
-    reference: &PrefixListReference,
-    modification: impl FnOnce(&mut PrefixList) -> Result<(), ModelError>,
+    target: &Target,
+    properties: &Properties,
 ) -> Result<PrefixList, ApplyError> {
     instance.change(|transaction| {
-        let mut list = reference.find(&transaction.prefix_lists()?)?.clone();
-        modification(&mut list)?;
+        let mut list = target.find(transaction)?;
+        if let Some(name) = properties.name.as_ref().filter(|name| **name != list.name) {
+            check_name_is_free(transaction, name)?;
+            list.name = name.clone();
+        }
+        if let Some(max_entries) = properties.max_entries {
+            list.resize(max_entries)?;
+        }
+        transaction.update_prefix_list(&list)?;
+        Ok(list)
+    })
+}
+
+/// A prefix list with the entries of an old version, or else of the current one.
+pub fn at_version(
+    instance: &Instance,
+    reference: &PrefixListReference,
+    version: Option<u64>,
+) -> Result<PrefixList, ApplyError> {
+    instance.read(|snapshot| {
+        let mut list = reference.find(&snapshot.prefix_lists()?)?.clone();
+        if let Some(version) = version {
+            list.entries = entries_of(snapshot, &list, version)?;
+            list.version = version;
+        }
+        Ok(list)
+    })
+}
+
+/// The versions of a prefix list that are kept, the oldest first.
+pub fn versions(
+    instance: &Instance,
+    reference: &PrefixListReference,
+) -> Result<Vec<PrefixListVersion>, ApplyError> {
+    instance.read(|snapshot| {
+        let lists = snapshot.prefix_lists()?;
+        Ok(snapshot.prefix_list_versions(reference.find(&lists)?)?)
+    })
+}
+
+impl Target {
+    fn find(&self, snapshot: &Snapshot<'_>) -> Result<PrefixList, ApplyError> {
+        let list = self.list.find(&snapshot.prefix_lists()?)?.clone();
+        if let Some(version) = self.current_version {
+            list.check_version(version)?;
+        }
+        Ok(list)
+    }
+}
+
+fn change_entries(
+    instance: &Instance,
+    target: &Target,
+    change: impl FnOnce(&Transaction<'_>, &mut PrefixList) -> Result<(), ApplyError>,
+) -> Result<PrefixList, ApplyError> {
+    instance.change(|transaction| {
+        let mut list = target.find(transaction)?;
+        change(transaction, &mut list)?;
         transaction.replace_entries(&list)?;
         Ok(list)
     })
+}
+
+fn entries_of(
+    snapshot: &Snapshot<'_>,
+    list: &PrefixList,
+    version: u64,
+) -> Result<Vec<PrefixListEntry>, ApplyError> {
+    let entries = snapshot.prefix_list_entries(list, version)?;
+    Ok(entries.ok_or_else(|| ModelError::VersionNotFound { list: list.name.clone(), version })?)
+}
+
+fn check_name_is_free(snapshot: &Snapshot<'_>, name: &PrefixListName) -> Result<(), ApplyError> {
+    if snapshot.prefix_lists()?.iter().any(|existing| existing.name == *name) {
+        return Err(ModelError::DuplicatePrefixList { name: name.clone() }.into());
+    }
+    Ok(())
 }

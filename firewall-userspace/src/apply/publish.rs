@@ -1,15 +1,18 @@
 //! From a store transaction to a policy in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance, lockout};
+use super::document::state;
+use super::{ApplyError, Instance, lockout, orphans};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{GroupId, Interface};
-use crate::store::{Snapshot, Transaction};
+use crate::model::{ExemptAddress, GroupId, Interface};
+use crate::plan::State;
+use crate::store::{Snapshot, Transaction, UnconfirmedGeneration};
 
 /// A policy in force.
 pub(super) struct Published {
@@ -24,29 +27,97 @@ pub(super) fn publish(
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
 ) -> Result<Published, ApplyError> {
-    let pinned = datapath.pinned_slots()?;
-    check_ownership(instance, &transaction, &pinned)?;
-    check_namespace(&transaction, &pinned)?;
-    let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(&transaction, &datapath.attachments()?)?, &mut rule_sets)?;
-    if !instance.allow_lockout {
-        lockout::check(&transaction, &policy)?;
-    }
+    let attachments = datapath.attachments()?;
+    let (policy, rule_sets) = check(instance, &transaction, datapath, &attachments)?;
+    put_into_force(instance, transaction, datapath, policy, &rule_sets)
+}
+
+/// As [`publish`], for interfaces that have the programs of another version.
+pub(super) fn publish_for(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+    datapath: &mut Datapath,
+    attachments: &[Attachment],
+) -> Result<Published, ApplyError> {
+    let (policy, rule_sets) = check(instance, &transaction, datapath, attachments)?;
+    put_into_force(instance, transaction, datapath, policy, &rule_sets)
+}
+
+fn put_into_force(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+    datapath: &mut Datapath,
+    policy: CompiledPolicy,
+    rule_sets: &RuleSetIds,
+) -> Result<Published, ApplyError> {
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
     let generation = prepared.generation();
-    transaction.set_generation(generation)?;
+    record(instance, &transaction, generation)?;
+    let interfaces = transaction.interfaces()?;
     transaction.commit()?;
-    prepared.activate()?;
+    prepared.activate(instance.confirm_within)?;
+    if let (None, Some(delay)) = (instance.confirm_within, instance.cut_after) {
+        orphans::cut(datapath, &policy, &interfaces, delay)?;
+    }
     Ok(Published { policy, generation })
 }
 
+/// Compiles what the transaction holds, and refuses what must not be put into force.
+pub(super) fn check(
+    instance: &Instance,
+    transaction: &Transaction<'_>,
+    datapath: &Datapath,
+    attachments: &[Attachment],
+) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
+    let pinned = datapath.pinned_slots()?;
+    check_ownership(instance, transaction, &pinned)?;
+    check_namespace(transaction, &pinned)?;
+    let (policy, rule_sets) = compiled(transaction, attachments)?;
+    if !instance.allow_lockout {
+        lockout::check(transaction, &policy)?;
+    }
+    Ok((policy, rule_sets))
+}
+
 /// Commits a change that has nothing to be put into force in.
-pub(super) fn commit_unpublished(transaction: Transaction<'_>) -> Result<(), ApplyError> {
-    transaction.set_generation(transaction.generation()? + 1)?;
+pub(super) fn commit_unpublished(
+    instance: &Instance,
+    transaction: Transaction<'_>,
+) -> Result<(), ApplyError> {
+    record(instance, &transaction, transaction.generation()? + 1)?;
     Ok(transaction.commit()?)
+}
+
+/// The policy that what is stored makes. Its rule sets have the ids that they have in the kernel.
+pub(super) fn policy_in_force(
+    snapshot: &Snapshot<'_>,
+    datapath: &Datapath,
+) -> Result<CompiledPolicy, ApplyError> {
+    Ok(compiled(snapshot, &datapath.attachments()?)?.0)
+}
+
+fn compiled(
+    snapshot: &Snapshot<'_>,
+    attachments: &[Attachment],
+) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
+    let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
+    let input = policy_input(&state(snapshot)?, &snapshot.exempt_addresses()?, attachments)?;
+    Ok((compile(&input, &mut rule_sets)?, rule_sets))
+}
+
+/// Gives the change its generation, and the time until which it is to be confirmed.
+fn record(instance: &Instance, transaction: &Transaction<'_>, generation: u64) -> Result<(), ApplyError> {
+    let previous = transaction.generation()?;
+    transaction.set_generation(generation, &instance.author)?;
+    if let Some(within) = instance.confirm_within {
+        let until = SystemTime::now() + within;
+        let cut_after = instance.cut_after;
+        transaction.set_unconfirmed(&UnconfirmedGeneration { generation, previous, until, cut_after })?;
+    }
+    Ok(())
 }
 
 /// Publishing what one state directory says would replace the policy of interfaces that another one has attached.
@@ -71,14 +142,14 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
     Err(ApplyError::OtherNamespace)
 }
 
-fn policy_input(
-    transaction: &Transaction<'_>,
+/// What a state compiles from on this host.
+pub(super) fn policy_input(
+    state: &State,
+    exempt_addresses: &[ExemptAddress],
     attachments: &[Attachment],
 ) -> Result<PolicyInput, ApplyError> {
-    let interfaces = transaction.interfaces()?;
-    let exempt_addresses = transaction.exempt_addresses()?;
-    let mut members = transaction.members()?;
-    add_interface_addresses(&mut members, &interfaces, attachments)?;
+    let mut members = state.members.clone();
+    add_interface_addresses(&mut members, &state.interfaces, attachments)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
         zone: interface.zone,
@@ -86,11 +157,11 @@ fn policy_input(
         options: interface.options.clone(),
     };
     Ok(PolicyInput {
-        interfaces: interfaces.iter().map(input_of).collect(),
-        groups: transaction.groups()?,
-        prefix_lists: transaction.prefix_lists()?,
+        interfaces: state.interfaces.iter().map(input_of).collect(),
+        groups: state.groups.clone(),
+        prefix_lists: state.prefix_lists.clone(),
         members,
-        exempt_addresses: exempt_addresses.into_iter().map(|address| address.properties).collect(),
+        exempt_addresses: exempt_addresses.iter().map(|address| address.properties).collect(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! New programs on attached interfaces.
 //!
-//! Called by `interface reload`. Nothing is stored and nothing published: the maps stay as they are.
+//! Called by `interface reload`. Nothing is stored and nothing published: the maps stay as they are. Only where the
+//! programs are of another ABI the maps are made anew.
 
 use super::interfaces::stored_interface;
+use super::migrate;
 use super::publish::{check_namespace, check_ownership};
 use super::status::{InterfaceStatus, Programs};
 use super::{ApplyError, Instance};
@@ -12,11 +14,15 @@ use crate::model::Interface;
 use crate::store::Snapshot;
 
 /// Puts the programs of this build in the place of those on the interfaces `names`, or on every attached one if no name
-/// is given. All interfaces are checked before the first one is touched.
+/// is given. All interfaces are checked before the first one is touched. What another version of sgfw has attached is
+/// taken over as a whole, whatever the names.
 pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStatus>, ApplyError> {
     host::require_root()?;
     // Held to the end: nothing may be attached or detached meanwhile.
-    let (mut store, _lock) = instance.lock()?;
+    let (mut store, lock) = instance.lock()?;
+    if let Some(other) = Datapath::other_version(&instance.bpffs)? {
+        return migrate::take_over(instance, &mut store, &lock, other);
+    }
     let snapshot = store.snapshot()?;
     let datapath = Datapath::open(&instance.bpffs)?;
     let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
@@ -25,14 +31,14 @@ pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStat
     let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
     let wanted = wanted(&snapshot, names, &attachments)?;
 
-    let Some(mut datapath) = datapath else {
+    let Some(datapath) = datapath else {
         return Ok(Vec::new());
     };
     let mut reloaded = Vec::new();
     for (interface, attachment) in wanted {
         // It may have been renamed since it was attached.
         let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
-        datapath.reload(&attachment, &name, interface.log_drops)?;
+        datapath.reload(&attachment, &name, interface.log_drops, &datapath)?;
         reloaded.push(InterfaceStatus { interface, programs: Programs::Attached(attachment) });
     }
     Ok(reloaded)

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use firewall_common::abi::{RULE_SET, UNTRACKED};
 
+use super::confirm::{self, Pending};
+use super::orphans::Zones;
+use super::publish::policy_in_force;
 use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
 use crate::host;
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
+use crate::store::UnconfirmedGeneration;
 
 /// An interface and its programs.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct Status {
     pub exempt_addresses: Vec<ExemptAddress>,
     /// Generation of the store.
     pub stored_generation: u64,
+    /// The change that waits to be confirmed.
+    pub pending: Option<Pending>,
     /// What the kernel says, if anything is attached.
     pub kernel: Option<KernelStatus>,
 }
@@ -64,6 +70,8 @@ pub struct Flow {
     pub interfaces: Vec<String>,
     /// The rules that admitted it. They may be gone by now.
     pub rules: Vec<RuleId>,
+    /// Whether it lives only by state: no rule admits its first packet any more.
+    pub is_orphaned: bool,
 }
 
 /// Whether flows are kept for the traffic that a rule admits. Where both directions are open to any peer AWS keeps none.
@@ -101,24 +109,33 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
     let stored = Stored::read(instance)?;
     let datapath = instance.datapath(&stored.interfaces)?;
     let interfaces = stored.with_programs(datapath.as_ref())?;
+    let pending = confirm::pending(datapath.as_ref(), stored.unconfirmed)?;
     let kernel = datapath.map(|datapath| kernel_status(&datapath, &interfaces)).transpose()?;
     let Stored { groups, exempt_addresses, generation, .. } = stored;
-    Ok(Status { interfaces, groups, exempt_addresses, stored_generation: generation, kernel })
+    Ok(Status { interfaces, groups, exempt_addresses, stored_generation: generation, pending, kernel })
 }
 
 /// The live flows.
 pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
-    let (interfaces, rule_sets) =
-        instance.read(|snapshot| Ok((snapshot.interfaces()?, snapshot.rule_sets()?)))?;
-    let Some(datapath) = instance.datapath(&interfaces)? else {
-        return Ok(Vec::new());
-    };
-    let with_names = |row: FlowRow| {
-        let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
-        let rules = rule_sets.get(&row.rule_set).cloned().unwrap_or_default();
-        Flow { interfaces: in_zone.map(|interface| interface.name.clone()).collect(), rules, row }
-    };
-    Ok(datapath.flows()?.into_iter().map(with_names).collect())
+    instance.read(|snapshot| {
+        let interfaces = snapshot.interfaces()?;
+        let Some(datapath) = instance.datapath(&interfaces)? else {
+            return Ok(Vec::new());
+        };
+        let rule_sets = snapshot.rule_sets()?;
+        let policy = policy_in_force(snapshot, &datapath)?;
+        let zones = Zones::new(&interfaces, &policy);
+        let with_names = |row: FlowRow| {
+            let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
+            Flow {
+                interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
+                rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
+                is_orphaned: !zones.admit(&row),
+                row,
+            }
+        };
+        Ok(datapath.flows()?.into_iter().map(with_names).collect())
+    })
 }
 
 /// Sweeps expired flows out of the flow tables, and tells how many there were. Nothing is stored, so no lock is taken.
@@ -159,6 +176,7 @@ struct Stored {
     exempt_addresses: Vec<ExemptAddress>,
     namespace: u64,
     generation: u64,
+    unconfirmed: Option<UnconfirmedGeneration>,
 }
 
 impl Stored {
@@ -170,6 +188,7 @@ impl Stored {
                 exempt_addresses: snapshot.exempt_addresses()?,
                 namespace: snapshot.namespace()?,
                 generation: snapshot.generation()?,
+                unconfirmed: snapshot.unconfirmed()?,
             })
         })
     }

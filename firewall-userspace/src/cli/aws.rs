@@ -1,7 +1,7 @@
 //! Groups, rules and prefix lists in the JSON shape of the AWS CLI, so that scripts carry over.
 //!
-//! What has no meaning on a host (account, VPC, ARN) is left out. What AWS does not have (members, interfaces) has names
-//! in the same style.
+//! What has no meaning on a host (account, VPC) is left out, and empty in an ARN. What AWS does not have (members,
+//! interfaces) has names in the same style.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,9 @@ use firewall_common::abi::Direction;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::{IcmpSelector, Peer, PrefixList, Protocol, SecurityGroup, SecurityRule, Service};
+use crate::model::{
+    Description, Peer, PrefixList, PrefixListEntry, Resource, SecurityGroup, SecurityRule, Service, Tags,
+};
 
 /// `describe-security-groups`: one of `SecurityGroups`.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,8 @@ pub(super) struct Group {
     group_id: String,
     group_name: String,
     description: String,
+    security_group_arn: String,
+    tags: Vec<Tag>,
     ip_permissions: Vec<IpPermission>,
     ip_permissions_egress: Vec<IpPermission>,
     members: Vec<String>,
@@ -30,6 +34,8 @@ impl Group {
             group_id: group.id.to_string(),
             group_name: group.name.to_string(),
             description: group.description.to_string(),
+            security_group_arn: group.id.arn(),
+            tags: tags(&group.tags),
             ip_permissions: permissions(&group.rules, Direction::Ingress),
             ip_permissions_egress: permissions(&group.rules, Direction::Egress),
             members: members.iter().map(ToString::to_string).collect(),
@@ -65,6 +71,8 @@ pub(super) struct Rule {
     common: RuleFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     referenced_group_info: Option<ReferencedGroup>,
+    tags: Vec<Tag>,
+    security_group_rule_arn: String,
 }
 
 /// A [`Rule`], and whether the traffic that it admits is tracked; null on no interface.
@@ -120,7 +128,12 @@ struct ReferencedGroup {
 impl Rule {
     pub(super) fn new(rule: &SecurityRule) -> Self {
         let referenced_group_info = referenced_group(rule).map(|group_id| ReferencedGroup { group_id });
-        Self { common: RuleFields::new(rule), referenced_group_info }
+        Self {
+            common: RuleFields::new(rule),
+            referenced_group_info,
+            tags: tags(&rule.tags),
+            security_group_rule_arn: rule.id.arn(),
+        }
     }
 }
 
@@ -132,7 +145,7 @@ impl RevokedRule {
 
 impl RuleFields {
     fn new(rule: &SecurityRule) -> Self {
-        let (from_port, to_port) = ports(rule.service).unwrap_or((-1, -1));
+        let (from_port, to_port) = rule.service.aws_ports().unwrap_or((-1, -1));
         let (mut cidr_ipv4, mut cidr_ipv6, mut prefix_list_id) = (None, None, None);
         match rule.peer {
             Peer::Cidr(IpNet::V4(prefix)) => cidr_ipv4 = Some(prefix.to_string()),
@@ -144,7 +157,7 @@ impl RuleFields {
             security_group_rule_id: rule.id.to_string(),
             group_id: rule.group.to_string(),
             is_egress: rule.direction == Direction::Egress,
-            ip_protocol: protocol(rule.service),
+            ip_protocol: rule.service.aws_protocol(),
             from_port,
             to_port,
             cidr_ipv4,
@@ -161,9 +174,11 @@ impl RuleFields {
 pub(super) struct ManagedPrefixList {
     prefix_list_id: String,
     prefix_list_name: String,
+    prefix_list_arn: String,
     address_family: String,
     max_entries: u32,
     version: u64,
+    tags: Vec<Tag>,
     entries: Vec<Entry>,
 }
 
@@ -171,6 +186,8 @@ pub(super) struct ManagedPrefixList {
 #[serde(rename_all = "PascalCase")]
 struct Entry {
     cidr: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
 }
 
 impl ManagedPrefixList {
@@ -178,12 +195,49 @@ impl ManagedPrefixList {
         Self {
             prefix_list_id: list.id.to_string(),
             prefix_list_name: list.name.to_string(),
+            prefix_list_arn: list.id.arn(),
             address_family: list.family.to_string(),
             max_entries: list.max_entries,
             version: list.version,
-            entries: list.entries.iter().map(|prefix| Entry { cidr: prefix.to_string() }).collect(),
+            tags: tags(&list.tags),
+            entries: list.entries.iter().map(entry).collect(),
         }
     }
+}
+
+/// A tag of the resource whose tags these are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Tag {
+    key: String,
+    value: String,
+}
+
+/// `describe-tags`: one of `Tags`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TagOfResource {
+    #[serde(flatten)]
+    tag: Tag,
+    resource_id: String,
+    resource_type: &'static str,
+}
+
+/// The tags of one resource.
+pub(super) fn tags(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag { key: key.to_string(), value: value.to_string() }).collect()
+}
+
+/// The tags of one resource, beside others.
+pub(super) fn tags_of(resource: Resource, all: &Tags) -> Vec<TagOfResource> {
+    let of_resource =
+        |tag| TagOfResource { tag, resource_id: resource.to_string(), resource_type: resource.type_name() };
+    tags(all).into_iter().map(of_resource).collect()
+}
+
+fn entry(entry: &PrefixListEntry) -> Entry {
+    let description = entry.description.as_ref().map(Description::to_string);
+    Entry { cidr: entry.prefix.to_string(), description }
 }
 
 fn permissions(rules: &[SecurityRule], direction: Direction) -> Vec<IpPermission> {
@@ -204,27 +258,8 @@ fn permissions(rules: &[SecurityRule], direction: Direction) -> Vec<IpPermission
 }
 
 fn permission(service: Service) -> IpPermission {
-    let (from_port, to_port) = ports(service).unzip();
-    IpPermission { ip_protocol: protocol(service), from_port, to_port, ..IpPermission::default() }
-}
-
-fn protocol(service: Service) -> String {
-    match service.protocol() {
-        Protocol::All => "-1".to_owned(),
-        protocol => protocol.to_string(),
-    }
-}
-
-/// AWS puts ICMP type and code into the fields for ports, with -1 for every one.
-fn ports(service: Service) -> Option<(i32, i32)> {
-    if let Some(ports) = service.ports() {
-        return Some((ports.first().into(), ports.last().into()));
-    }
-    service.icmp().map(|icmp| match icmp {
-        IcmpSelector::All => (-1, -1),
-        IcmpSelector::Type(icmp_type) => (icmp_type.into(), -1),
-        IcmpSelector::TypeCode(icmp_type, code) => (icmp_type.into(), code.into()),
-    })
+    let (from_port, to_port) = service.aws_ports().unzip();
+    IpPermission { ip_protocol: service.aws_protocol(), from_port, to_port, ..IpPermission::default() }
 }
 
 fn description(rule: &SecurityRule) -> Option<String> {

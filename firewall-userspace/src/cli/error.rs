@@ -1,6 +1,7 @@
 //! How a command that failed ends: message, advice, exit status.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ipnet::IpNet;
@@ -13,7 +14,8 @@ use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
-use crate::model::ModelError;
+use crate::model::{ModelError, Quota};
+use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 
 /// Why a command failed.
@@ -32,11 +34,21 @@ pub(super) enum CliError {
     Log(#[source] io::Error),
     #[error("no interface is attached with a log")]
     NothingLogs,
-    /// What is wrong with policy files.
     #[error(transparent)]
     Document(#[from] DocumentErrors),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error("{}", path.display())]
+    SavedPlan { path: PathBuf, source: SavedPlanError },
+    #[error("cannot read {}", path.display())]
+    CannotReadFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    CannotWriteFile { path: PathBuf, source: io::Error },
+    /// There is no terminal.
+    #[error("nothing is applied without being asked for, and there is no terminal to ask")]
+    NobodyToAsk,
+    #[error("nothing was applied")]
+    Declined,
 }
 
 impl From<ModelError> for CliError {
@@ -60,7 +72,10 @@ impl From<DatapathError> for CliError {
 /// The exit statuses of `sgfw`, after sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExitStatus {
+    Done = 0,
     Failed = 1,
+    /// As `terraform plan -detailed-exitcode` says it.
+    ChangesPending = 2,
     /// Not of sysexits.h: a script can tell this refusal from every other failure.
     WouldLockOut = 5,
     Usage = 64,
@@ -77,42 +92,96 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
+/// One thing that is wrong.
+struct Mistake {
+    code: Option<&'static str>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Mistake {
+    fn say(&self) {
+        match self.code {
+            Some(code) => say(format_args!("error[{code}]: {}", self.message)),
+            None => say(format_args!("error: {}", self.message)),
+        }
+        if let Some(help) = &self.help {
+            say(format_args!("help: {help}"));
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "Code": self.code, "Message": self.message, "Help": self.help })
+    }
+}
+
 impl CliError {
     /// Says on stderr what is wrong and how to mend it.
     pub(super) fn report(&self, format: Format) -> ExitStatus {
-        if let Self::Document(errors) = self {
-            report_document(errors, format);
-            return ExitStatus::InvalidData;
-        }
-        let (status, code, help) = (self.exit_status(), self.aws_code(), self.help());
-        let message = with_sources(self);
+        let status = self.exit_status();
+        let mistakes = self.mistakes();
         if format == Format::Json {
-            let error = json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
+            let mut error =
+                json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
+            match self {
+                Self::Document(errors) => error["Mistakes"] = errors.findings().map(finding_json).collect(),
+                _ if mistakes.is_empty() => {}
+                _ => error["Mistakes"] = mistakes.iter().map(Mistake::json).collect(),
+            }
             say(json!({ "Error": error }));
             return status;
         }
-        match code {
-            Some(code) => say(format_args!("error[{code}]: {message}")),
-            None => say(format_args!("error: {message}")),
+        if let Self::Document(errors) = self {
+            // https://no-color.org
+            let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
+            say(errors.render(color));
+            return status;
         }
-        if let Some(help) = help {
-            say(format_args!("help: {help}"));
+        if mistakes.is_empty() {
+            let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
+            Mistake { code, message, help }.say();
         }
+        mistakes.iter().for_each(Mistake::say);
         status
+    }
+
+    /// Each thing that is wrong, where there may be several.
+    fn mistakes(&self) -> Vec<Mistake> {
+        match self {
+            Self::Apply(ApplyError::Plan(errors)) => errors
+                .0
+                .iter()
+                .map(|error| Mistake {
+                    code: error.aws_code(),
+                    message: error.to_string(),
+                    help: plan_help(error),
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn aws_code(&self) -> Option<&'static str> {
         match self {
             Self::Apply(ApplyError::Model(error)) => error.aws_code(),
+            Self::Apply(ApplyError::Plan(errors)) => errors.0.first().and_then(PlanError::aws_code),
             _ => None,
         }
     }
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Usage(_) => ExitStatus::Usage,
-            Self::Output(_) | Self::Log(_) | Self::Write(_) => ExitStatus::Failed,
-            Self::NothingLogs | Self::Document(_) => ExitStatus::InvalidData,
+            Self::Usage(_) | Self::NobodyToAsk => ExitStatus::Usage,
+            Self::Output(_)
+            | Self::Log(_)
+            | Self::Write(_)
+            | Self::CannotWriteFile { .. }
+            | Self::Declined => ExitStatus::Failed,
+            Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
+                ExitStatus::InvalidData
+            }
             Self::Import(error) => error.exit_status(),
             Self::Apply(error) => apply_status(error),
         }
@@ -128,23 +197,20 @@ impl CliError {
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),
-            Self::Usage(_) | Self::Output(_) | Self::Log(_) | Self::Document(_) | Self::Write(_) => None,
+            Self::NobodyToAsk => {
+                Some("add --yes, or apply a plan that was saved with `sgfw plan -O`".to_owned())
+            }
+            Self::SavedPlan { source, .. } => saved_plan_help(source),
+            Self::Usage(_)
+            | Self::Output(_)
+            | Self::Log(_)
+            | Self::Document(_)
+            | Self::Write(_)
+            | Self::CannotReadFile { .. }
+            | Self::CannotWriteFile { .. }
+            | Self::Declined => None,
         }
     }
-}
-
-/// Every mistake in policy files: to people with the line where it stands.
-fn report_document(errors: &DocumentErrors, format: Format) {
-    if format == Format::Json {
-        let findings: Vec<Value> = errors.findings().map(finding_json).collect();
-        let status = ExitStatus::InvalidData as u8;
-        let error = json!({ "Message": errors.to_string(), "ExitStatus": status, "Findings": findings });
-        return say(json!({ "Error": error }));
-    }
-    // https://no-color.org
-    let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let color = if wants_color && io::stderr().is_terminal() { Color::Yes } else { Color::No };
-    say(errors.render(color));
 }
 
 fn finding_json(finding: Finding) -> Value {
@@ -158,7 +224,10 @@ fn finding_json(finding: Finding) -> Value {
 
 fn apply_status(error: &ApplyError) -> ExitStatus {
     match error {
-        ApplyError::Model(ModelError::NoRandomness(_)) | ApplyError::NotUndone { .. } => ExitStatus::Failed,
+        ApplyError::Model(ModelError::NoRandomness(_))
+        | ApplyError::NotConfirmedInTime { .. }
+        | ApplyError::NotUndone { .. }
+        | ApplyError::NoDefaultGroup => ExitStatus::Failed,
         ApplyError::Model(_)
         | ApplyError::Compile(_)
         | ApplyError::AlreadyAttached { .. }
@@ -166,7 +235,14 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::NotAttached { .. }
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
-        | ApplyError::OtherNamespace => ExitStatus::InvalidData,
+        | ApplyError::NothingToConfirm
+        | ApplyError::UnknownGeneration { .. }
+        | ApplyError::AttachedSince { .. }
+        | ApplyError::OtherNamespace
+        | ApplyError::Plan(_)
+        | ApplyError::PlanOutdated { .. }
+        | ApplyError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
+        ApplyError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
         ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
         ApplyError::Host(error) => host_status(error),
@@ -205,6 +281,8 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
         DatapathError::BpffsNotMounted { .. } | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
         DatapathError::NoSuchInterface { .. }
         | DatapathError::XdpNeedsEthernet { .. }
+        | DatapathError::OtherVersion { .. }
+        | DatapathError::UnreadableFlows { .. }
         | DatapathError::TooLarge { .. } => ExitStatus::InvalidData,
         _ => ExitStatus::Failed,
     }
@@ -212,7 +290,9 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
 
 fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
-        ModelError::MalformedId { prefix, .. } => format!("an id is {prefix} and 17 digits from 0-9 and a-f"),
+        ModelError::MalformedId { prefix, .. } => {
+            format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN")
+        }
         ModelError::InvalidGroupName { .. } => "a name has 1 to 255 characters from \
             a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does not begin with sg-"
             .to_owned(),
@@ -253,6 +333,27 @@ fn model_help(error: &ModelError) -> Option<String> {
         ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
             "`sgfw exempt list` shows the exempt addresses".to_owned()
         }
+        ModelError::PeerKindChanged { .. } => {
+            "authorize a rule with the other peer, then revoke this one".to_owned()
+        }
+        ModelError::NotOnePeer { .. } => "give --cidr, --source-group or --prefix-list once".to_owned(),
+        ModelError::VersionMismatch { .. } => {
+            "somebody has changed it since: look at `sgfw prefix-list show`, and repeat the command with that version"
+                .to_owned()
+        }
+        ModelError::VersionNotFound { .. } => {
+            "`sgfw prefix-list history` shows the versions that are kept".to_owned()
+        }
+        ModelError::QuotaExceeded { quota, .. } => format!(
+            "remove what is not needed, or raise the quota: `sgfw quota set {}=N`, or `sgfw quota reset {0}` for no limit",
+            quota.name()
+        ),
+        ModelError::UnknownQuota { .. } => format!("the quotas are {}", Quota::ALL.map(Quota::name).join(", ")),
+        ModelError::UnknownFilter { known, .. } => format!("the filters are {}", known.join(", ")),
+        ModelError::FilterWithoutValue { .. } => "write NAME=VALUE, for example tag:env=production".to_owned(),
+        ModelError::TooManyEntries { .. } => {
+            "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`".to_owned()
+        }
         ModelError::TimeoutOutOfRange { timeout, .. } => {
             format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
         }
@@ -260,6 +361,56 @@ fn model_help(error: &ModelError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+fn plan_help(error: &PlanError) -> Option<String> {
+    let help = match error {
+        PlanError::Group { source: ModelError::DuplicateGroup { .. }, .. } => {
+            "a document lists each group once; leave the id out to mean the group of that name that exists".to_owned()
+        }
+        PlanError::PrefixList { source: ModelError::DuplicatePrefixList { .. }, .. } => {
+            "a document lists each prefix list once; leave the id out to mean the list of that name that exists".to_owned()
+        }
+        PlanError::Group { source: ModelError::HasDependents { .. }, .. } => {
+            "keep the group in the document, or list the interfaces with the groups that they are to carry instead"
+                .to_owned()
+        }
+        PlanError::Group { source: ModelError::GroupNotFound { .. }, .. }
+        | PlanError::Interface { source: ModelError::GroupNotFound { .. }, .. } => {
+            "a document that lists groups lists every group; what it does not list is deleted".to_owned()
+        }
+        PlanError::Group { source: ModelError::PrefixListNotFound { .. }, .. } => {
+            "a document that lists prefix lists lists every one; what it does not list is deleted".to_owned()
+        }
+        PlanError::Group { source, .. }
+        | PlanError::PrefixList { source, .. }
+        | PlanError::Interface { source, .. } => return model_help(source),
+        PlanError::GroupRenamed { .. } => {
+            "leave the id out to make another group of that name in its place".to_owned()
+        }
+        PlanError::GroupDescribedAnew { .. } => {
+            "describe it as it is, or make another group under another name".to_owned()
+        }
+        PlanError::PrefixListFamily { .. } => "make another prefix list under another name".to_owned(),
+        PlanError::InterfaceListedTwice { .. } => "list it once, with all its groups".to_owned(),
+        PlanError::InterfaceNotAttached { interface } => {
+            format!("attach it first: `sgfw interface attach {interface} --group default`")
+        }
+    };
+    Some(help)
+}
+
+fn saved_plan_help(error: &SavedPlanError) -> Option<String> {
+    let help = match error {
+        SavedPlanError::NotAPlan => {
+            "`sgfw plan -f FILE -O PLAN` saves one; `sgfw apply -f FILE` applies a policy file"
+        }
+        SavedPlanError::UnknownVersion { .. } => "apply it with the sgfw that made it, or make it anew",
+        SavedPlanError::Damaged | SavedPlanError::Unreadable(_) | SavedPlanError::InvalidValue(_) => {
+            "make it anew with `sgfw plan -O`"
+        }
+    };
+    Some(help.to_owned())
 }
 
 fn host_help(error: &HostError) -> Option<String> {
@@ -286,6 +437,16 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"
         ),
+        DatapathError::OtherVersion { .. } => {
+            "`sgfw interface reload` puts this version's programs in their place, \
+            without a gap and with the flows; until then those that are there go on"
+                .to_owned()
+        }
+        DatapathError::UnreadableFlows { .. } => {
+            "detach the interfaces with the sgfw that has attached them, then \
+            attach them with this one"
+                .to_owned()
+        }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
         _ => return None,
@@ -304,6 +465,18 @@ fn apply_help(error: &ApplyError) -> Option<String> {
             session.server.port(),
             IpNet::from(session.client.ip())
         ),
+        ApplyError::AwaitingConfirmation { .. } => {
+            "`sgfw confirm` makes it stay, `sgfw rollback` takes it back at once; then repeat this command"
+                .to_owned()
+        }
+        ApplyError::NothingToConfirm => "`sgfw history list` shows the changes".to_owned(),
+        ApplyError::NotConfirmedInTime { .. } => {
+            "make the change again, and confirm it within its time".to_owned()
+        }
+        ApplyError::UnknownGeneration { .. } => "`sgfw history list` shows the generations".to_owned(),
+        ApplyError::AttachedSince { .. } => {
+            "go back to a later generation, or attach and detach by hand what was attached then".to_owned()
+        }
         ApplyError::FlowTablesExist => {
             "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }
@@ -324,6 +497,12 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         }
         ApplyError::Store(error) if error.is_about_writing() => {
             "run it as root, or give another --state-dir".to_owned()
+        }
+        ApplyError::PlanOutdated { .. } => {
+            "make the plan anew with `sgfw plan`, and look at it again".to_owned()
+        }
+        ApplyError::PlanOfOtherInstance { .. } => {
+            "give the --state-dir or the --netns that the plan was made with".to_owned()
         }
         ApplyError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()

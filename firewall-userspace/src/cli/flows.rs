@@ -1,6 +1,7 @@
 //! `sgfw flows`: live flows, and the memory of those that are over.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -8,9 +9,9 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::Instance;
 use crate::apply::status::{self, Flow};
-use crate::datapath::ExpiredFlows;
+use crate::apply::{Instance, orphans};
+use crate::datapath::{ExpiredFlows, FlowRow};
 use crate::model::Protocol;
 
 #[derive(Debug, Subcommand)]
@@ -19,8 +20,26 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   sgfw flows list
+  sgfw flows list --orphaned
   sgfw flows list -o json | jq '.Flows[] | select(.State == \"established\")'")]
-    List,
+    List {
+        /// Only those that no rule admits any more: they live on by their state
+        #[arg(long)]
+        orphaned: bool,
+    },
+    /// End the flows that no rule admits any more
+    ///
+    /// They end at once, or after a while in which they may come to an end by themselves.
+    #[command(after_help = "\
+Examples:
+  sgfw flows list --orphaned
+  sgfw flows cut-orphaned
+  sgfw flows cut-orphaned --after 5m")]
+    CutOrphaned {
+        /// How long they may still live
+        #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+        after: Duration,
+    },
     /// Remove expired flows from the flow tables, for memory: no packet is treated differently
     ///
     /// A live flow is never removed, however the sweep and its packets meet.
@@ -34,7 +53,12 @@ Examples:
 impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::List => list(&status::flows(instance)?, output),
+            Self::List { orphaned } => {
+                let mut flows = status::flows(instance)?;
+                flows.retain(|flow| !orphaned || flow.is_orphaned);
+                list(&flows, output)
+            }
+            Self::CutOrphaned { after } => show_cut(orphans::cut_all(instance, after)?, after, output),
             Self::Expire => show_expired(&status::expire_flows(instance)?, output),
         }
     }
@@ -62,6 +86,19 @@ fn list(flows: &[Flow], output: &mut Output) -> Result<(), CliError> {
     output.table(&table)
 }
 
+/// How many flows were cut, or will be.
+pub(super) fn show_cut(flows: u64, after: Duration, output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.json(&json!({ "CutFlows": flows, "AfterSeconds": after.as_secs() }));
+    }
+    if after.is_zero() {
+        output.note(format_args!("{flows} flows were cut"));
+    } else {
+        output.note(format_args!("{flows} flows end in {} at the latest", humantime::format_duration(after)));
+    }
+    Ok(())
+}
+
 fn show_expired(expired: &[ExpiredFlows], output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
         let tables: Vec<Value> =
@@ -75,7 +112,7 @@ fn show_expired(expired: &[ExpiredFlows], output: &mut Output) -> Result<(), Cli
     output.table(&table)
 }
 
-fn cells(Flow { row, interfaces, rules }: &Flow) -> [String; 9] {
+fn cells(Flow { row, interfaces, rules, .. }: &Flow) -> [String; 9] {
     let protocol = Protocol::from_number(row.protocol);
     let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
     [
@@ -83,7 +120,7 @@ fn cells(Flow { row, interfaces, rules }: &Flow) -> [String; 9] {
         end(protocol, row.initiator, "id"),
         end(protocol, row.responder, "type"),
         row.started_by.name().to_owned(),
-        if row.assured { row.state.name().to_owned() } else { format!("{} (half-open)", row.state.name()) },
+        state(row),
         duration(row.idle_seconds),
         duration(row.expires_in_seconds),
         interfaces.join(", "),
@@ -91,7 +128,16 @@ fn cells(Flow { row, interfaces, rules }: &Flow) -> [String; 9] {
     ]
 }
 
-fn flow_json(Flow { row, interfaces, rules }: &Flow) -> Value {
+/// A live flow on one line.
+pub(super) fn flow_text(Flow { row, interfaces, .. }: &Flow) -> String {
+    let protocol = Protocol::from_number(row.protocol);
+    let (initiator, responder) = (end(protocol, row.initiator, "id"), end(protocol, row.responder, "type"));
+    let (interfaces, started_by, state) = (interfaces.join(", "), row.started_by.name(), row.state.name());
+    format!("{interfaces} {started_by} {protocol} {initiator} -> {responder}, {state}")
+}
+
+/// A live flow for programs.
+pub(super) fn flow_json(Flow { row, interfaces, rules, is_orphaned }: &Flow) -> Value {
     let end = |(address, port): (IpAddr, u16)| json!({ "Address": address.to_string(), "Port": port });
     json!({
         "Protocol": Protocol::from_number(row.protocol).to_string(),
@@ -105,7 +151,18 @@ fn flow_json(Flow { row, interfaces, rules }: &Flow) -> Value {
         "Interfaces": interfaces,
         "Rules": rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "Generation": row.generation,
+        "Orphaned": is_orphaned,
+        "CutInSeconds": row.cut_in_seconds,
     })
+}
+
+fn state(row: &FlowRow) -> String {
+    match row.cut_in_seconds {
+        Some(0) => "cut".to_owned(),
+        Some(left) => format!("{}, cut in {}", row.state.name(), duration(left)),
+        None if !row.assured => format!("{} (half-open)", row.state.name()),
+        None => row.state.name().to_owned(),
+    }
 }
 
 /// ICMP queries have an identifier and a type where others have ports.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::apply::Instance;
+use crate::host;
+use crate::store::Author;
 
 const STATE_DIR: &str = "/var/lib/sgfw";
 const BPFFS: &str = "/sys/fs/bpf/sgfw";
@@ -57,8 +59,18 @@ impl GlobalOptions {
             bpffs: choose(&self.bpffs, BPFFS),
             lock_timeout: Duration::from_secs(self.lock_timeout),
             allow_lockout: self.allow_lockout,
+            author: author(),
+            confirm_within: None,
+            cut_after: None,
+            dry_run: false,
         }
     }
+}
+
+/// Who typed which command.
+fn author() -> Author {
+    let words: Vec<String> = std::env::args().collect();
+    Author { user: host::user_name(), command: shell_words::join(words.iter().skip(1)) }
 }
 
 /// The name becomes part of paths.

@@ -10,37 +10,55 @@ use serde_json::json;
 use super::aws;
 use super::error::CliError;
 use super::output::Output;
-use super::rule::{rule_table, warn_about_host_bits};
+use super::rule::rule_table;
 use super::table::Table;
+use super::tag::{parse_tags, tag_texts};
 use crate::apply::{Instance, groups, status};
-use crate::model::{Cidr, GroupId, GroupReference, Interface, SecurityGroup};
+use crate::model::{
+    Cidr, Description, Filters, GroupFilter, GroupId, GroupName, GroupReference, Interface, SecurityGroup,
+    Tags,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a group that admits nothing in and everything out, and print its id
     #[command(after_help = "\
 Examples:
-  sgfw group create web --description \"web tier\"")]
+  sgfw group create web --description \"web tier\"
+  sgfw group create app --description \"app tier\" --tag Name=app --tag env=production")]
     Create {
         /// Name of the new group
         name: String,
         /// What the group is for
         #[arg(long, value_name = "TEXT")]
         description: String,
+        /// A tag of the group; repeat it for more
+        #[arg(long = "tag", value_name = "KEY=VALUE")]
+        tags: Vec<String>,
     },
     /// List the groups
+    ///
+    /// Filters are those of AWS: description, group-id, group-name, tag:KEY, tag-key, and for what a rule of the group
+    /// has ip-permission.X and egress.ip-permission.X, with X one of cidr, ipv6-cidr, from-port, to-port, protocol,
+    /// group-id, group-name, prefix-list-id. Values of one filter are alternatives, filters must all hold, different ones
+    /// by different rules if need be; * stands for any text.
     #[command(after_help = "\
 Examples:
   sgfw group list
+  sgfw group list --filter tag:env=production --filter ip-permission.cidr=0.0.0.0/0
   sgfw group list -o json | jq '.SecurityGroups[].GroupName'")]
-    List,
+    List {
+        /// Show only what has the value; repeat it for more
+        #[arg(long = "filter", value_name = "NAME=VALUE")]
+        filters: Vec<String>,
+    },
     /// Show a group with its rules, members and interfaces
     #[command(after_help = "\
 Examples:
   sgfw group show web
   sgfw group show sg-0123456789abcdef0 -o json")]
     Show {
-        /// Name or id
+        /// Name, id or ARN
         group: String,
     },
     /// Delete a group that no interface carries and no other group refers to
@@ -48,7 +66,7 @@ Examples:
 Examples:
   sgfw group delete web")]
     Delete {
-        /// Name or id
+        /// Name, id or ARN
         group: String,
     },
     /// Declare addresses as members of a group: hosts that rules mean when they name the group as peer
@@ -58,7 +76,7 @@ Examples:
 Examples:
   sgfw group add-member lb 10.0.1.10/32 2001:db8:1::10/128")]
     AddMember {
-        /// Name or id
+        /// Name, id or ARN
         group: String,
         /// Addresses
         #[arg(required = true, value_name = "PREFIX")]
@@ -69,7 +87,7 @@ Examples:
 Examples:
   sgfw group remove-member lb 10.0.1.10/32")]
     RemoveMember {
-        /// Name or id
+        /// Name, id or ARN
         group: String,
         /// Addresses, as they were declared
         #[arg(required = true, value_name = "PREFIX")]
@@ -80,8 +98,12 @@ Examples:
 impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::Create { name, description } => create(&name, &description, instance, output),
-            Self::List => list(instance, output),
+            Self::Create { name, description, tags } => {
+                let mut all = Tags::default();
+                all.set(parse_tags(&tags)?)?;
+                create(name.parse()?, description.parse()?, all, instance, output)
+            }
+            Self::List { filters } => list(&Filters::parse(&filters)?, instance, output),
             Self::Show { group } => show(&group.parse()?, instance, output),
             Self::Delete { group } => {
                 groups::delete(instance, &group.parse()?)?;
@@ -108,27 +130,49 @@ pub(super) fn parse_prefixes(texts: &[String], output: &Output) -> Result<Vec<Ip
     Ok(cidrs.into_iter().map(Cidr::canonical).collect())
 }
 
+/// An operator who wrote host bits may have meant one host.
+fn warn_about_host_bits(cidrs: &[Cidr], output: &Output) {
+    for cidr in cidrs.iter().filter(|cidr| cidr.has_host_bits()) {
+        output.warn(format_args!(
+            "{} has bits set beyond its prefix length; taken as {}, as AWS does",
+            cidr.written(),
+            cidr.canonical()
+        ));
+    }
+}
+
 /// Names of groups, to show beside their ids.
 pub(super) fn names(groups: &[SecurityGroup]) -> BTreeMap<GroupId, String> {
     groups.iter().map(|group| (group.id, group.name.to_string())).collect()
 }
 
-fn create(name: &str, description: &str, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let group = groups::create(instance, name.parse()?, description.parse()?)?;
+fn create(
+    name: GroupName,
+    description: Description,
+    tags: Tags,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let group = groups::create(instance, name, description, tags)?;
     if output.is_json() {
-        return output.json(&json!({ "GroupId": group.id.to_string() }));
+        return output.json(&json!({
+            "GroupId": group.id.to_string(),
+            "SecurityGroupArn": group.id.arn(),
+            "Tags": aws::tags(&group.tags),
+        }));
     }
     output.line(group.id)
 }
 
-fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let (groups, members, interfaces) =
+fn list(filters: &Filters<GroupFilter>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (all, members, interfaces) =
         instance.read(|snapshot| Ok((snapshot.groups()?, snapshot.members()?, snapshot.interfaces()?)))?;
+    let groups: Vec<&SecurityGroup> = all.iter().filter(|group| filters.matches(group, &all)).collect();
     let members_of = |group: &SecurityGroup| members.get(&group.id).map_or(&[][..], Vec::as_slice);
     if output.is_json() {
         let groups: Vec<_> = groups
             .iter()
-            .map(|group| aws::Group::new(group, members_of(group), carriers(group.id, &interfaces)))
+            .map(|&group| aws::Group::new(group, members_of(group), carriers(group.id, &interfaces)))
             .collect();
         return output.json(&json!({ "SecurityGroups": groups }));
     }
@@ -164,6 +208,7 @@ fn show(reference: &GroupReference, instance: &Instance, output: &mut Output) ->
     output.line(format_args!("Group id:    {}", group.id))?;
     output.line(format_args!("Name:        {}", group.name))?;
     output.line(format_args!("Description: {}", group.description))?;
+    output.line(format_args!("Tags:        {}", or_none(&tag_texts(&group.tags))))?;
     output.line(format_args!("Members:     {}", or_none(&members)))?;
     output.line(format_args!("Interfaces:  {}", or_none(&interfaces)))?;
     output.line("")?;

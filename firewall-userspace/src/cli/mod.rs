@@ -3,24 +3,30 @@
 //! A noun is a module; each of its verbs parses its arguments into model types, calls `apply` and shows the outcome.
 //! Nothing is decided here and no map is touched.
 
+mod apply;
 mod aws;
+mod dry_run;
 mod error;
 mod exempt;
 mod export;
 mod flows;
 mod global;
 mod group;
+mod history;
 mod import;
 mod interface;
 mod log;
 mod omissions;
 mod output;
+mod plan;
 mod prefix_list;
+mod quota;
 mod rule;
 mod schema;
 mod settings;
 mod status;
 mod table;
+mod tag;
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -28,6 +34,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::host;
+use dry_run::DryRunnable;
 use error::{CliError, ExitStatus};
 use global::GlobalOptions;
 use output::Output;
@@ -49,17 +56,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Security groups and their declared members
-    #[command(subcommand)]
-    Group(group::Command),
+    Group(DryRunnable<group::Command>),
     /// Rules of security groups
-    #[command(subcommand)]
-    Rule(rule::Command),
+    Rule(DryRunnable<rule::Command>),
     /// Prefix lists, which rules refer to
-    #[command(subcommand)]
-    PrefixList(prefix_list::Command),
+    PrefixList(DryRunnable<prefix_list::Command>),
+    /// Tags of groups, rules and prefix lists
+    Tag(DryRunnable<tag::Command>),
+    /// Limits of the numbers of groups, rules and prefix lists; there are none until they are set
+    Quota(DryRunnable<quota::Command>),
     /// Interfaces and the security groups that they carry
     #[command(subcommand)]
     Interface(interface::Command),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
     /// Servers that every interface may talk to whatever its rules say
     #[command(subcommand)]
     Exempt(exempt::Command),
@@ -71,6 +81,13 @@ enum Command {
     /// Live flows
     #[command(subcommand)]
     Flows(flows::Command),
+    /// Make the change that waits to be confirmed stay
+    Confirm(history::Confirm),
+    /// Go back to what was in force before a change
+    Rollback(history::Rollback),
+    /// Changes: who made them, when and how
+    #[command(subcommand)]
+    History(history::Command),
     /// Dropped packets of interfaces that were attached with `--log drops`, while they are dropped
     Log(log::Log),
     /// Print what is stored as a file
@@ -101,34 +118,43 @@ pub fn main() -> ExitCode {
     };
     let format = cli.global.output;
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status.into(),
         // Whoever read the output has seen enough.
         Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => error.report(format).into(),
     }
 }
 
-fn run(cli: Cli) -> Result<(), CliError> {
+fn run(cli: Cli) -> Result<ExitStatus, CliError> {
     // Before anything that could start a thread: only the calling thread changes its namespace.
     if let Some(namespace) = &cli.global.netns {
         host::enter_namespace(namespace)?;
     }
     let instance = cli.global.instance();
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
+    let mut status = ExitStatus::Done;
     match cli.command {
-        Command::Group(command) => command.run(&instance, &mut output),
-        Command::Rule(command) => command.run(&instance, &mut output),
-        Command::PrefixList(command) => command.run(&instance, &mut output),
+        Command::Group(noun) => noun.run(&instance, &mut output, group::Command::run),
+        Command::Rule(noun) => noun.run(&instance, &mut output, rule::Command::run),
+        Command::PrefixList(noun) => noun.run(&instance, &mut output, prefix_list::Command::run),
+        Command::Tag(noun) => noun.run(&instance, &mut output, tag::Command::run),
+        Command::Quota(noun) => noun.run(&instance, &mut output, quota::Command::run),
         Command::Interface(command) => command.run(&instance, &mut output),
+        Command::Plan(command) => command.run(&instance, &mut output).map(|of_plan| status = of_plan),
+        Command::Apply(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
         Command::Import(command) => command.run(&mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
+        Command::Confirm(command) => command.run(&instance, &mut output),
+        Command::Rollback(command) => command.run(&instance, &mut output),
+        Command::History(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
         Command::Export(command) => command.run(&instance, &mut output),
         Command::Schema => schema::run(&mut output),
     }?;
-    output.flush()
+    output.flush()?;
+    Ok(status)
 }
 
 /// Shows help on stdout or a usage error on stderr. clap would end with 2, which other tools use for "differs".
@@ -148,12 +174,13 @@ Examples:
 Exit status:
    0  done
    1  the operation failed
+   2  `plan --detailed-exitcode`: there are changes
    5  refused: it would lock out the SSH connection through which it was asked for
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted
   73  the state directory cannot be written
-  75  another sgfw is changing this instance; try again
+  75  another sgfw is changing this instance, or a change waits to be confirmed; try again
   77  not permitted: root is needed
 After any but 0 everything is as it was before.";
 

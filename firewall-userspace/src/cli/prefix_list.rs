@@ -1,35 +1,30 @@
 //! `sgfw prefix-list`: named sets of prefixes that rules refer to.
 
-use clap::Subcommand;
-use serde_json::json;
+use clap::{ArgGroup, Args, Subcommand};
+use ipnet::IpNet;
+use serde_json::{Value, json};
 
 use super::aws;
 use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::{Instance, prefix_lists};
-use crate::model::{PrefixList, PrefixListReference};
+use super::tag::{parse_tags, tag_texts};
+use crate::apply::Instance;
+use crate::apply::prefix_lists::{self, CreateRequest, Properties, Target};
+use crate::model::{
+    AddressFamily, Description, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
+    SecurityGroup, Tags,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a prefix list and print its id
     #[command(after_help = "\
 Examples:
-  sgfw prefix-list create offices --address-family ipv4 --max-entries 20 198.51.100.0/24 203.0.113.0/24")]
-    Create {
-        /// Name of the new prefix list
-        name: String,
-        /// ipv4 or ipv6; a list is never mixed
-        #[arg(long, value_name = "FAMILY")]
-        address_family: String,
-        /// How many entries the list may have
-        #[arg(long, value_name = "N")]
-        max_entries: u32,
-        /// Its first entries
-        #[arg(value_name = "PREFIX")]
-        entries: Vec<String>,
-    },
+  sgfw prefix-list create offices --address-family ipv4 --max-entries 20 198.51.100.0/24 203.0.113.0/24
+  sgfw prefix-list create offices --address-family ipv4 --max-entries 20 198.51.100.0/24=Berlin --tag owner=net")]
+    Create(Create),
     /// List the prefix lists
     #[command(after_help = "\
 Examples:
@@ -38,28 +33,32 @@ Examples:
     /// Show a prefix list with its entries
     #[command(after_help = "\
 Examples:
-  sgfw prefix-list show offices")]
+  sgfw prefix-list show offices
+  sgfw prefix-list show offices --version 3")]
     Show {
-        /// Name or id
+        /// Name, id or ARN
         prefix_list: String,
+        /// The entries of this version instead of the current one
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
     },
     /// Delete a prefix list that no rule refers to
     #[command(after_help = "\
 Examples:
   sgfw prefix-list delete offices")]
     Delete {
-        /// Name or id
+        /// Name, id or ARN
         prefix_list: String,
     },
     /// Add entries, as a new version of the list, and print its number
     #[command(after_help = "\
 Examples:
-  sgfw prefix-list add-entry offices 192.0.2.0/24")]
+  sgfw prefix-list add-entry offices 192.0.2.0/24 \"198.51.100.0/24=Berlin, second floor\"")]
     AddEntry {
-        /// Name or id
-        prefix_list: String,
-        /// The entries
-        #[arg(required = true, value_name = "PREFIX")]
+        #[command(flatten)]
+        target: TargetArguments,
+        /// The entries, each with its description if it has one
+        #[arg(required = true, value_name = "PREFIX[=TEXT]")]
         entries: Vec<String>,
     },
     /// Remove entries, as a new version of the list, and print its number
@@ -67,44 +66,165 @@ Examples:
 Examples:
   sgfw prefix-list remove-entry offices 192.0.2.0/24")]
     RemoveEntry {
-        /// Name or id
-        prefix_list: String,
+        #[command(flatten)]
+        target: TargetArguments,
         /// The entries
         #[arg(required = true, value_name = "PREFIX")]
         entries: Vec<String>,
     },
+    /// Change the name of a prefix list, or how many entries it may have. That is no new version
+    #[command(
+        group(ArgGroup::new("properties").args(["name", "max_entries"]).multiple(true).required(true)),
+        after_help = "\
+Examples:
+  sgfw prefix-list modify offices --max-entries 50
+  sgfw prefix-list modify offices --name sites"
+    )]
+    Modify {
+        #[command(flatten)]
+        target: TargetArguments,
+        /// Its new name
+        #[arg(long)]
+        name: Option<String>,
+        /// How many entries it may have
+        #[arg(long, value_name = "N")]
+        max_entries: Option<u32>,
+    },
+    /// Go back to the entries of an old version, as a new version, and print its number
+    #[command(after_help = "\
+Examples:
+  sgfw prefix-list restore offices --version 3
+  sgfw prefix-list restore offices --version 3 --current-version 7")]
+    Restore {
+        #[command(flatten)]
+        target: TargetArguments,
+        /// The version whose entries are wanted
+        #[arg(long, value_name = "N")]
+        version: u64,
+    },
+    /// List the versions of a prefix list that are kept, which are the last thousand
+    #[command(after_help = "\
+Examples:
+  sgfw prefix-list history offices")]
+    History {
+        /// Name, id or ARN
+        prefix_list: String,
+    },
+    /// List the rules that refer to a prefix list
+    #[command(after_help = "\
+Examples:
+  sgfw prefix-list references offices
+  sgfw prefix-list references offices -o json | jq -r '.PrefixListAssociations[].ResourceId'")]
+    References {
+        /// Name, id or ARN
+        prefix_list: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name of the new prefix list
+    name: String,
+    /// ipv4 or ipv6; a list is never mixed
+    #[arg(long, value_name = "FAMILY")]
+    address_family: String,
+    /// How many entries the list may have
+    #[arg(long, value_name = "N")]
+    max_entries: u32,
+    /// Its first entries, each with its description if it has one
+    #[arg(value_name = "PREFIX[=TEXT]")]
+    entries: Vec<String>,
+    /// A tag of the list; repeat it for more
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    tags: Vec<String>,
+}
+
+/// The prefix list that is to be changed.
+#[derive(Debug, Args)]
+pub(super) struct TargetArguments {
+    /// Name, id or ARN
+    prefix_list: String,
+    /// Refuse if this is not its current version: somebody else has changed it
+    #[arg(long, value_name = "N")]
+    current_version: Option<u64>,
 }
 
 impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::Create { name, address_family, max_entries, entries } => {
-                let entries = parse_prefixes(&entries, output)?;
-                let (name, family) = (name.parse()?, address_family.parse()?);
-                let list = prefix_lists::create(instance, name, family, max_entries, entries)?;
-                if output.is_json() {
-                    return output.json(&json!({ "PrefixList": aws::ManagedPrefixList::new(&list) }));
-                }
-                output.line(list.id)
-            }
+            Self::Create(create) => create.run(instance, output),
             Self::List => list_all(instance, output),
-            Self::Show { prefix_list } => show(&prefix_list.parse()?, instance, output),
+            Self::Show { prefix_list, version } => show(&prefix_list.parse()?, version, instance, output),
             Self::Delete { prefix_list } => {
                 prefix_lists::delete(instance, &prefix_list.parse()?)?;
                 output.done()
             }
-            Self::AddEntry { prefix_list, entries } => {
-                let entries = parse_prefixes(&entries, output)?;
-                let list = prefix_lists::add_entries(instance, &prefix_list.parse()?, entries)?;
-                show_version(&list, output)
+            Self::AddEntry { target, entries } => {
+                let entries = parse_entries(&entries, output)?;
+                show_version(&prefix_lists::add_entries(instance, &target.parse()?, entries)?, output)
             }
-            Self::RemoveEntry { prefix_list, entries } => {
-                let entries = parse_prefixes(&entries, output)?;
-                let list = prefix_lists::remove_entries(instance, &prefix_list.parse()?, &entries)?;
-                show_version(&list, output)
+            Self::RemoveEntry { target, entries } => {
+                let prefixes = parse_prefixes(&entries, output)?;
+                show_version(&prefix_lists::remove_entries(instance, &target.parse()?, &prefixes)?, output)
             }
+            Self::Modify { target, name, max_entries } => {
+                let name: Option<PrefixListName> = name.map(|name| name.parse()).transpose()?;
+                let properties = Properties { name, max_entries };
+                let list = prefix_lists::modify(instance, &target.parse()?, &properties)?;
+                if output.is_json() {
+                    return show_version(&list, output);
+                }
+                Ok(())
+            }
+            Self::Restore { target, version } => {
+                show_version(&prefix_lists::restore(instance, &target.parse()?, version)?, output)
+            }
+            Self::History { prefix_list } => history(&prefix_list.parse()?, instance, output),
+            Self::References { prefix_list } => references(&prefix_list.parse()?, instance, output),
         }
     }
+}
+
+impl Create {
+    fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        let family: AddressFamily = self.address_family.parse()?;
+        let mut tags = Tags::default();
+        tags.set(parse_tags(&self.tags)?)?;
+        let request = CreateRequest {
+            name: self.name.parse()?,
+            family,
+            max_entries: self.max_entries,
+            entries: parse_entries(&self.entries, output)?,
+            tags,
+        };
+        let list = prefix_lists::create(instance, request)?;
+        if output.is_json() {
+            return show_version(&list, output);
+        }
+        output.line(list.id)
+    }
+}
+
+impl TargetArguments {
+    fn parse(&self) -> Result<Target, CliError> {
+        Ok(Target { list: self.prefix_list.parse()?, current_version: self.current_version })
+    }
+}
+
+/// Reads entries `PREFIX` or `PREFIX=DESCRIPTION`.
+fn parse_entries(texts: &[String], output: &Output) -> Result<Vec<PrefixListEntry>, CliError> {
+    let parts: Vec<(&str, Option<&str>)> = texts
+        .iter()
+        .map(|text| text.split_once('=').map_or((text.as_str(), None), |(prefix, text)| (prefix, Some(text))))
+        .collect();
+    let prefixes: Vec<String> = parts.iter().map(|(prefix, _)| (*prefix).to_owned()).collect();
+    let prefixes: Vec<IpNet> = parse_prefixes(&prefixes, output)?;
+    let entry = |(prefix, (_, description)): (IpNet, &(&str, Option<&str>))| {
+        let description: Option<Description> =
+            description.filter(|text| !text.is_empty()).map(str::parse).transpose()?;
+        Ok(PrefixListEntry { prefix, description })
+    };
+    prefixes.into_iter().zip(&parts).map(entry).collect()
 }
 
 fn list_all(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
@@ -127,21 +247,88 @@ fn list_all(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
     output.table(&table)
 }
 
-fn show(reference: &PrefixListReference, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let lists = instance.read(|snapshot| Ok(snapshot.prefix_lists()?))?;
-    let list = reference.find(&lists)?;
+fn show(
+    reference: &PrefixListReference,
+    version: Option<u64>,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let list = prefix_lists::at_version(instance, reference, version)?;
     if output.is_json() {
-        return output.json(&json!({ "PrefixLists": [aws::ManagedPrefixList::new(list)] }));
+        return output.json(&json!({ "PrefixLists": [aws::ManagedPrefixList::new(&list)] }));
     }
+    let tags = tag_texts(&list.tags);
     output.line(format_args!("Prefix list id: {}", list.id))?;
     output.line(format_args!("Name:           {}", list.name))?;
     output.line(format_args!("Family:         {}", list.family))?;
     output.line(format_args!("Version:        {}", list.version))?;
     output.line(format_args!("Entries:        {} of at most {}", list.entries.len(), list.max_entries))?;
+    output.line(format_args!("Tags:           {}", or_none(&tags)))?;
     output.line("")?;
-    let mut table = Table::new(&["PREFIX"]);
-    list.entries.iter().for_each(|entry| table.row([entry.to_string()]));
+    let mut table = Table::new(&["PREFIX", "DESCRIPTION"]);
+    for entry in &list.entries {
+        let description = entry.description.as_ref().map(Description::to_string);
+        table.row([entry.prefix.to_string(), description.unwrap_or_default()]);
+    }
     output.table(&table)
+}
+
+fn history(
+    reference: &PrefixListReference,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let versions = prefix_lists::versions(instance, reference)?;
+    if output.is_json() {
+        let versions: Vec<Value> = versions
+            .iter()
+            .map(|version| {
+                json!({
+                    "Version": version.version, "Entries": version.entries, "Added": version.added,
+                    "Removed": version.removed,
+                })
+            })
+            .collect();
+        return output.json(&json!({ "Versions": versions }));
+    }
+    let mut table = Table::new(&["#VERSION", "#ENTRIES", "#ADDED", "#REMOVED"]);
+    for version in &versions {
+        table.row([
+            version.version.to_string(),
+            version.entries.to_string(),
+            version.added.to_string(),
+            version.removed.to_string(),
+        ]);
+    }
+    output.table(&table)
+}
+
+fn references(
+    reference: &PrefixListReference,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let (lists, groups) = instance.read(|snapshot| Ok((snapshot.prefix_lists()?, snapshot.groups()?)))?;
+    let list = reference.find(&lists)?;
+    if output.is_json() {
+        let association = |group: &SecurityGroup| {
+            let rules: Vec<String> =
+                list.referrers(std::slice::from_ref(group)).map(|(_, rule)| rule.id.to_string()).collect();
+            (!rules.is_empty())
+                .then(|| json!({ "ResourceId": group.id.to_string(), "SecurityGroupRuleIds": rules }))
+        };
+        let associations: Vec<Value> = groups.iter().filter_map(association).collect();
+        return output.json(&json!({ "PrefixListAssociations": associations }));
+    }
+    let mut table = Table::new(&["GROUP ID", "GROUP", "RULE ID"]);
+    for (group, rule) in list.referrers(&groups) {
+        table.row([group.id.to_string(), group.name.to_string(), rule.id.to_string()]);
+    }
+    output.table(&table)
+}
+
+fn or_none(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
 }
 
 fn show_version(list: &PrefixList, output: &mut Output) -> Result<(), CliError> {

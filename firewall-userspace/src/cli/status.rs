@@ -31,6 +31,13 @@ impl Status {
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
         output.line(generation(&status))?;
+        if let Some(pending) = status.pending {
+            output.line(format_args!(
+                "Generation {} waits to be confirmed: without `sgfw confirm` the one before it is back in {} s.",
+                pending.generation,
+                pending.left.as_secs()
+            ))?;
+        }
         show_exempt(&status, output)?;
         let Some(kernel) = &status.kernel else {
             return Ok(());
@@ -82,7 +89,7 @@ fn json(status: &status::Status) -> Value {
             "Interface": interface,
             "Direction": row.direction.name(),
             "Verdict": verdict(row),
-            "Reason": row.reason.name(),
+            "Reason": row.decision.reason().name(),
             "Packets": row.counter.packets,
             "Bytes": row.counter.bytes,
         })
@@ -100,6 +107,7 @@ fn json(status: &status::Status) -> Value {
         "Generation": {
             "Stored": status.stored_generation,
             "InForce": kernel.map(|kernel| kernel.generation),
+            "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
@@ -127,7 +135,7 @@ fn counter_table(kernel: &KernelStatus) -> Table {
             interface.to_owned(),
             row.direction.name().to_owned(),
             verdict(row).to_owned(),
-            row.reason.name().to_owned(),
+            row.decision.reason().name().to_owned(),
             row.counter.packets.to_string(),
             row.counter.bytes.to_string(),
         ]);
@@ -153,7 +161,8 @@ fn rows(kernel: &KernelStatus) -> impl Iterator<Item = (&str, &CounterRow)> {
 }
 
 fn verdict(row: &CounterRow) -> &'static str {
-    match row.reason.verdict() {
+    match row.decision.verdict() {
+        Verdict::Pass if row.decision.is_audited() => "would-drop",
         Verdict::Pass => "pass",
         Verdict::Drop => "drop",
     }

@@ -38,11 +38,12 @@ pub(super) fn partition(peers: &BTreeSet<FamilyPeer>, input: &PolicyInput) -> Ad
 /// The prefixes of a peer, in its family.
 fn prefixes(peer: &FamilyPeer, input: &PolicyInput) -> Vec<IpNet> {
     let family = if peer.is_ipv6 { AddressFamily::Ipv6 } else { AddressFamily::Ipv4 };
-    let all: &[IpNet] = match &peer.peer {
-        Peer::Cidr(prefix) => std::slice::from_ref(prefix),
-        Peer::Group(group) => input.members.get(group).map_or(&[], Vec::as_slice),
+    let all: Vec<IpNet> = match &peer.peer {
+        Peer::Cidr(prefix) => vec![*prefix],
+        Peer::Group(group) => input.members.get(group).cloned().unwrap_or_default(),
         Peer::PrefixList(id) => {
-            input.prefix_lists.iter().find(|list| list.id == *id).map_or(&[], |list| list.entries.as_slice())
+            let lists = input.prefix_lists.iter().filter(|list| list.id == *id);
+            lists.flat_map(|list| list.entries.iter().map(|entry| entry.prefix)).collect()
         }
     };
     all.iter().filter(|prefix| AddressFamily::of(prefix) == family).map(IpNet::trunc).collect()

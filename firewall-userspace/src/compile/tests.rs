@@ -1,7 +1,7 @@
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
 
 use super::*;
-use crate::model::{PrefixListName, Protocol, RuleId, Service, Tags};
+use crate::model::{PrefixListEntry, PrefixListName, Protocol, RuleId, Service, Tags};
 
 /// Rules in a short notation: `in tcp 22 10.0.0.0/8`, `out all - ::/0`, `in icmp 8/0 pl:office`, `in tcp 1-9 sg:app`.
 #[derive(Default)]
@@ -59,6 +59,7 @@ impl Fixture {
     fn prefix_list(&mut self, name: &str, family: AddressFamily, entries: Vec<IpNet>) {
         let name: PrefixListName = name.parse().unwrap();
         let max_entries = u32::try_from(entries.len()).unwrap();
+        let entries = entries.into_iter().map(PrefixListEntry::from).collect();
         self.input.prefix_lists.push(PrefixList::new(name, family, max_entries, entries).unwrap());
     }
 

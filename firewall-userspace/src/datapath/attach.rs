@@ -217,7 +217,7 @@ impl Datapath {
         Ok(())
     }
 
-    fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {
+    pub(super) fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {
         let directory = self.links_directory();
         let mut pins = Vec::new();
         for entry in fs::read_dir(&directory).map_err(DatapathError::reading(&directory))? {

@@ -17,6 +17,9 @@ use super::DatapathError;
 /// `BPF_NOEXIST` of `linux/bpf.h`: create, never overwrite.
 const BPF_NOEXIST: u64 = 1;
 
+/// `BPF_EXIST` of `linux/bpf.h`: overwrite, never create.
+const BPF_EXIST: u64 = 2;
+
 /// Elements of a batch. Buckets are never split, so it grows if a bucket has more.
 const BATCH: usize = 4096;
 
@@ -95,6 +98,28 @@ impl<K: Pod, V: Pod> HashTable<K, V> {
         match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, attributes) }.1 {
             Ok(()) => Ok(Some(value)),
             Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.error(errno)),
+        }
+    }
+
+    /// The value of an element; `None` if there is none.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
+        let mut value = V::zeroed();
+        let attributes = self.element(key, &raw mut value as u64, 0);
+        // SAFETY: key and value are as long as the map's, and live until the call returns.
+        match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, attributes) }.1 {
+            Ok(()) => Ok(Some(value)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.error(errno)),
+        }
+    }
+
+    /// Overwrites an element. One that is gone meanwhile is not put back.
+    pub(super) fn overwrite(&self, key: &K, value: &V) -> Result<(), DatapathError> {
+        let attributes = self.element(key, &raw const *value as u64, BPF_EXIST);
+        // SAFETY: key and value are as long as the map's, and live until the call returns.
+        match unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, attributes) }.1 {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.error(errno)),
         }
     }

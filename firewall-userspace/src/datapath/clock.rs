@@ -23,10 +23,16 @@ pub(super) fn jiffies_per_second() -> Result<u32, DatapathError> {
 
 /// Low 32 bits of the jiffies now, to within a few ticks.
 pub(super) fn jiffies_now() -> Result<u32, DatapathError> {
+    Ok(truncated(jiffies()?))
+}
+
+/// The jiffies now, to within a few ticks.
+pub(super) fn jiffies() -> Result<u64, DatapathError> {
     let per_second = u64::from(jiffies_per_second()?);
     let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_err(DatapathError::Clock)?;
     let ticks = nanoseconds(since_boot) / (NANOSECONDS_PER_SECOND / per_second);
-    Ok(truncated(ticks.wrapping_sub(SECONDS_BEFORE_WRAP * per_second)))
+    // INITIAL_JIFFIES is a number of 32 bits also where the counter has 64.
+    Ok((1 << 32) - SECONDS_BEFORE_WRAP * per_second + ticks)
 }
 
 /// A duration in jiffies; at least one, and saturating.

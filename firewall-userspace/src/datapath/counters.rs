@@ -2,7 +2,7 @@
 
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use firewall_common::abi::{Counter, Direction, counter_index, map};
-use firewall_common::reason::Reason;
+use firewall_common::reason::{Decision, Reason, Verdict};
 
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
@@ -12,8 +12,8 @@ use super::{Datapath, DatapathError};
 pub struct CounterRow {
     /// Direction, seen from the host.
     pub direction: Direction,
-    /// Why packets were passed or dropped.
-    pub reason: Reason,
+    /// What was decided, and why.
+    pub decision: Decision,
     /// How many, and their bytes.
     pub counter: Counter,
 }
@@ -28,15 +28,15 @@ impl Datapath {
         let counters: PerCpuArray<MapData, Wire<Counter>> = self.map(map::COUNTERS)?;
         let mut rows = Vec::new();
         for direction in [Direction::Ingress, Direction::Egress] {
-            for &reason in Reason::ALL {
-                let index = counter_index(slot, direction, reason);
+            for decision in decisions() {
+                let index = counter_index(slot, direction, decision);
                 let per_cpu = counters.get(&index, 0).map_err(DatapathError::in_map(map::COUNTERS))?;
                 let counter = per_cpu.iter().fold(Counter::default(), |sum, Wire(cpu)| Counter {
                     packets: sum.packets + cpu.packets,
                     bytes: sum.bytes + cpu.bytes,
                 });
                 if counter.packets != 0 {
-                    rows.push(CounterRow { direction, reason, counter });
+                    rows.push(CounterRow { direction, decision, counter });
                 }
             }
         }
@@ -52,8 +52,8 @@ impl Datapath {
         let error = DatapathError::in_map(map::COUNTERS);
         let mut counters: PerCpuArray<MapData, Wire<Counter>> = self.map(map::COUNTERS)?;
         for direction in [Direction::Ingress, Direction::Egress] {
-            for &reason in Reason::ALL {
-                let index = counter_index(slot, direction, reason);
+            for decision in decisions() {
+                let index = counter_index(slot, direction, decision);
                 let zeros = counters
                     .get(&index, 0)
                     .map_err(&error)?
@@ -66,4 +66,11 @@ impl Datapath {
         }
         Ok(())
     }
+}
+
+/// Everything that is counted: each reason, and each one to drop once more for audit mode.
+fn decisions() -> impl Iterator<Item = Decision> {
+    let enforced = Reason::ALL.iter().map(|reason| Decision::enforced(*reason));
+    let drops = Reason::ALL.iter().filter(|reason| reason.verdict() == Verdict::Drop);
+    enforced.chain(drops.map(|reason| Decision::new(*reason, true)))
 }

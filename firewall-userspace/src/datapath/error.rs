@@ -159,6 +159,21 @@ pub enum DatapathError {
         /// The file.
         path: PathBuf,
     },
+    /// The pins are those of a version with another ABI.
+    #[error("the interfaces were attached by another version of sgfw (ABI {version})")]
+    OtherVersion {
+        /// Which.
+        version: u32,
+    },
+    /// Flows of a version that this one does not know.
+    #[error("the flows of another version of sgfw (ABI {version}) cannot be taken over")]
+    UnreadableFlows {
+        /// Which.
+        version: u32,
+    },
+    /// A generation waits to be confirmed.
+    #[error("generation waits to be confirmed")]
+    AwaitingConfirmation,
     /// The policy needs more than the tables can hold.
     #[error("the policy has {needed} {what}, more than the {limit} that the tables can hold")]
     TooLarge {

@@ -37,6 +37,8 @@ pub struct FlowRow {
     pub idle_seconds: u64,
     /// Seconds until the flow ends if it stays idle.
     pub expires_in_seconds: u64,
+    /// Seconds until the operator's cut ends it; 0 if it has. `None` if nobody has cut it.
+    pub cut_in_seconds: Option<u64>,
     /// The rules that admitted its first packet.
     pub rule_set: u32,
     /// Low 32 bits of the policy generation at that time.
@@ -75,7 +77,7 @@ impl Datapath {
     ///
     /// [`DatapathError`] where a map cannot be read.
     pub fn flows(&self) -> Result<Vec<FlowRow>, DatapathError> {
-        let reader = Reader { zones: self.zones()?, now: jiffies_now()? };
+        let reader = self.reader()?;
         let mut rows = Vec::new();
         for (name, assured) in V4_TABLES {
             self.each_flow::<Ipv4>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v4)))?;
@@ -84,6 +86,10 @@ impl Datapath {
             self.each_flow::<Ipv6>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v6)))?;
         }
         Ok(rows)
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader, DatapathError> {
+        Ok(Reader { zones: self.zones()?, now: jiffies_now()? })
     }
 
     /// How full the flow tables are.
@@ -188,14 +194,14 @@ impl Datapath {
 }
 
 /// Turns entries into rows.
-struct Reader {
+pub(super) struct Reader {
     zones: BTreeMap<u16, InterfaceSettings>,
-    now: u32,
+    pub(super) now: u32,
 }
 
 impl Reader {
     /// `None` for what is no live flow: expired, of no attached interface, or of an unknown state.
-    fn row<A: Copy>(
+    pub(super) fn row<A: Copy>(
         &self,
         key: &FlowKey<A>,
         entry: &FlowEntry,
@@ -221,16 +227,20 @@ impl Reader {
             assured,
             idle_seconds: u64::from(idle / per_second),
             expires_in_seconds: u64::from(left / per_second),
+            cut_in_seconds: (entry.cut_at != 0).then(|| {
+                let left = if entry.is_cut(self.now) { 0 } else { entry.cut_at.wrapping_sub(self.now) };
+                u64::from(left / per_second)
+            }),
             rule_set: entry.rule_set,
             generation: entry.generation,
         })
     }
 }
 
-fn v4(address: Ipv4) -> IpAddr {
+pub(super) fn v4(address: Ipv4) -> IpAddr {
     Ipv4Addr::from(address.0.to_bytes()).into()
 }
 
-fn v6(address: Ipv6) -> IpAddr {
+pub(super) fn v6(address: Ipv6) -> IpAddr {
     Ipv6Addr::from(address.to_bytes()).into()
 }

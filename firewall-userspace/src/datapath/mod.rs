@@ -14,11 +14,14 @@ mod attach;
 mod batch;
 mod clock;
 mod counters;
+mod cut;
 mod device;
 mod error;
 mod expire;
 mod flows;
+mod generation;
 pub mod log;
+mod migrate;
 mod pin;
 mod publish;
 mod reload;
@@ -38,6 +41,8 @@ pub use counters::CounterRow;
 pub use error::DatapathError;
 pub use expire::ExpiredFlows;
 pub use flows::{FlowRow, FlowTableFill};
+pub use generation::Unconfirmed;
+pub use migrate::OtherVersion;
 pub use publish::Prepared;
 pub use seed::Seed;
 
@@ -73,8 +78,12 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the pins cannot be read.
+    /// [`DatapathError::OtherVersion`] where another version of sgfw has attached the interfaces, and others where the
+    /// pins cannot be read.
     pub fn open(bpffs: &Path) -> Result<Option<Self>, DatapathError> {
+        if let Some(other) = Self::other_version(bpffs)? {
+            return Err(DatapathError::OtherVersion { version: other.version });
+        }
         let datapath = Self::at(bpffs);
         if datapath.map_path(map::GENERATION).try_exists().map_err(DatapathError::reading(bpffs))? {
             return Ok(Some(datapath));

@@ -6,14 +6,15 @@
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, HashMap, InnerMap, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use firewall_common::abi::{
-    BARRIER_SLOT, CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
-    Timeouts, exempt_flag, interface_flag, map,
+    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, Timeouts,
+    exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 use nix::errno::Errno;
@@ -32,7 +33,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 type V4Trie = LpmTrie<MapData, [u8; 4], u32>;
 type V6Trie = LpmTrie<MapData, [u8; 16], u32>;
 type Cells = HashMap<MapData, Wire<CellKey>, u32>;
-type Settings = Array<MapData, Wire<InterfaceSettings>>;
+pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
 
 /// A policy that stands in the idle half of the maps.
 #[must_use = "a prepared policy is not in force until it is activated"]
@@ -43,15 +44,6 @@ pub struct Prepared<'a> {
 }
 
 impl Datapath {
-    /// The generation in force; 0 if nothing was ever published.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Map`] where the map cannot be read.
-    pub fn generation(&self) -> Result<u64, DatapathError> {
-        self.generation_word()?.get(&0, 0).map_err(DatapathError::in_map(map::GENERATION))
-    }
-
     /// The values of all cells in force: rule set ids with their bits.
     ///
     /// # Errors
@@ -73,12 +65,17 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the kernel refuses a map or an element; the policy in force is untouched.
+    /// [`DatapathError`] where the kernel refuses a map or an element, and where a generation waits to be confirmed; the
+    /// policy in force is untouched.
     pub fn prepare(
         &mut self,
         policy: &CompiledPolicy,
         newer_than: u64,
     ) -> Result<Prepared<'_>, DatapathError> {
+        if self.unconfirmed()?.is_some() {
+            // The half that would be filled is the one to go back to.
+            return Err(DatapathError::AwaitingConfirmation);
+        }
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
         let (v4, v6) = (addresses_v4(policy)?, addresses_v6(policy)?);
@@ -97,11 +94,12 @@ impl Datapath {
         Ok(Prepared { datapath: self, generation })
     }
 
-    fn generation_word(&self) -> Result<Array<MapData, u64>, DatapathError> {
-        self.map(map::GENERATION)
-    }
-
-    fn put<M: InnerMap>(&self, name: &'static str, slot: u32, inner: &M) -> Result<(), DatapathError> {
+    pub(super) fn put<M: InnerMap>(
+        &self,
+        name: &'static str,
+        slot: u32,
+        inner: &M,
+    ) -> Result<(), DatapathError> {
         let mut outer: ArrayOfMaps<MapData, M> = self.map(name)?;
         outer.set(slot, inner, 0).map_err(DatapathError::in_map(name))
     }
@@ -114,25 +112,17 @@ impl Prepared<'_> {
         self.generation
     }
 
-    /// Puts the policy into force, and returns when no program works by the previous one any more.
+    /// Puts the policy into force, and returns when no program works by the previous one any more. With `confirm_within`
+    /// the previous one is in force again after that time, unless this one is confirmed.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where the generation word cannot be written; the previous policy stays in force then.
-    pub fn activate(self) -> Result<(), DatapathError> {
-        self.datapath
-            .generation_word()?
-            .set(0, self.generation, 0)
-            .map_err(DatapathError::in_map(map::GENERATION))?;
-        self.wait_for_readers()
-    }
-
-    /// Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the
-    /// kernel), so writing a slot that no program reads waits for all programs that may still read the retired half,
-    /// and the next publication may overwrite it.
-    fn wait_for_readers(&self) -> Result<(), DatapathError> {
-        let settings = Settings::create(MAX_INTERFACES, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
-        self.datapath.put(map::SETTINGS, BARRIER_SLOT, &settings)
+    pub fn activate(self, confirm_within: Option<Duration>) -> Result<(), DatapathError> {
+        match confirm_within {
+            Some(within) => self.datapath.set_unconfirmed(self.generation, within),
+            None => self.datapath.set_generation(self.generation),
+        }
     }
 }
 
@@ -242,6 +232,9 @@ fn flags(options: &InterfaceOptions) -> u16 {
     }
     if options.tcp_strict {
         flags |= interface_flag::TCP_STRICT;
+    }
+    if options.audit {
+        flags |= interface_flag::AUDIT;
     }
     flags
 }

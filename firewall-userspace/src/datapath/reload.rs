@@ -15,16 +15,18 @@ use super::pin::Pin;
 use super::{Datapath, DatapathError};
 
 impl Datapath {
-    /// Replaces the programs of an attachment by those of this build. `interface` is the name that it has now.
+    /// Replaces the programs of an attachment, whose links are among those of `links`, by those of this build and with the
+    /// maps of this instance. `interface` is the name that it has now.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where the interface is gone or the kernel refuses the programs; the old ones stay then.
     pub fn reload(
-        &mut self,
+        &self,
         attachment: &Attachment,
         interface: &str,
         log_drops: bool,
+        links: &Self,
     ) -> Result<(), DatapathError> {
         let layer = device::find(interface)?.layer;
         let names = if log_drops { &LOGGING } else { &PLAIN };
@@ -39,7 +41,7 @@ impl Datapath {
             load(&mut programs, name)?;
         }
         for (name, pin) in replacements {
-            self.replace(&mut programs, name, &pin)?;
+            links.replace(&mut programs, name, &pin)?;
         }
         Ok(())
     }

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
 use super::problem::{Place, Problem};
 use super::source::Source;
-use super::tree::Span;
 
 /// How many mistakes are shown to people; nobody reads more.
 const SHOWN: usize = 100;
+/// Bytes of a line that is not shown any more, and characters of the excerpt in its place.
+const LONG_LINE: usize = 1000;
+const EXCERPT: usize = 60;
 
 /// Everything that is wrong with policy files, in the order of the files.
 #[derive(Debug)]
@@ -124,6 +126,8 @@ struct Texts {
     sources: Vec<Source>,
     /// Where each line begins, by source.
     lines: Vec<Vec<usize>>,
+    /// Whether a byte is a character, by source.
+    is_ascii: Vec<bool>,
 }
 
 impl Texts {
@@ -133,7 +137,8 @@ impl Texts {
             std::iter::once(0).chain(ends).collect()
         };
         let lines = sources.iter().map(starts).collect();
-        Self { sources, lines }
+        let is_ascii = sources.iter().map(|source| source.text.is_ascii()).collect();
+        Self { sources, lines, is_ascii }
     }
 
     fn name(&self, place: &Place) -> &str {
@@ -143,15 +148,21 @@ impl Texts {
     fn position(&self, place: &Place) -> Option<(usize, usize)> {
         let span = place.span.as_ref()?;
         let (line, start) = self.line(place.source, span.start);
-        let before = &self.sources[place.source].text[start..span.start];
-        Some((line, before.chars().count() + 1))
+        let column = match self.is_ascii[place.source] {
+            true => span.start - start,
+            false => {
+                let text = &self.sources[place.source].text;
+                text[start..text.floor_char_boundary(span.start)].chars().count()
+            }
+        };
+        Some((line, column + 1))
     }
 
     /// The number of the line of a byte, and where it begins.
     fn line(&self, source: usize, byte: usize) -> (usize, usize) {
         let lines = &self.lines[source];
         let number = lines.partition_point(|start| *start <= byte);
-        (number, lines[number - 1])
+        (number, lines[number.saturating_sub(1)])
     }
 
     fn annotate<'t>(&'t self, problem: &'t Problem) -> Group<'t> {
@@ -160,38 +171,41 @@ impl Texts {
             "" => kind.to_string(),
             field => format!("{field}: {kind}"),
         };
-        let Some(span) = &place.span else {
+        let hint = kind.hint().map(|hint| Level::HELP.message(hint));
+        if place.span.is_none() {
             let message = format!("{}: {message}", self.name(place));
-            let group = Group::with_title(Level::ERROR.primary_title(message));
-            return group.elements(kind.hint().map(|hint| Level::HELP.message(hint)));
-        };
+            return Group::with_title(Level::ERROR.primary_title(message)).elements(hint);
+        }
         let mut title = Level::ERROR.primary_title(message);
         if let Some(code) = kind.aws_code() {
             title = title.id(code);
         }
-        let group = title.element(self.snippet(place.source, span, AnnotationKind::Primary, None));
-        let first = first.iter().filter_map(|first| Some((first.source, first.span.as_ref()?)));
-        group
-            .elements(first.map(|(source, span)| {
-                self.snippet(source, span, AnnotationKind::Context, Some("it is here first"))
-            }))
-            .elements(kind.hint().map(|hint| Level::HELP.message(hint)))
+        let hint = hint.map(Element::from);
+        let first = first.iter().flat_map(|first| self.shown(first, Some("it is here first")));
+        title.elements(self.shown(place, None).into_iter().chain(first).chain(hint))
     }
 
-    /// The line on which a span begins. It alone is given to the renderer, which would go through a whole file.
-    fn snippet<'t>(
-        &'t self,
-        source: usize,
-        span: &Span,
-        kind: AnnotationKind,
-        label: Option<&'static str>,
-    ) -> Snippet<'t, annotate_snippets::Annotation<'t>> {
-        let Source { name, text, .. } = &self.sources[source];
-        let (number, start) = self.line(source, span.start);
-        let line = text[start..].lines().next().unwrap_or_default();
-        let from = (span.start - start).min(line.len());
-        let to = (span.end - start).clamp(from, line.len());
-        let annotation = kind.span(from..to).label(label);
-        Snippet::source(line).line_start(number).path(name.as_str()).annotation(annotation)
+    /// The line of a place with a mark under it. Of a file that is one long line, the text of the place alone: the
+    /// renderer goes through every byte that it is given.
+    fn shown<'t>(&'t self, place: &'t Place, label: Option<&'static str>) -> Vec<Element<'t>> {
+        let Some(span) = &place.span else {
+            return Vec::new();
+        };
+        let text = self.sources[place.source].text.as_str();
+        let (number, start) = self.line(place.source, span.start);
+        let line = &text[start..];
+        let line = &line[..line.find(['\n', '\r']).unwrap_or(line.len())];
+        let from = line.floor_char_boundary(span.start - start);
+        let to = line.floor_char_boundary(span.end - start).max(from);
+        if line.len() > LONG_LINE {
+            let (_, column) = self.position(place).unwrap_or_default();
+            let origin = Origin::path(self.name(place)).line(number).char_column(column);
+            let excerpt: String = line[from..to].chars().take(EXCERPT).collect();
+            let said = label.map_or_else(|| format!("the text is {excerpt}"), str::to_owned);
+            return vec![origin.into(), Level::NOTE.message(said).into()];
+        }
+        let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let snippet = Snippet::source(line).line_start(number).path(self.name(place));
+        vec![snippet.annotation(kind.span(from..to).label(label)).into()]
     }
 }

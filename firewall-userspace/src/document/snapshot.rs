@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::model::{
     Document, DocumentGroup, DocumentInterface, DocumentPeer, DocumentPrefixList, DocumentRule, GroupId,
-    GroupReference, Interface, Peer, PrefixList, PrefixListEntry, PrefixListId, PrefixListReference,
-    SecurityGroup, SecurityRule,
+    GroupReference, Interface, Peer, PrefixList, PrefixListId, PrefixListReference, SecurityGroup,
+    SecurityRule,
 };
 use crate::store::{Snapshot, StoreError};
 
@@ -86,13 +86,12 @@ impl Names {
 }
 
 fn prefix_list(list: &PrefixList) -> DocumentPrefixList {
-    let entry = |prefix: &ipnet::IpNet| PrefixListEntry { prefix: *prefix, description: None };
     DocumentPrefixList {
         id: Some(list.id),
         name: list.name.clone(),
         family: list.family,
         max_entries: list.max_entries,
         tags: list.tags.clone(),
-        entries: list.entries.iter().map(entry).collect(),
+        entries: list.entries.clone(),
     }
 }

@@ -9,6 +9,7 @@ mod kernel;
 mod namespace;
 mod session;
 mod sockets;
+mod user;
 
 pub use bpffs::mount as mount_bpffs;
 pub use error::HostError;
@@ -17,3 +18,4 @@ pub use kernel::{require_root, require_supported_kernel};
 pub use namespace::{current as current_namespace, enter as enter_namespace};
 pub use session::{SshSession, ssh_session};
 pub use sockets::{Connection, ConnectionProtocol, connections};
+pub use user::user_name;

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{
-    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference, PrefixListName,
-    PrefixListReference, Protocol, RuleId, RuleProperties, Timeout,
+    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference, PeerKind,
+    PrefixListName, PrefixListReference, Protocol, Quota, QuotaExcess, RuleId, RuleProperties, Timeout,
 };
 
 /// Why a value or a change is not valid.
@@ -146,6 +146,26 @@ pub enum ModelError {
         /// The id.
         rule: RuleId,
     },
+    /// The peer of a rule is of another kind than the rule's.
+    #[error(
+        "the peer of rule {rule} is of the kind \"{kind}\" and cannot become one of the kind \"{wanted}\""
+    )]
+    PeerKindChanged {
+        /// The rule.
+        rule: RuleId,
+        /// The kind of its peer.
+        kind: PeerKind,
+        /// The kind that was asked for.
+        wanted: PeerKind,
+    },
+    /// A rule has exactly one peer.
+    #[error("rule {rule} has exactly one peer, and {peers} were given")]
+    NotOnePeer {
+        /// The rule.
+        rule: RuleId,
+        /// How many were given.
+        peers: usize,
+    },
     /// The prefix is already a member.
     #[error("{prefix} is already a member of the security group '{group}'")]
     DuplicateMember {
@@ -218,6 +238,52 @@ pub enum ModelError {
         entries: usize,
         /// How many it may have.
         max_entries: u32,
+    },
+    /// A change that was made up for another version of a prefix list.
+    #[error("prefix list '{list}' has the version {current}, not {expected}")]
+    VersionMismatch {
+        /// The list.
+        list: PrefixListName,
+        /// What was given.
+        expected: u64,
+        /// Its version.
+        current: u64,
+    },
+    /// A version that the list never had, or that is not kept any more.
+    #[error("there is no version {version} of prefix list '{list}'")]
+    VersionNotFound {
+        /// The list.
+        list: PrefixListName,
+        /// What was given.
+        version: u64,
+    },
+    /// The change would exceed a quota.
+    #[error("the maximum number of {quota} has been reached: {}", listed(excesses))]
+    QuotaExceeded {
+        /// The quota.
+        quota: Quota,
+        /// Where.
+        excesses: Vec<QuotaExcess>,
+    },
+    /// Not a quota.
+    #[error("unknown quota \"{name}\"")]
+    UnknownQuota {
+        /// What was given.
+        name: String,
+    },
+    /// Not a filter.
+    #[error("unknown filter \"{name}\"")]
+    UnknownFilter {
+        /// What was given.
+        name: String,
+        /// Those that there are.
+        known: &'static [&'static str],
+    },
+    /// A filter without a value.
+    #[error("the filter \"{text}\" has no value")]
+    FilterWithoutValue {
+        /// What was given.
+        text: String,
     },
     /// The address is exempt already.
     #[error("{properties} is already exempt")]
@@ -297,14 +363,18 @@ impl ModelError {
             Self::PrefixListNotFound { .. } => "InvalidPrefixListID.NotFound",
             Self::NoGroups { .. } => "MissingParameter",
             Self::TooManyTags { .. } => "TagLimitExceeded",
-            // Declared members, unique prefix list names and exempt addresses are ours, not AWS's.
+            Self::VersionMismatch { .. } => "PrefixListVersionMismatch",
+            Self::UnknownFilter { .. } | Self::FilterWithoutValue { .. } => "InvalidFilter",
+            Self::QuotaExceeded { quota, .. } => return quota.aws_code(),
+            // Declared members, unique prefix list names, exempt addresses and names of quotas are ours, not AWS's.
             Self::DuplicateMember { .. }
             | Self::MemberNotFound { .. }
             | Self::DuplicatePrefixList { .. }
             | Self::DuplicateExemptAddress { .. }
             | Self::ExemptAddressNotFound { .. }
             | Self::ExemptAddressIdNotFound { .. }
-            | Self::ExemptsNothing { .. } => return None,
+            | Self::ExemptsNothing { .. }
+            | Self::UnknownQuota { .. } => return None,
             Self::InvalidGroupName { .. }
             | Self::InvalidDescription { .. }
             | Self::UnknownProtocol { .. }
@@ -323,9 +393,22 @@ impl ModelError {
             | Self::DuplicateEntry { .. }
             | Self::EntryNotFound { .. }
             | Self::TooManyEntries { .. }
+            | Self::VersionNotFound { .. }
+            | Self::PeerKindChanged { .. }
+            | Self::NotOnePeer { .. }
             | Self::InvalidTagKey { .. }
             | Self::InvalidTagValue { .. }
             | Self::TimeoutOutOfRange { .. } => "InvalidParameterValue",
         })
     }
+}
+
+/// AWS names the first ten.
+fn listed(excesses: &[QuotaExcess]) -> String {
+    const NAMED: usize = 10;
+    let mut text: Vec<String> = excesses.iter().take(NAMED).map(ToString::to_string).collect();
+    if excesses.len() > NAMED {
+        text.push(format!("{} more", excesses.len() - NAMED));
+    }
+    text.join("; ")
 }

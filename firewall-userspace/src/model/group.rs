@@ -1,5 +1,6 @@
 //! Security groups: which rules they start with, and what may be done to them.
 
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use firewall_common::abi::Direction;
@@ -59,12 +60,14 @@ impl SecurityGroup {
 
     /// Adds all the rules or none, and returns them.
     pub fn authorize(&mut self, new_rules: Vec<NewRule>) -> Result<Vec<SecurityRule>, ModelError> {
-        for (position, rule) in new_rules.iter().enumerate() {
-            if new_rules[..position].iter().any(|earlier| earlier.properties == rule.properties) {
-                return Err(ModelError::RepeatedRule { rule: rule.properties });
+        let existing: HashSet<RuleProperties> = self.rules.iter().map(SecurityRule::properties).collect();
+        let mut requested = HashSet::new();
+        for NewRule { properties, .. } in &new_rules {
+            if !requested.insert(*properties) {
+                return Err(ModelError::RepeatedRule { rule: *properties });
             }
-            if self.rule_with(rule.properties).is_some() {
-                return Err(ModelError::DuplicateRule { rule: rule.properties });
+            if existing.contains(properties) {
+                return Err(ModelError::DuplicateRule { rule: *properties });
             }
         }
         let added = new_rules.into_iter().map(|rule| self.rule_from(rule)).collect::<Result<Vec<_>, _>>()?;
@@ -75,16 +78,50 @@ impl SecurityGroup {
     /// Removes the rules with exactly these properties, all or none, and returns them. A rule that is not there is an
     /// error, as in a non-default VPC.
     pub fn revoke(&mut self, properties: &[RuleProperties]) -> Result<Vec<SecurityRule>, ModelError> {
-        let mut revoked: Vec<SecurityRule> = Vec::new();
-        for &wanted in properties {
-            if revoked.iter().any(|rule| rule.properties() == wanted) {
-                return Err(ModelError::RepeatedRule { rule: wanted });
-            }
-            let rule = self.rule_with(wanted).ok_or(ModelError::RuleNotFound { rule: wanted })?;
-            revoked.push(rule.clone());
-        }
-        self.rules.retain(|rule| !revoked.contains(rule));
+        let ids = self.rule_ids(properties)?;
+        let (revoked, kept) =
+            std::mem::take(&mut self.rules).into_iter().partition(|rule| ids.contains(&rule.id));
+        self.rules = kept;
         Ok(revoked)
+    }
+
+    /// Gives the rules with exactly these properties another description, or none, all or none of the rules, and returns
+    /// them.
+    pub fn describe(
+        &mut self,
+        properties: &[RuleProperties],
+        description: Option<&Description>,
+    ) -> Result<Vec<SecurityRule>, ModelError> {
+        let ids = self.rule_ids(properties)?;
+        let mut described = Vec::new();
+        for rule in self.rules.iter_mut().filter(|rule| ids.contains(&rule.id)) {
+            rule.description = description.cloned();
+            described.push(rule.clone());
+        }
+        Ok(described)
+    }
+
+    /// Replaces what a rule admits and its description, and returns the rule. Its id, direction and tags stay. AWS: the
+    /// kind of its peer must stay too, and a description that is left out is removed.
+    pub fn modify(
+        &mut self,
+        rule: RuleId,
+        service: Service,
+        peer: Peer,
+        description: Option<Description>,
+    ) -> Result<SecurityRule, ModelError> {
+        let known =
+            self.rules.iter().find(|known| known.id == rule).ok_or(ModelError::RuleIdNotFound { rule })?;
+        if known.peer.kind() != peer.kind() {
+            return Err(ModelError::PeerKindChanged { rule, kind: known.peer.kind(), wanted: peer.kind() });
+        }
+        let modified = SecurityRule { service, peer, description, ..known.clone() };
+        let properties = modified.properties();
+        if self.rules.iter().any(|other| other.id != rule && other.properties() == properties) {
+            return Err(ModelError::DuplicateRule { rule: properties });
+        }
+        self.rules.iter_mut().filter(|known| known.id == rule).for_each(|known| *known = modified.clone());
+        Ok(modified)
     }
 
     /// Whether the group may be deleted, given everything that could depend on it. AWS refuses while an interface
@@ -109,8 +146,18 @@ impl SecurityGroup {
         Err(ModelError::HasDependents { resource: self.id.to_string(), dependents })
     }
 
-    fn rule_with(&self, properties: RuleProperties) -> Option<&SecurityRule> {
-        self.rules.iter().find(|rule| rule.properties() == properties)
+    /// The rules with exactly these properties, each named once.
+    fn rule_ids(&self, properties: &[RuleProperties]) -> Result<HashSet<RuleId>, ModelError> {
+        let by_properties: HashMap<RuleProperties, RuleId> =
+            self.rules.iter().map(|rule| (rule.properties(), rule.id)).collect();
+        let mut ids = HashSet::new();
+        for &rule in properties {
+            let id = by_properties.get(&rule).ok_or(ModelError::RuleNotFound { rule })?;
+            if !ids.insert(*id) {
+                return Err(ModelError::RepeatedRule { rule });
+            }
+        }
+        Ok(ids)
     }
 
     fn rule_from(&self, rule: NewRule) -> Result<SecurityRule, ModelError> {
@@ -154,7 +201,7 @@ impl FromStr for GroupReference {
     type Err = ModelError;
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        if text.starts_with(GroupId::PREFIX) {
+        if GroupId::is_meant_by(text) {
             return text.parse().map(Self::Id);
         }
         text.parse().map(Self::Name)
@@ -248,6 +295,40 @@ mod tests {
         assert_eq!(web, before);
         assert_eq!(web.revoke(&[tcp("20-25", cidr("10.0.0.0/8"))]).unwrap().len(), 1);
         assert_eq!(web.rules.len(), before.rules.len() - 1);
+    }
+
+    #[test]
+    fn a_modified_rule_keeps_its_id_and_tags_and_the_kind_of_its_peer() {
+        let mut web = group("web");
+        let (ssh, https) = (tcp("22", cidr("10.0.0.0/8")), tcp("443", cidr("10.0.0.0/8")));
+        let added = web.authorize(vec![new_rule(ssh), new_rule(https)]).unwrap();
+        let before = web.clone();
+        let mut modify = |service, peer| web.modify(added[0].id, service, peer, None);
+        for peer in [cidr("::/0"), Peer::Group(before.id)] {
+            let error = modify(ssh.service, peer).unwrap_err();
+            assert!(matches!(error, ModelError::PeerKindChanged { .. }), "{error}");
+        }
+        let error = modify(https.service, https.peer).unwrap_err();
+        assert_eq!(error.aws_code(), Some("InvalidPermission.Duplicate"));
+        let modified = modify(Service::Tcp("2222".parse().unwrap()), cidr("10.0.0.0/9")).unwrap();
+        assert_eq!((modified.id, modified.direction), (added[0].id, Direction::Ingress));
+        assert_eq!(
+            web.rules.iter().filter(|rule| !before.rules.contains(rule)).collect::<Vec<_>>(),
+            [&modified]
+        );
+    }
+
+    #[test]
+    fn a_hundred_thousand_rules_are_authorized_described_and_revoked() {
+        let mut web = group("web");
+        let stock = web.rules.len();
+        let properties: Vec<RuleProperties> = (0..100_000_u32)
+            .map(|host| tcp("443", Peer::Cidr(IpNet::from(std::net::IpAddr::from(host.to_be_bytes())))))
+            .collect();
+        web.authorize(properties.iter().copied().map(new_rule).collect()).unwrap();
+        assert_eq!(web.describe(&properties, None).unwrap().len(), 100_000);
+        assert_eq!(web.revoke(&properties).unwrap().len(), 100_000);
+        assert_eq!(web.rules.len(), stock);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Identifiers in the AWS form: a prefix and 17 lower-case hexadecimal digits.
+//! Identifiers in the AWS form: a prefix and 17 lower-case hexadecimal digits. Wherever one is read, the ARN of the
+//! same resource is read too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use super::ModelError;
 const DIGITS: usize = 17;
 
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal, $malformed:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $malformed:literal $(, $resource_type:literal)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(u128);
@@ -22,6 +23,19 @@ macro_rules! identifier {
             pub fn random() -> Result<Self, ModelError> {
                 random_digits().map(Self)
             }
+            $(
+                /// The Amazon Resource Name. A host has no region and no account: both are empty.
+                #[must_use]
+                pub fn arn(&self) -> String {
+                    format!("arn:aws:ec2:::{}/{self}", $resource_type)
+                }
+
+                /// Whether a text is meant as one of these identifiers, well-formed or not, or as an ARN with one.
+                #[must_use]
+                pub fn is_meant_by(text: &str) -> bool {
+                    strip_arn(text, $resource_type).unwrap_or(text).starts_with($prefix)
+                }
+            )?
         }
 
         impl fmt::Display for $name {
@@ -39,7 +53,9 @@ macro_rules! identifier {
                     prefix: $prefix,
                     aws_code: $malformed,
                 };
-                parse_digits(text.strip_prefix($prefix).ok_or_else(malformed)?).map(Self).ok_or_else(malformed)
+                let id = text;
+                $(let id = strip_arn(id, $resource_type).unwrap_or(id);)?
+                parse_digits(id.strip_prefix($prefix).ok_or_else(malformed)?).map(Self).ok_or_else(malformed)
             }
         }
     };
@@ -47,19 +63,19 @@ macro_rules! identifier {
 
 identifier! {
     /// Identifier of a security group.
-    GroupId, "sg-", "InvalidGroupId.Malformed"
+    GroupId, "sg-", "InvalidGroupId.Malformed", "security-group"
 }
 identifier! {
     /// Identifier of a rule.
-    RuleId, "sgr-", "InvalidSecurityGroupRuleId.Malformed"
+    RuleId, "sgr-", "InvalidSecurityGroupRuleId.Malformed", "security-group-rule"
 }
 identifier! {
     /// Identifier of a prefix list.
-    PrefixListId, "pl-", "InvalidPrefixListId.Malformed"
+    PrefixListId, "pl-", "InvalidPrefixListId.Malformed", "prefix-list"
 }
 identifier! {
     /// Identifier of an attached interface.
-    InterfaceId, "eni-", "InvalidNetworkInterfaceId.Malformed"
+    InterfaceId, "eni-", "InvalidNetworkInterfaceId.Malformed", "network-interface"
 }
 identifier! {
     /// Identifier of an exempt address. AWS has none, and so no code of its own.
@@ -72,6 +88,18 @@ fn random_digits() -> Result<u128, ModelError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(ModelError::NoRandomness)?;
     Ok(u128::from_ne_bytes(bytes) >> (128 - 4 * DIGITS))
+}
+
+/// What an ARN `arn:PARTITION:ec2:REGION:ACCOUNT:TYPE/RESOURCE` of this type of resource names. Partition, region and
+/// account may be any: an ARN that was copied from AWS means the resource of the same id.
+fn strip_arn<'t>(text: &'t str, resource_type: &str) -> Option<&'t str> {
+    let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
+    let service = parts.nth(1)?;
+    let resource = parts.nth(2)?;
+    if service != "ec2" {
+        return None;
+    }
+    resource.strip_prefix(resource_type)?.strip_prefix('/')
 }
 
 fn parse_digits(digits: &str) -> Option<u128> {
@@ -98,6 +126,19 @@ mod tests {
     #[test]
     fn two_random_ids_differ() {
         assert_ne!(RuleId::random().unwrap(), RuleId::random().unwrap());
+    }
+
+    #[test]
+    fn the_arn_of_a_resource_stands_for_its_id() {
+        let id = RuleId::random().unwrap();
+        assert_eq!(id.arn(), format!("arn:aws:ec2:::security-group-rule/{id}"));
+        for arn in [id.arn(), format!("arn:aws-cn:ec2:cn-north-1:123456789012:security-group-rule/{id}")] {
+            assert_eq!(arn.parse::<RuleId>().unwrap(), id);
+            assert!(RuleId::is_meant_by(&arn));
+            assert!(arn.parse::<GroupId>().is_err(), "an ARN of another type of resource");
+        }
+        assert!(format!("arn:aws:s3:::security-group-rule/{id}").parse::<RuleId>().is_err());
+        assert!("arn:aws:ec2:::security-group-rule/".parse::<RuleId>().is_err());
     }
 
     #[test]

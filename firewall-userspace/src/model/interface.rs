@@ -76,6 +76,8 @@ pub struct InterfaceOptions {
     /// Whether only a SYN starts a TCP flow. Without it a segment of an unknown flow that a rule admits starts one,
     /// so that flows outlive a restart of the host's firewall.
     pub tcp_strict: bool,
+    /// Audit mode: what the rules do not admit passes, and is counted as if it had been dropped.
+    pub audit: bool,
     /// Peers, as canonical prefixes, whose traffic is tracked even where the rules would leave it untracked: those
     /// behind NAT or load balancers, where AWS tracks too.
     pub always_track: BTreeSet<IpNet>,

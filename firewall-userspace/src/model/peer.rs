@@ -18,6 +18,19 @@ pub enum Peer {
     PrefixList(PrefixListId),
 }
 
+impl Peer {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> PeerKind {
+        match self {
+            Self::Cidr(IpNet::V4(_)) => PeerKind::Ipv4Cidr,
+            Self::Cidr(IpNet::V6(_)) => PeerKind::Ipv6Cidr,
+            Self::Group(_) => PeerKind::Group,
+            Self::PrefixList(_) => PeerKind::PrefixList,
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -25,6 +38,30 @@ impl fmt::Display for Peer {
             Self::Group(group) => group.fmt(f),
             Self::PrefixList(list) => list.fmt(f),
         }
+    }
+}
+
+/// The kinds of peers as AWS tells them apart: that of a rule cannot change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// An IPv4 prefix.
+    Ipv4Cidr,
+    /// An IPv6 prefix.
+    Ipv6Cidr,
+    /// A group.
+    Group,
+    /// A prefix list.
+    PrefixList,
+}
+
+impl fmt::Display for PeerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4Cidr => "IPv4 CIDR block",
+            Self::Ipv6Cidr => "IPv6 CIDR block",
+            Self::Group => "security group",
+            Self::PrefixList => "prefix list",
+        })
     }
 }
 
@@ -69,7 +106,7 @@ impl FromStr for Cidr {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddressFamily {
     /// IPv4.
     Ipv4,

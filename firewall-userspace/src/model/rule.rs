@@ -1,6 +1,7 @@
 //! Rules: what they consist of, and which two are the same.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use firewall_common::abi::Direction;
 
@@ -43,6 +44,13 @@ pub struct RuleProperties {
     pub service: Service,
     /// The other end.
     pub peer: Peer,
+}
+
+impl Hash for RuleProperties {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A direction is a type of the border to the kernel, which knows no hashes.
+        (self.direction as u8, self.service, self.peer).hash(state);
+    }
 }
 
 /// The text by which AWS names a rule in messages.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AddressFamily, ModelError};
+use super::{AddressFamily, IcmpSelector, ModelError};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -96,15 +96,37 @@ impl Service {
         }
     }
 
-    /// Whether this is the mistake that `--port 8` of the AWS CLI invites, which means 8/8: an echo request or reply with
-    /// a code other than 0, which no host sends.
+    /// Whether it names an ICMP code that messages of its type never have.
     #[must_use]
-    pub const fn is_echo_that_never_occurs(self) -> bool {
+    pub const fn has_code_that_never_occurs(self) -> bool {
         match self {
-            Self::Icmp(IcmpSelector::TypeCode(0 | 8, code)) => code != 0,
-            Self::Icmpv6(IcmpSelector::TypeCode(128 | 129, code)) => code != 0,
-            _ => false,
+            Self::Icmp(icmp) => icmp.never_occurs_in_icmp(),
+            Self::Icmpv6(icmp) => icmp.never_occurs_in_icmpv6(),
+            Self::All | Self::Tcp(_) | Self::Udp(_) | Self::Protocol(_) => false,
         }
+    }
+
+    /// The protocol as the AWS API writes it.
+    #[must_use]
+    pub fn aws_protocol(self) -> String {
+        match self.protocol() {
+            Protocol::All => "-1".to_owned(),
+            protocol => protocol.to_string(),
+        }
+    }
+
+    /// `FromPort` and `ToPort` of the AWS API, which puts ICMP type and code there, with -1 for every one. Other protocols
+    /// have none.
+    #[must_use]
+    pub fn aws_ports(self) -> Option<(i32, i32)> {
+        if let Some(ports) = self.ports() {
+            return Some((ports.first().into(), ports.last().into()));
+        }
+        self.icmp().map(|icmp| match icmp {
+            IcmpSelector::All => (-1, -1),
+            IcmpSelector::Type(icmp_type) => (icmp_type.into(), -1),
+            IcmpSelector::TypeCode(icmp_type, code) => (icmp_type.into(), code.into()),
+        })
     }
 }
 
@@ -136,6 +158,12 @@ impl Protocol {
             ICMPV6 => Self::Icmpv6,
             other => Self::Other(OtherProtocol(other)),
         }
+    }
+
+    /// Whether AWS ignores ports that are given with it: those of every protocol, and of one that has no name in rules.
+    #[must_use]
+    pub const fn ignores_ports(self) -> bool {
+        matches!(self, Self::All | Self::Other(_))
     }
 }
 
@@ -238,50 +266,8 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// Which ICMP or ICMPv6 messages. AWS has no code without a type, so this type has none either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum IcmpSelector {
-    /// Every type and code (AWS -1, -1).
-    All,
-    /// Every code of one type (AWS t, -1).
-    Type(u8),
-    /// One code of one type.
-    TypeCode(u8, u8),
-}
-
-impl FromStr for IcmpSelector {
-    type Err = ModelError;
-
-    /// Reads `T` or `T/CODE`; -1 stands for every one, as in AWS.
-    fn from_str(text: &str) -> Result<Self, ModelError> {
-        let invalid = || ModelError::InvalidIcmpType { text: text.to_owned() };
-        let any_or_number = |part: &str| match part {
-            "-1" => Ok(None),
-            part => parse_number(part).map(Some).ok_or_else(invalid),
-        };
-        let (icmp_type, code) = text.split_once('/').unwrap_or((text, "-1"));
-        match (any_or_number(icmp_type)?, any_or_number(code)?) {
-            (None, None) => Ok(Self::All),
-            (Some(icmp_type), None) => Ok(Self::Type(icmp_type)),
-            (Some(icmp_type), Some(code)) => Ok(Self::TypeCode(icmp_type, code)),
-            // AWS: "If the ICMP type is -1, the code must be -1".
-            (None, Some(_)) => Err(invalid()),
-        }
-    }
-}
-
-impl fmt::Display for IcmpSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::Type(icmp_type) => write!(f, "{icmp_type}"),
-            Self::TypeCode(icmp_type, code) => write!(f, "{icmp_type}/{code}"),
-        }
-    }
-}
-
 /// Decimal digits alone: `FromStr` of the integers would take a sign.
-fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+pub(super) fn parse_number<N: FromStr>(text: &str) -> Option<N> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -318,6 +304,7 @@ mod tests {
 
     #[test]
     fn tcp_and_udp_need_ports_and_nothing_else_takes_them() {
+        assert_eq!(service("icmp", None, None).unwrap(), Service::Icmp(IcmpSelector::All));
         assert!(matches!(service("tcp", None, None), Err(ModelError::PortsRequired { .. })));
         assert!(matches!(service("udp", None, None), Err(ModelError::PortsRequired { .. })));
         for protocol in ["all", "icmp", "icmpv6", "50"] {
@@ -337,28 +324,5 @@ mod tests {
         for text in ["65536", "-1", "all", "8000-7000", "1-", "-", "", "22 ", "1-2-3"] {
             assert!(text.parse::<PortRange>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn icmp_types_and_codes() {
-        assert_eq!(service("icmp", None, None).unwrap(), Service::Icmp(IcmpSelector::All));
-        assert_eq!("8".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(8));
-        assert_eq!("3/4".parse::<IcmpSelector>().unwrap(), IcmpSelector::TypeCode(3, 4));
-        assert_eq!("3/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::Type(3));
-        assert_eq!("-1/-1".parse::<IcmpSelector>().unwrap(), IcmpSelector::All);
-        for text in ["-1/0", "0/65535", "256", "8/", "/0", ""] {
-            assert!(text.parse::<IcmpSelector>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_echo_with_a_code_is_recognised_as_the_usual_mistake() {
-        let never_occurs =
-            |protocol, icmp| service(protocol, None, Some(icmp)).unwrap().is_echo_that_never_occurs();
-        assert!(never_occurs("icmp", "8/8"));
-        assert!(never_occurs("icmpv6", "128/1"));
-        assert!(!never_occurs("icmp", "8/0"));
-        assert!(!never_occurs("icmp", "3/4"));
-        assert!(!never_occurs("icmpv6", "8/8"));
     }
 }

@@ -1,4 +1,4 @@
-//! Tags: keys and values that operators attach to what they own.
+//! Tags: keys and values that operators attach to groups, rules and prefix lists.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,10 +6,11 @@ use firewall_common::abi::Direction;
 use ipnet::IpNet;
 use rusqlite::{Row, params};
 
+use super::tags::{GROUP_TAGS, RULE_TAGS};
 use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column};
 use crate::model::{
-    GroupId, IcmpSelector, ModelError, Peer, PortRange, Protocol, RuleId, SecurityGroup, SecurityRule,
-    Service, Tags,
+    GroupId, IcmpSelector, ModelError, Peer, PortRange, Protocol, Resource, RuleId, SecurityGroup,
+    SecurityRule, Service, Tags,
 };
 
 impl Snapshot<'_> {
@@ -18,10 +19,12 @@ impl Snapshot<'_> {
         let mut rules: BTreeMap<GroupId, Vec<SecurityRule>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM rules ORDER BY rowid")?;
         let mut rows = statement.query([])?;
+        let mut rule_tags: BTreeMap<RuleId, Tags> = self.tags(RULE_TAGS)?;
         while let Some(row) = rows.next()? {
-            let rule = read_rule(row)?;
+            let rule = read_rule(row, &mut rule_tags)?;
             rules.entry(rule.group).or_default().push(rule);
         }
+        let mut group_tags: BTreeMap<GroupId, Tags> = self.tags(GROUP_TAGS)?;
         let mut groups = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM groups ORDER BY name")?;
         let mut rows = statement.query([])?;
@@ -31,7 +34,7 @@ impl Snapshot<'_> {
                 id,
                 name: parse_column(row, "name")?,
                 description: parse_column(row, "description")?,
-                tags: Tags::default(),
+                tags: group_tags.remove(&id).unwrap_or_default(),
                 rules: rules.remove(&id).unwrap_or_default(),
             });
         }
@@ -57,6 +60,7 @@ impl Transaction<'_> {
             "INSERT INTO groups (id, name, description) VALUES (?, ?, ?)",
             params![group.id.to_string(), group.name.as_str(), group.description.as_str()],
         )?;
+        self.replace_tags(Resource::Group(group.id), &group.tags)?;
         self.insert_rules(&group.rules)
     }
 
@@ -74,21 +78,40 @@ impl Transaction<'_> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for rule in rules {
-            let (mut cidr, mut group, mut prefix_list) = (None, None, None);
-            match rule.peer {
-                Peer::Cidr(prefix) => cidr = Some(prefix.to_string()),
-                Peer::Group(id) => group = Some(id.to_string()),
-                Peer::PrefixList(id) => prefix_list = Some(id.to_string()),
-            }
-            // Every type is stored as no selector, which `Service::new` reads back as every type.
-            let icmp = rule.service.icmp().filter(|icmp| *icmp != IcmpSelector::All);
+            let [cidr, group, prefix_list] = peer_columns(rule.peer);
             statement.execute(params![
                 rule.id.to_string(),
                 rule.group.to_string(),
                 rule.direction.name(),
                 rule.service.protocol().to_string(),
                 rule.service.ports().map(|ports| ports.to_string()),
-                icmp.map(|icmp| icmp.to_string()),
+                icmp_column(rule.service),
+                cidr,
+                group,
+                prefix_list,
+                rule.description.as_ref().map(|description| description.as_str()),
+            ])?;
+        }
+        for rule in rules.iter().filter(|rule| !rule.tags.is_empty()) {
+            self.replace_tags(Resource::Rule(rule.id), &rule.tags)?;
+        }
+        Ok(())
+    }
+
+    /// Stores what rules admit that are there, and their descriptions.
+    pub fn update_rules(&self, rules: &[SecurityRule]) -> Result<(), StoreError> {
+        let mut statement = self.sql.prepare_cached(
+            "UPDATE rules SET protocol = ?2, ports = ?3, icmp = ?4, peer_cidr = ?5, peer_group = ?6,
+                              peer_prefix_list = ?7, description = ?8
+             WHERE id = ?1",
+        )?;
+        for rule in rules {
+            let [cidr, group, prefix_list] = peer_columns(rule.peer);
+            statement.execute(params![
+                rule.id.to_string(),
+                rule.service.protocol().to_string(),
+                rule.service.ports().map(|ports| ports.to_string()),
+                icmp_column(rule.service),
                 cidr,
                 group,
                 prefix_list,
@@ -128,9 +151,24 @@ impl Transaction<'_> {
     }
 }
 
-fn read_rule(row: &Row<'_>) -> Result<SecurityRule, StoreError> {
+/// The columns of the three kinds of peers: prefix, group, prefix list.
+fn peer_columns(peer: Peer) -> [Option<String>; 3] {
+    match peer {
+        Peer::Cidr(prefix) => [Some(prefix.to_string()), None, None],
+        Peer::Group(id) => [None, Some(id.to_string()), None],
+        Peer::PrefixList(id) => [None, None, Some(id.to_string())],
+    }
+}
+
+/// Every type is stored as no selector, which `Service::new` reads back as every type.
+fn icmp_column(service: Service) -> Option<String> {
+    service.icmp().filter(|icmp| *icmp != IcmpSelector::All).map(|icmp| icmp.to_string())
+}
+
+fn read_rule(row: &Row<'_>, tags: &mut BTreeMap<RuleId, Tags>) -> Result<SecurityRule, StoreError> {
+    let id = parse_column(row, "id")?;
     Ok(SecurityRule {
-        id: parse_column::<RuleId>(row, "id")?,
+        id,
         group: parse_column(row, "group_id")?,
         direction: match row.get::<_, String>("direction")?.as_str() {
             "ingress" => Direction::Ingress,
@@ -140,7 +178,7 @@ fn read_rule(row: &Row<'_>) -> Result<SecurityRule, StoreError> {
         service: read_service(row)?,
         peer: read_peer(row)?,
         description: parse_optional_column(row, "description")?,
-        tags: Tags::default(),
+        tags: tags.remove(&id).unwrap_or_default(),
     })
 }
 
@@ -198,14 +236,31 @@ mod tests {
             NewRule {
                 properties: RuleProperties { direction: Direction::Ingress, service, peer },
                 description: Some("one of each".parse().unwrap()),
-                tags: Tags::default(),
+                tags: tags(&[("tier", "front"), ("Name", "")]),
             }
         });
+        group.tags = tags(&[("Name", "web")]);
         group.authorize(new_rules.to_vec()).unwrap();
         let transaction = store.begin(&lock).unwrap();
         transaction.insert_group(&group).unwrap();
         transaction.commit().unwrap();
         assert_eq!(store.snapshot().unwrap().groups().unwrap()[1], group);
+
+        let transaction = store.begin(&lock).unwrap();
+        let last = group.rules.last_mut().unwrap();
+        (last.service, last.description) = (Service::All, None);
+        last.peer = Peer::Cidr("10.0.0.0/8".parse().unwrap());
+        last.tags = Tags::default();
+        transaction.update_rules(std::slice::from_ref(last)).unwrap();
+        transaction.replace_tags(Resource::Rule(last.id), &last.tags).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(store.snapshot().unwrap().groups().unwrap()[1], group);
+    }
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        let mut tags = Tags::default();
+        tags.set(pairs.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()))).unwrap();
+        tags
     }
 
     #[test]

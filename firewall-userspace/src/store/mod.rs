@@ -1,4 +1,5 @@
-//! What the operator has asked for, on disk: groups, rules, prefix lists, members, interfaces, and the generation.
+//! What the operator has asked for, on disk: groups, rules, prefix lists, tags, members, interfaces, quotas, and the
+//! generation.
 //!
 //! One SQLite file in the state directory. Readers see a consistent [`Snapshot`] and need no lock; a writer holds the
 //! [`WriteLock`] of the directory from reading what it changes until the change is in force, which is longer than a
@@ -8,11 +9,15 @@
 mod error;
 mod exempt;
 mod groups;
+mod history;
 mod interfaces;
 mod lock;
 mod prefix_lists;
+mod quotas;
 mod rule_sets;
 mod settings;
+mod tags;
+mod undo;
 
 use std::cmp::Ordering;
 use std::fs::DirBuilder;
@@ -28,15 +33,20 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::model::{ModelError, SecurityGroup};
 
 pub use error::StoreError;
+pub use history::{Author, Generation, UnconfirmedGeneration};
 pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 4;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,32 +80,23 @@ impl Store {
 
     /// Begins a change. Nothing is stored unless it is committed.
     pub fn begin(&mut self, _lock: &WriteLock) -> Result<Transaction<'_>, StoreError> {
+        undo::record_changes(&self.connection)?;
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         Ok(Transaction { snapshot: Snapshot { sql } })
-    }
-
-    /// A copy of everything, to go back to if a committed change cannot be put into force.
-    pub fn save(&self, _lock: &WriteLock) -> Result<SavedState, StoreError> {
-        let mut copy = Connection::open_in_memory()?;
-        copy_all(&self.connection, &mut copy)?;
-        Ok(SavedState { copy })
-    }
-
-    /// Goes back to a saved state.
-    pub fn restore(&mut self, saved: &SavedState, _lock: &WriteLock) -> Result<(), StoreError> {
-        copy_all(&saved.copy, &mut self.connection)
     }
 
     /// Creates what is missing: the directory, the database, steps of the schema, the group `default`.
     fn create(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
         let cannot_create = |source| StoreError::CannotCreate { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot_create)?;
-        let lock = WriteLock::acquire(directory, lock_timeout)?;
+        let _lock = WriteLock::acquire(directory, lock_timeout)?;
         let connection = connect(&directory.join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE)?;
         let mut store = Self { connection };
         // Read under the lock: another process may have done it meanwhile.
         let found = store.schema_version()?;
-        let transaction = store.begin(&lock)?;
+        // Not by `begin`: what makes a store is nothing to go back from.
+        let sql = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction { snapshot: Snapshot { sql } };
         for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
             transaction.sql.execute_batch(migration)?;
             transaction.sql.pragma_update(None, "user_version", version)?;
@@ -139,11 +140,6 @@ pub struct Transaction<'s> {
 }
 
 impl Transaction<'_> {
-    /// Sets the generation of this change.
-    pub fn set_generation(&self, generation: u64) -> Result<(), StoreError> {
-        self.set_meta("generation", generation.cast_signed())
-    }
-
     /// Stores the change.
     pub fn commit(self) -> Result<(), StoreError> {
         Ok(self.snapshot.sql.commit()?)
@@ -163,12 +159,6 @@ impl<'s> Deref for Transaction<'s> {
     fn deref(&self) -> &Self::Target {
         &self.snapshot
     }
-}
-
-/// See [`Store::save`].
-#[derive(Debug)]
-pub struct SavedState {
-    copy: Connection,
 }
 
 fn connect(path: &Path, extra: OpenFlags) -> Result<Connection, StoreError> {
@@ -255,25 +245,10 @@ mod tests {
         let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
         let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
         let transaction = store.begin(&lock).unwrap();
-        transaction.set_generation(7).unwrap();
+        transaction.set_generation(7, &Author::default()).unwrap();
         assert_eq!(transaction.generation().unwrap(), 7);
         drop(transaction);
         assert_eq!(store.snapshot().unwrap().generation().unwrap(), 0);
-    }
-
-    #[test]
-    fn a_saved_state_can_be_restored_after_a_commit() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
-        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
-        let saved = store.save(&lock).unwrap();
-        let transaction = store.begin(&lock).unwrap();
-        transaction.set_generation(7).unwrap();
-        transaction.commit().unwrap();
-        store.restore(&saved, &lock).unwrap();
-        drop(store);
-        let mut again = Store::open(directory.path(), TIMEOUT).unwrap();
-        assert_eq!(again.snapshot().unwrap().generation().unwrap(), 0);
     }
 
     #[test]
@@ -306,5 +281,37 @@ mod tests {
         assert_eq!(interfaces[0].options, InterfaceOptions::default());
         assert_eq!(store.snapshot().unwrap().groups().unwrap().len(), 1, "no second group `default`");
         assert_eq!(store.schema_version().unwrap(), SCHEMA_VERSION);
+    }
+
+    #[test]
+    fn entries_of_the_second_version_are_those_of_the_current_version_of_their_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = connect(&directory.path().join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(MIGRATIONS[1]).unwrap();
+        old.execute_batch(
+            "INSERT INTO groups VALUES ('sg-0123456789abcdef0', 'web', 'web tier');
+             INSERT INTO prefix_lists VALUES ('pl-0123456789abcdef0', 'office', 'IPv4', 5, 7);
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.2.0.0/16');
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.1.0.0/16');
+             INSERT INTO rules (id, group_id, direction, protocol, peer_prefix_list, description) VALUES
+                ('sgr-0123456789abcdef0', 'sg-0123456789abcdef0', 'ingress', 'all', 'pl-0123456789abcdef0', 'x');
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+        drop(old);
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        let lists = snapshot.prefix_lists().unwrap();
+        let prefixes: Vec<String> = lists[0].entries.iter().map(|entry| entry.prefix.to_string()).collect();
+        assert_eq!(
+            (lists[0].version, prefixes),
+            (7, vec!["10.2.0.0/16".to_owned(), "10.1.0.0/16".to_owned()])
+        );
+        assert_eq!(snapshot.prefix_list_entries(&lists[0], 6).unwrap(), None, "what it was nobody knows");
+        assert_eq!(snapshot.prefix_list_versions(&lists[0]).unwrap().len(), 1);
+        let rules = &snapshot.groups().unwrap()[0].rules;
+        assert_eq!((rules.len(), rules[0].tags.is_empty()), (1, true));
+        assert!(snapshot.quotas().unwrap().is_empty());
     }
 }

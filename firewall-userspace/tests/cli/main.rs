@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
 
+mod api_cases;
 mod documents;
 mod exempt;
 mod groups;
@@ -10,5 +11,7 @@ mod import;
 mod instance;
 mod prefix_lists;
 mod processes;
+mod quotas;
 mod rules;
 mod settings;
+mod tags;

@@ -79,25 +79,39 @@ fn host_bits_are_cleared_with_a_warning_and_the_result_is_compared() {
 }
 
 #[test]
-fn an_echo_rule_that_admits_no_ping_is_warned_about() {
+fn icmp_rules_that_admit_nothing_are_warned_about() {
     let instance = Instance::with_groups();
-    let rule = |icmp| authorize("app", &["--protocol", "icmp", "--cidr", "10.0.0.0/8", "--icmp-type", icmp]);
-    assert!(text(&instance.run(&rule("8/8")).stderr).contains("warning: "));
-    assert_eq!(text(&instance.run(&rule("8/0")).stderr), "");
+    let warnings = |protocol, icmp, cidr| {
+        let rule = ["--protocol", protocol, "--icmp-type", icmp, "--cidr", cidr];
+        let output = instance.run(&authorize("app", &rule));
+        assert!(output.status.success(), "{rule:?}");
+        text(&output.stderr)
+    };
+    assert!(warnings("icmp", "8/8", "10.0.0.0/8").contains("warning: "));
+    assert!(warnings("icmpv6", "3/2", "::/0").contains("warning: "));
+    assert!(
+        warnings("icmp", "8", "2001:db8::/32")
+            .contains("warning: IPv6 has no icmp, the rule for 2001:db8::/32")
+    );
+    assert!(warnings("icmpv6", "128", "10.0.0.0/8").contains("warning: IPv4 has no icmpv6"));
+    assert_eq!(warnings("icmp", "8/0", "10.0.0.0/8"), "");
+    instance.succeeds(&["prefix-list", "create", "sites", "--address-family", "ipv6", "--max-entries", "1"]);
+    let of_list = authorize("app", &["--protocol", "icmp", "--prefix-list", "sites"]);
+    assert!(text(&instance.run(&of_list).stderr).contains("warning: IPv6 has no icmp, the rule for sites"));
+    assert_eq!(warnings("icmpv6", "128/0", "::/0"), "");
 }
 
 #[test]
 fn invalid_rules_are_refused() {
     let instance = Instance::with_groups();
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 15] = [
         &["--protocol", "gre", "--cidr", "10.0.0.0/8"],
         &["--protocol", "256", "--cidr", "10.0.0.0/8"],
         &["--protocol", "tcp", "--cidr", "10.0.0.0/8"],
         &["--protocol", "tcp", "--port", "65536", "--cidr", "10.0.0.0/8"],
         &["--protocol", "tcp", "--port", "8000-7000", "--cidr", "10.0.0.0/8"],
         &["--protocol", "tcp", "--port", "http", "--cidr", "10.0.0.0/8"],
-        &["--protocol", "all", "--port", "22", "--cidr", "10.0.0.0/8"],
-        &["--protocol", "50", "--port", "22", "--cidr", "10.0.0.0/8"],
+        &["--protocol", "icmp", "--port", "8", "--cidr", "10.0.0.0/8"],
         &["--protocol", "icmp", "--icmp-type", "-1/0", "--cidr", "10.0.0.0/8"],
         &["--protocol", "icmp", "--icmp-type", "0/65535", "--cidr", "10.0.0.0/8"],
         &["--protocol", "tcp", "--port", "22", "--icmp-type", "8", "--cidr", "10.0.0.0/8"],

@@ -7,11 +7,11 @@
 mod kernel;
 mod program;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 
@@ -19,7 +19,13 @@ use crate::lab::{Family, Host, INTERFACE, Lab, Namespace};
 use crate::packets::{Frame, Packet, Segment, Transport, tcp};
 
 /// The prefix of all forged sources.
-pub const FORGED_SOURCES: &str = "64.0.0.0/3";
+#[must_use]
+pub fn forged_sources(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "64.0.0.0/3",
+        Family::V6 => "fd66::/32",
+    }
+}
 
 /// The lowest port that is forged, and flooded where the port is not given.
 pub const LOWEST_FORGED_PORT: u16 = 0x8000;
@@ -51,18 +57,18 @@ impl<'lab> Flood<'lab> {
     /// # Errors
     ///
     /// What the kernel refused.
-    pub fn prepare(lab: &'lab Lab, target: &Host, kind: FloodKind) -> Result<Self> {
+    pub fn prepare(lab: &'lab Lab, target: &Host, family: Family, kind: FloodKind) -> Result<Self> {
         let router = lab.router();
         // A veth device takes redirected frames only if its peer polls (NAPI), which it does for XDP or for GRO.
         target.run(&format!("ethtool -K {INTERFACE} gro on")).success()?;
-        router.ip_batch(&format!("route replace blackhole {FORGED_SOURCES}"))?;
+        router.ip_batch(&format!("route replace blackhole {}", forged_sources(family)))?;
 
         let link = format!("to-{}", target.name());
         let device = router.run(|| if_nametoindex(link.as_str())).with_context(|| format!("find {link}"))?;
-        let mut frame = template(target, kind)?;
+        let mut frame = template(target.address(family), kind);
         frame[..6].copy_from_slice(&hardware_address(target.namespace(), INTERFACE)?);
         frame[6..12].copy_from_slice(&hardware_address(router, &link)?);
-        let program = kernel::load_xdp(&program::forge_and_redirect(&frame, kind, device))
+        let program = kernel::load_xdp(&program::forge_and_redirect(&frame, family, kind, device))
             .context("load the program of the flood")?;
         Ok(Self { router, program, frame })
     }
@@ -84,20 +90,20 @@ impl<'lab> Flood<'lab> {
 }
 
 /// The frame that every copy starts from: what is forged, and the checksums over it, are zero.
-fn template(target: &Host, kind: FloodKind) -> Result<Vec<u8>> {
-    let IpAddr::V4(destination) = target.address(Family::V4) else {
-        bail!("{} has no IPv4 address", target.name());
-    };
+fn template(destination: IpAddr, kind: FloodKind) -> Vec<u8> {
     let transport = match kind {
         FloodKind::Syn { port } => Transport::Tcp(Segment::new(0, port, tcp::SYN)),
         FloodKind::Udp => Transport::Udp { source_port: 0, destination_port: 0, data: 18 },
     };
-    let packet = Packet::new(Ipv4Addr::UNSPECIFIED.into(), destination.into(), transport);
-    let mut frame = Frame::ip(packet).to_bytes();
-    for checksum in [program::IP_CHECKSUM, program::transport_checksum(kind)] {
+    let source = match destination {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let mut frame = Frame::ip(Packet::new(source, destination, transport)).to_bytes();
+    for checksum in program::checksums(Family::of(destination), kind) {
         frame[checksum..][..2].fill(0);
     }
-    Ok(frame)
+    frame
 }
 
 fn hardware_address(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {

@@ -5,19 +5,48 @@
 //! anything.
 
 use super::FloodKind;
+use crate::lab::Family;
 
-/// Offsets in an Ethernet frame with an IPv4 header of 20 bytes.
+/// Offset of the IP header in an Ethernet frame.
 const IP_HEADER: usize = 14;
-pub(super) const IP_CHECKSUM: usize = 24;
-const IP_SOURCE: usize = 26;
-const TRANSPORT_HEADER: usize = 34;
-const PORTS: usize = 34;
 
-pub(super) const fn transport_checksum(kind: FloodKind) -> usize {
-    match kind {
-        FloodKind::Syn { .. } => 50,
-        FloodKind::Udp => 40,
+/// Offsets in a frame of a family, without options or extension headers.
+struct Layout {
+    /// The 32 bits of the source that are forged.
+    source: usize,
+    /// IPv6 has none.
+    ip_checksum: Option<usize>,
+    /// Both addresses.
+    addresses: usize,
+    protocol: usize,
+    /// The transport header, which begins with the ports.
+    transport: usize,
+}
+
+impl Layout {
+    const fn of(family: Family) -> Self {
+        match family {
+            Family::V4 => {
+                Self { source: 26, ip_checksum: Some(24), addresses: 26, protocol: 23, transport: 34 }
+            }
+            // Each source is in a network of its own.
+            Family::V6 => Self { source: 26, ip_checksum: None, addresses: 22, protocol: 20, transport: 54 },
+        }
     }
+
+    const fn transport_checksum(&self, kind: FloodKind) -> usize {
+        self.transport
+            + match kind {
+                FloodKind::Syn { .. } => 16,
+                FloodKind::Udp => 6,
+            }
+    }
+}
+
+/// Where the checksums are.
+pub(super) fn checksums(family: Family, kind: FloodKind) -> impl Iterator<Item = usize> {
+    let layout = Layout::of(family);
+    layout.ip_checksum.into_iter().chain([layout.transport_checksum(kind)])
 }
 
 /// One instruction (`struct bpf_insn` of `linux/bpf.h`).
@@ -63,48 +92,15 @@ const SOURCE: u8 = 7;
 const FORGED_PORTS: u8 = 8;
 
 /// The program for copies of `frame`, whose forged fields and checksums are zero.
-pub(super) fn forge_and_redirect(frame: &[u8], kind: FloodKind, device: u32) -> Vec<Instruction> {
-    let checksum_over_header = sum(&frame[IP_HEADER..TRANSPORT_HEADER]);
-    let checksum_over_transport = sum(&frame[TRANSPORT_HEADER..]) + pseudo_header(frame);
-    let store_ports = match kind {
-        FloodKind::Syn { .. } => code::STORE_HALF,
-        FloodKind::Udp => code::STORE_WORD,
-    };
-    let [r1, r2, r3] = [1, 2, 3];
-
-    let mut body = vec![
-        // One of the addresses 64.0.0.0/3: the first octet is the lowest byte.
-        call(GET_PRANDOM_U32),
-        register(code::MOVE, SOURCE, RESULT),
-        immediate(code::AND_IMMEDIATE, SOURCE, !0xe0),
-        immediate(code::OR_IMMEDIATE, SOURCE, 0x40),
-        store(code::STORE_WORD, IP_SOURCE, SOURCE),
-        // Source port in the low half, destination port in the high one, both with the highest bit.
-        call(GET_PRANDOM_U32),
-        register(code::MOVE, FORGED_PORTS, RESULT),
-        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x0080_0080),
-    ];
-    if let FloodKind::Syn { .. } = kind {
-        body.push(immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0xffff));
-    }
-    body.push(store(store_ports, PORTS, FORGED_PORTS));
-    body.extend(add_halves(r1, SOURCE, r2));
-    body.push(register(code::MOVE, r3, r1));
-    body.push(immediate(code::ADD_IMMEDIATE, r3, checksum_over_header));
-    body.extend(fold(r3, r2));
-    body.push(store(code::STORE_HALF, IP_CHECKSUM, r3));
-    body.extend(add_halves(r3, FORGED_PORTS, r2));
-    body.push(register(code::ADD, r3, r1));
-    body.push(immediate(code::ADD_IMMEDIATE, r3, checksum_over_transport));
-    body.extend(fold(r3, r2));
-    body.push(store(code::STORE_HALF, transport_checksum(kind), r3));
-    body.extend([
-        immediate(code::MOVE_IMMEDIATE, r1, device.cast_signed()),
-        immediate(code::MOVE_IMMEDIATE, r2, 0),
-        call(REDIRECT),
-        exit(),
-    ]);
-
+pub(super) fn forge_and_redirect(
+    frame: &[u8],
+    family: Family,
+    kind: FloodKind,
+    device: u32,
+) -> Vec<Instruction> {
+    let layout = Layout::of(family);
+    let body = body(frame, &layout, kind, device);
+    let [r2, r3] = [2, 3];
     let length = i32::try_from(frame.len()).expect("a frame is short");
     let over_body = i16::try_from(body.len()).expect("the program is short");
     let mut program = vec![
@@ -118,6 +114,52 @@ pub(super) fn forge_and_redirect(frame: &[u8], kind: FloodKind, device: u32) -> 
     program.extend(body);
     program.extend([immediate(code::MOVE_IMMEDIATE, RESULT, XDP_DROP), exit()]);
     program
+}
+
+/// Forges the fields, makes the checksums right, and redirects the frame.
+fn body(frame: &[u8], layout: &Layout, kind: FloodKind, device: u32) -> Vec<Instruction> {
+    let checksum_over_transport = sum(&frame[layout.transport..]) + pseudo_header(frame, layout);
+    let [r1, r2, r3] = [1, 2, 3];
+
+    let mut body = vec![call(GET_PRANDOM_U32), register(code::MOVE, SOURCE, RESULT)];
+    if layout.ip_checksum.is_some() {
+        // One of the addresses 64.0.0.0/3: the first octet is the lowest byte.
+        body.push(immediate(code::AND_IMMEDIATE, SOURCE, !0xe0));
+        body.push(immediate(code::OR_IMMEDIATE, SOURCE, 0x40));
+    }
+    body.push(store(code::STORE_WORD, layout.source, SOURCE));
+    // Source port in the low half, destination port in the high one, both with the highest bit.
+    body.extend([
+        call(GET_PRANDOM_U32),
+        register(code::MOVE, FORGED_PORTS, RESULT),
+        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x0080_0080),
+    ]);
+    match kind {
+        FloodKind::Syn { .. } => body.extend([
+            immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0xffff),
+            store(code::STORE_HALF, layout.transport, FORGED_PORTS),
+        ]),
+        FloodKind::Udp => body.push(store(code::STORE_WORD, layout.transport, FORGED_PORTS)),
+    }
+    body.extend(add_halves(r1, SOURCE, r2));
+    if let Some(checksum) = layout.ip_checksum {
+        body.push(register(code::MOVE, r3, r1));
+        body.push(immediate(code::ADD_IMMEDIATE, r3, sum(&frame[IP_HEADER..layout.transport])));
+        body.extend(fold(r3, r2));
+        body.push(store(code::STORE_HALF, checksum, r3));
+    }
+    body.extend(add_halves(r3, FORGED_PORTS, r2));
+    body.push(register(code::ADD, r3, r1));
+    body.push(immediate(code::ADD_IMMEDIATE, r3, checksum_over_transport));
+    body.extend(fold(r3, r2));
+    body.push(store(code::STORE_HALF, layout.transport_checksum(kind), r3));
+    body.extend([
+        immediate(code::MOVE_IMMEDIATE, r1, device.cast_signed()),
+        immediate(code::MOVE_IMMEDIATE, r2, 0),
+        call(REDIRECT),
+        exit(),
+    ]);
+    body
 }
 
 /// `target` = the two halves of `of`, added.
@@ -148,11 +190,11 @@ fn sum(bytes: &[u8]) -> i32 {
     bytes.chunks_exact(2).map(|word| i32::from(u16::from_ne_bytes([word[0], word[1]]))).sum()
 }
 
-/// What transport checksums cover of the IP header, but for the source, which is forged.
-fn pseudo_header(frame: &[u8]) -> i32 {
-    let length = u16::try_from(frame.len() - TRANSPORT_HEADER).expect("a frame is short");
-    let protocol = frame[IP_HEADER + 9];
-    sum(&frame[IP_HEADER + 16..TRANSPORT_HEADER]) + sum(&[0, protocol]) + sum(&length.to_be_bytes())
+/// What transport checksums cover of the IP header, where what is forged is still zero.
+fn pseudo_header(frame: &[u8], layout: &Layout) -> i32 {
+    let length = u16::try_from(frame.len() - layout.transport).expect("a frame is short");
+    let protocol = frame[layout.protocol];
+    sum(&frame[layout.addresses..layout.transport]) + sum(&[0, protocol]) + sum(&length.to_be_bytes())
 }
 
 const fn register(code: u8, target: u8, source: u8) -> Instruction {

@@ -150,6 +150,9 @@ impl Oracle {
             if self.datagrams.iter().any(|known| known.id == id && known.admitted_at >= since) {
                 return Reason::Fragment;
             }
+            if rules::exempts_every_port(place, packet) {
+                return Reason::ExemptAddress;
+            }
             let admitted = rules::admits_every_port(place, packet);
             return if admitted { Reason::Rule } else { Reason::UnknownFragment };
         }

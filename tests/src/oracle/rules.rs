@@ -72,8 +72,18 @@ pub(super) fn is_exempt_address(place: Place<'_>, packet: &Packet) -> bool {
 
 /// Whether a rule admits every port of a later fragment's protocol.
 pub(super) fn admits_every_port(place: Place<'_>, packet: &Packet) -> bool {
-    let wanted = Wanted::EveryPort { protocol: packet.protocol(), is_ipv6: packet.source.is_ipv6() };
-    matching(place, wanted, place.peer(packet)).next().is_some()
+    matching(place, every_port(packet), place.peer(packet)).next().is_some()
+}
+
+/// Whether every port of a later fragment's protocol is exempt.
+pub(super) fn exempts_every_port(place: Place<'_>, packet: &Packet) -> bool {
+    let peer = place.peer(packet);
+    let mut exempt = place.policy.exempt.iter();
+    exempt.any(|exempt| exempt.prefix.contains(&peer) && covers_service(exempt.service, every_port(packet)))
+}
+
+fn every_port(packet: &Packet) -> Wanted {
+    Wanted::EveryPort { protocol: packet.protocol(), is_ipv6: packet.source.is_ipv6() }
 }
 
 fn destination_port(_source: u16, destination: u16) -> u16 {

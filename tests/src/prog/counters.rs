@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{Map, MapData, PerCpuArray};
 use firewall_common::abi::{Direction, counter_index, map};
-use firewall_common::reason::Reason;
+use firewall_common::reason::{Decision, Reason, Verdict};
 
 use crate::scenario::Arrival;
 
@@ -17,31 +17,34 @@ type Count = [u64; 2];
 pub(super) struct Counters {
     map: PerCpuArray<MapData, Count>,
     last: BTreeMap<u32, Count>,
-    /// Every reason, the most recent one first: most frames are counted as one before was.
-    recent: Vec<Reason>,
+    /// Every decision, the most recent one first: most frames are counted as one before was.
+    recent: Vec<Decision>,
 }
 
 impl Counters {
     pub(super) fn open(maps: &Path) -> Result<Self> {
         let data = MapData::from_pin(maps.join(map::COUNTERS)).context("open the counters")?;
         let map = PerCpuArray::try_from(Map::from_map_data(data)?)?;
-        Ok(Self { map, last: BTreeMap::new(), recent: Reason::ALL.to_vec() })
+        let enforced = Reason::ALL.iter().map(|reason| Decision::enforced(*reason));
+        let drops = Reason::ALL.iter().filter(|reason| reason.verdict() == Verdict::Drop);
+        let recent = enforced.chain(drops.map(|reason| Decision::new(*reason, true))).collect();
+        Ok(Self { map, last: BTreeMap::new(), recent })
     }
 
-    /// The reason under which one frame of so many bytes was counted. A counter that moved besides is found when the
+    /// The decision as which one frame of so many bytes was counted. A counter that moved besides is found when the
     /// next frame is looked for there, or by [`Counters::reconcile`].
-    pub(super) fn moved(&mut self, arrival: Arrival, bytes: u64) -> Result<Reason> {
+    pub(super) fn moved(&mut self, arrival: Arrival, bytes: u64) -> Result<Decision> {
         for position in 0..self.recent.len() {
-            let reason = self.recent[position];
-            match self.difference(counter_index(arrival.slot, arrival.direction, reason))? {
+            let decision = self.recent[position];
+            match self.difference(counter_index(arrival.slot, arrival.direction, decision))? {
                 [0, 0] => {}
                 [1, counted] if counted == bytes => {
                     self.recent[..=position].rotate_right(1);
-                    return Ok(reason);
+                    return Ok(decision);
                 }
                 [packets, counted] => bail!(
                     "a frame of {bytes} bytes moved the counter of `{}` by {packets} packets, {counted} bytes",
-                    reason.name()
+                    decision.reason().name()
                 ),
             }
         }
@@ -52,7 +55,8 @@ impl Counters {
     pub(super) fn packets(&mut self, arrival: Arrival) -> Result<BTreeMap<Reason, u64>> {
         let mut packets = BTreeMap::new();
         for &reason in Reason::ALL {
-            let [count, _] = self.difference(counter_index(arrival.slot, arrival.direction, reason))?;
+            let [count, _] =
+                self.difference(counter_index(arrival.slot, arrival.direction, Decision::enforced(reason)))?;
             if count > 0 {
                 packets.insert(reason, count);
             }

@@ -11,12 +11,13 @@ mod pressure;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use firewall_common::abi::{Direction, MAX_INTERFACES};
-use firewall_common::reason::{Reason, Verdict};
+use firewall_common::reason::{Decision, Reason, Verdict};
 use firewall_userspace::compile::{RuleSetIds, compile};
 use firewall_userspace::datapath::{Datapath, LinkLayer};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -101,6 +102,26 @@ impl Harness {
         })
     }
 
+    /// The maps, to be changed as user space changes them.
+    pub fn datapath(&mut self) -> &mut Datapath {
+        &mut self.datapath
+    }
+
+    /// Publishes a policy that is in force for so long, unless it is confirmed.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being published.
+    pub fn publish_unconfirmed(&mut self, policy: &Policy, within: Duration) -> Result<()> {
+        self.publish_for(policy, Some(within))
+    }
+
+    fn publish_for(&mut self, policy: &Policy, confirm_within: Option<Duration>) -> Result<()> {
+        let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
+        self.datapath.prepare(&compiled, 0)?.activate(confirm_within)?;
+        Ok(())
+    }
+
     /// Forgets every flow and fragment, for the next scenario, and what the last one may have left uncounted.
     ///
     /// # Errors
@@ -159,19 +180,28 @@ impl Harness {
     ///
     /// Where the program could not be run, or did not count the frame once, under the reason of its verdict.
     pub fn decide_bytes(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Reason> {
+        Ok(self.decision(arrival, frame)?.reason())
+    }
+
+    /// As [`Harness::decide_bytes`], and whether audit mode has passed what would be dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Harness::decide_bytes`].
+    pub fn decision(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Decision> {
         self.load(arrival.slot)?;
         self.pressure.follow_clock()?;
         let verdict = self.run(arrival, frame)?;
-        let reason = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
+        let decision = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
         ensure!(
-            reason.verdict() == verdict,
+            decision.verdict() == verdict,
             "the verdict is {verdict:?}, but the reason counted is `{}`",
-            reason.name()
+            decision.reason().name()
         );
-        if reason == Reason::FlowTableFull {
+        if decision.reason() == Reason::FlowTableFull {
             self.pressure.notice()?;
         }
-        Ok(reason)
+        Ok(decision)
     }
 
     /// Checks that nothing was counted but the frames decided, over all directions and reasons of the slots in use.
@@ -241,9 +271,7 @@ fn load_classifier(programs: &mut Ebpf, name: &'static str) -> Result<()> {
 
 impl Firewall for Harness {
     fn publish(&mut self, policy: &Policy) -> Result<()> {
-        let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
-        self.datapath.prepare(&compiled, 0)?.activate()?;
-        Ok(())
+        self.publish_for(policy, None)
     }
 
     fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason> {

@@ -48,14 +48,12 @@ impl Pressure {
         self.change(|_| 0)
     }
 
-    /// To be called when a frame found no room. A new marker may be a tick ahead of the clock, and counts from then on;
-    /// it is put back to where it counts at once.
+    /// To be called when a frame found no room.
     pub(super) fn notice(&mut self) -> Result<()> {
         for (family, known) in FAMILIES.into_iter().zip(&mut self.known) {
             let marker = self.map.get(&family, 0)?;
             if marker != *known {
-                *known = marker.wrapping_sub(2);
-                self.map.set(family, *known, 0)?;
+                *known = marker;
                 self.moved_at = Instant::now();
             }
         }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use firewall_userspace::compile::{InterfaceInput, PolicyInput};
 use firewall_userspace::model::{
-    self, AddressFamily, GroupId, PrefixList, PrefixListId, SecurityGroup, SecurityRule, Tags,
+    self, AddressFamily, GroupId, PrefixList, PrefixListEntry, PrefixListId, SecurityGroup, SecurityRule,
+    Tags,
 };
 
 use super::{Peer, Policy, Rule};
@@ -46,7 +47,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
             max_entries: 1000,
             version: 1,
             tags: Tags::default(),
-            entries: entries.clone(),
+            entries: entries.iter().copied().map(PrefixListEntry::from).collect(),
         });
     }
     for (slot, interface) in &policy.interfaces {

@@ -34,7 +34,7 @@ impl Simulator {
     #[must_use]
     pub fn decide_bytes(&self, arrival: Arrival, frame: &[u8]) -> Reason {
         let link = Link::Ethernet { stripped_tags: 0 };
-        decide(frame, &self.tables, Hook { slot: arrival.slot, direction: arrival.direction, link })
+        decide(frame, &self.tables, Hook { slot: arrival.slot, direction: arrival.direction, link }).reason()
     }
 }
 

@@ -139,12 +139,16 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
 }
 
 impl Tables for MemoryTables {
-    fn now(&self) -> u32 {
-        self.now
+    fn clock(&self) -> u64 {
+        self.now.into()
     }
 
-    fn generation(&self) -> u64 {
+    fn generation_word(&self) -> u64 {
         self.generation
+    }
+
+    fn confirmation_deadline(&self) -> u64 {
+        0
     }
 
     fn settings(&self, _half: Half, slot: u32) -> Option<&InterfaceSettings> {

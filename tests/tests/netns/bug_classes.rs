@@ -6,13 +6,13 @@
 //!
 //! | bug | kept away by |
 //! | --- | --- |
-//! | an LRU map drops live flows (cilium#34833) | `bug_classes::a_syn_flood_cuts_no_idle_connection` |
-//! | a SYN flood fills the state | `bug_classes::a_syn_flood_cuts_no_idle_connection`, `case an acknowledgement of the wrong number completes no handshake` |
+//! | an LRU map drops live flows (cilium#34833) | `bug_classes::a_syn_flood_cuts_no_idle_connection`, `soak::floods_break_no_connection_and_keep_no_client_out` |
+//! | a SYN flood fills the state | `bug_classes::a_syn_flood_cuts_no_idle_connection`, `soak::floods_break_no_connection_and_keep_no_client_out`, `case an acknowledgement of the wrong number completes no handshake` |
 //! | a denied SYN makes state all the same | `case a denied SYN leaves no entry, and its answer is no reply` |
 //! | mid-stream pick-up that no rule admits | `case 79 an unsolicited segment is dropped`, `case 80 a connection that a rule admits is picked up in mid-stream`, `case scans without a rule meet no state`, `settings::a_strict_interface_begins_flows_by_a_syn_alone` |
 //! | a forged RST or FIN cuts or keeps a flow | `case a forged RST cuts no live connection`, `case a forged FIN cuts no live connection`, `case a stream of RSTs keeps no flow`, `forged-reset.scenario` |
 //! | ICMP errors by a wrong inner tuple | `case errors about nothing, about errors, in the wrong direction or to the wrong host`, `case errors about each protocol, in both directions and families`, `icmp::path_mtu_discovery_works_without_a_rule` |
-//! | fragments reach blocked ports | `case a tiny first fragment hides no ports (RFC 1858)`, `case a later fragment overwrites no TCP header (RFC 3128)`, `case later fragments before the first, or of a first one that was dropped, are dropped`, `case a later fragment is known by identification, protocol, addresses and direction`, `fragments-of-two-families.scenario`, `large_packets::datagrams_in_fragments_pass_where_a_rule_says_so` |
+//! | fragments reach blocked ports | `case a tiny first fragment hides no ports (RFC 1858)`, `case a later fragment overwrites no TCP header (RFC 3128)`, `case later fragments before the first, or of a first one that was dropped, are dropped`, `case a first fragment that is dropped takes an admitted one of its key with it`, `case a later fragment is known by identification, protocol, addresses and direction`, `fragments-of-two-families.scenario`, `large_packets::datagrams_in_fragments_pass_where_a_rule_says_so`, `nftables::xdp_and_tc_egress_decide_as_nftables` |
 //! | IPv6 extension headers hide ports; AH length taken as ×8 | `case extension headers are walked to the ports, in any order`, `case eight extension headers are walked, not nine`, `case a routing header of type 0 passes no rule (RFC 5095)`, `malformed::extension_headers_whose_lengths_lie_lead_to_no_ports` |
 //! | IPv4 options hide ports | `case options of every length leave the ports where they are` |
 //! | VLAN tags, priority tags and LLC/SNAP by-pass the rules (CVE-2021-27853 and its kin) | `vlan::tags_hide_nothing_that_arrives`, `vlan::tags_hide_nothing_that_leaves`, `malformed::ip_in_an_llc_header_is_dropped` |
@@ -20,14 +20,14 @@
 //! | what cannot be read is passed | `malformed::a_frame_cut_anywhere_is_dropped`, `malformed::a_length_that_lies_either_way_admits_nothing_hidden` |
 //! | the longest match hides broader rules | `case a broader rule is not hidden by a narrower one`, `compile::a_narrow_rule_does_not_hide_the_wide_rule_around_it` |
 //! | prefixes with host bits collide | `case 21 host bits of a rule's prefix do not count`, `peer::host_bits_are_cleared_and_reported` |
-//! | an LPM trie that is slow with many prefixes | no test: a matter of time, which benchmarks measure |
+//! | an LPM trie that many prefixes overwhelm | `many_prefixes::every_entry_of_a_long_prefix_list_counts`; how long that takes is for benchmarks |
 //! | the verifier refuses the programs on another kernel | `tables::xdp_ingress_and_tc_egress_agree_with_the_tables`, on each kernel that CI runs it on |
 //! | native XDP refused because of hardware LRO | no test: it takes a NIC. Where the driver refuses, `auto` means TC, and `status` says so |
 //! | jumbo frames refused or unread by XDP | `large_packets::jumbo_frames_pass_whole` |
 //! | native and generic XDP differ | `virtual_devices::a_bridge_device_is_protected` (generic), every other test on XDP (native) |
 //! | a filter gap on restart (CVE-2023-27595; Datadog and Cilium, 2022) | `bug_classes::a_change_of_policy_leaves_no_gap`, `reload::programs_are_replaced_without_a_gap` |
 //! | a reload wipes others, others wipe us | `bug_classes::other_filters_come_and_go_beside_ours` |
-//! | races of the connection table (CVE-2023-7192, CVE-2026-23391) | `bug_classes::two_processors_begin_one_flow_once`, `two_cpus::no_end_and_no_reset_that_two_cpus_see_at_once_loses_a_flow`, `concurrency::rules_of_two_operators_are_all_enforced` |
+//! | races of the connection table (CVE-2023-7192, CVE-2026-23391) | `bug_classes::two_processors_begin_one_flow_once`, `two_cpus::no_end_and_no_reset_that_two_cpus_see_at_once_loses_a_flow`, `concurrency::rules_of_two_operators_are_all_enforced`; leaks: `soak::floods_break_no_connection_and_keep_no_client_out` |
 //! | helpers of protocols open ports (nmap firewall-bypass) | `bug_classes::words_of_ftp_open_no_port`, `case FTP and IRC carry no helper that opens ports (nmap firewall-bypass)` |
 //! | a rule with ports for a protocol without (CVE-2019-9735) | `service::tcp_and_udp_need_ports_and_nothing_else_takes_them`, `rules::invalid_rules_are_refused` |
 //! | protocol 0 means all (CVE-2023-1668) | `case protocol 0 is not "all", nor is 255 (CVE-2023-1668)`, `compile::all_protocols_is_not_protocol_0` |

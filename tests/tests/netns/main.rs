@@ -19,6 +19,7 @@ mod large_packets;
 mod lockout;
 mod log;
 mod membership;
+mod model;
 mod neighbors;
 mod nft_export;
 mod persistence;

@@ -1,18 +1,27 @@
 //! Silent flows end when the interface says so, by the kernel's own clock.
 //!
 //! The conformance table has every timeout, with flows made older instead of waiting. Here time really passes: an
-//! answer comes just before the end, another one just after it, and no rule admits either.
+//! answer comes just before the end, another one just after it, and no rule admits either. Real peers ask and answer
+//! where they do so late; what they would not do by themselves, packet sockets do for every state of a flow.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::thread;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
+use firewall_common::abi::Direction::{self, Egress, Ingress};
+use firewall_common::flow::FlowState;
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, Topology};
+use firewall_tests::packets::{Frame, IcmpBody, Packet, Segment, Transport, tcp};
+use serde_json::Value;
 
-use crate::support::{on_every_hook, protect};
+use crate::support::{json, on_every_hook, protect};
 
-on_every_hook!(an_answer_to_a_datagram_may_be_late, an_answer_to_an_echo_request_may_be_late);
+on_every_hook!(
+    an_answer_to_a_datagram_may_be_late,
+    an_answer_to_an_echo_request_may_be_late,
+    a_flow_in_any_state_ends_by_the_timeout_of_the_state,
+);
 
 /// How long before and after the end an answer comes.
 const MARGIN: Duration = Duration::from_millis(1500);
@@ -72,4 +81,217 @@ fn an_answer_to_an_echo_request_may_be_late(hook: IngressHook) {
     };
     assert!(arrives(77, TIMEOUT - MARGIN), "too soon");
     assert!(!arrives(78, TIMEOUT + MARGIN), "too late");
+}
+
+/// Timeouts that AWS gives a range have the least of it. All differ by more than two margins, so that a flow that ends
+/// by the timeout of another state is noticed.
+const TIMEOUTS: &str = "--tcp-syn 4 --icmp 8 --tcp-fin 12 --tcp-closed 16 --other 20 --udp 30 --udp-stream 60 \
+                        --tcp-established 64";
+
+/// A datagram from this port to this port is admitted, and shows that nothing sent before it is still on its way.
+const MARKER_PORT: u16 = 9;
+
+/// Two flows for each state and family, which the host begins: one is answered before the end, the other after it.
+fn a_flow_in_any_state_ends_by_the_timeout_of_the_state(hook: IngressHook) {
+    let lab = client_and_app();
+    let app = lab.host("app");
+    let marker = format!("--ingress --protocol udp --port {MARKER_PORT} --cidr 0.0.0.0/0 --cidr ::/0");
+    protect(app, hook, "app", &[&marker]);
+    app.sgfw(&format!("interface set-timeouts {INTERFACE} {TIMEOUTS}")).expect_success();
+    let wire = Wire::open(&lab);
+
+    let start = Instant::now();
+    let mut answers = Vec::new();
+    for (state, family) in FlowState::ALL.iter().flat_map(|state| Family::ALL.map(|it| (*state, it))) {
+        for is_late in [false, true] {
+            let peer = Peer { state, family, is_late };
+            peer.conversation().into_iter().for_each(|(direction, packet)| wire.send(direction, packet));
+            let timeout = Duration::from_secs(timeout(state));
+            answers.push((if is_late { timeout + MARGIN } else { timeout - MARGIN }, peer));
+        }
+    }
+    let flows = json(app, "flows list");
+    for (_, peer) in &answers {
+        assert_eq!(peer.state_in(&flows), [peer.state.name()], "{peer:?}");
+    }
+    answers.sort_by_key(|(due, _)| *due);
+    for (due, peer) in answers {
+        sleep(due.saturating_sub(start.elapsed()));
+        let arrived = wire.arrives(peer.answer());
+        assert_eq!(arrived, !peer.is_late, "{peer:?}: after {:?}", start.elapsed());
+    }
+}
+
+/// Seconds after which a silent flow ends, under [`TIMEOUTS`].
+fn timeout(state: FlowState) -> u64 {
+    match state {
+        FlowState::SynSent | FlowState::SynReceived | FlowState::PickedUp => 4,
+        FlowState::IcmpQuery => 8,
+        FlowState::FinWait | FlowState::TimeWait => 12,
+        FlowState::Closed => 16,
+        FlowState::Portless => 20,
+        FlowState::UdpOneWay | FlowState::UdpReplied | FlowState::UdpAskedAgain => 30,
+        FlowState::UdpStream => 60,
+        FlowState::Established => 64,
+    }
+}
+
+/// An address that nobody has, so that nobody adds to what is said. One flow goes to it.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    state: FlowState,
+    family: Family,
+    /// Whether its answer comes after the end of the flow.
+    is_late: bool,
+}
+
+impl Peer {
+    /// What the host and the peer say until the flow is in the state.
+    fn conversation(self) -> Vec<(Direction, Packet)> {
+        let segment = |direction, flags| (direction, tcp_segment(direction, flags));
+        let handshake =
+            [segment(Egress, tcp::SYN), segment(Ingress, tcp::SYN | tcp::ACK), segment(Egress, tcp::ACK)];
+        let fin = |direction| segment(direction, tcp::FIN | tcp::ACK);
+        let udp = [Egress, Ingress, Egress, Ingress].map(|direction| (direction, datagram(direction)));
+        let said = match self.state {
+            FlowState::SynSent => handshake[..1].to_vec(),
+            FlowState::SynReceived => handshake[..2].to_vec(),
+            FlowState::Established => handshake.to_vec(),
+            FlowState::FinWait => [&handshake[..], &[fin(Egress)]].concat(),
+            FlowState::TimeWait => [&handshake[..], &[fin(Egress), fin(Ingress)]].concat(),
+            FlowState::Closed => [&handshake[..], &[segment(Egress, tcp::RST | tcp::ACK)]].concat(),
+            FlowState::PickedUp => handshake[2..].to_vec(),
+            FlowState::UdpOneWay => udp[..1].to_vec(),
+            FlowState::UdpReplied => udp[..2].to_vec(),
+            FlowState::UdpAskedAgain => udp[..3].to_vec(),
+            FlowState::UdpStream => udp.to_vec(),
+            FlowState::IcmpQuery => vec![(Egress, echo(Egress, self.family))],
+            FlowState::Portless => vec![(Egress, SCTP)],
+        };
+        said.into_iter()
+            .map(|(direction, transport)| (direction, self.packet(direction, transport)))
+            .collect()
+    }
+
+    /// What the peer says next, if it is still heard.
+    fn answer(self) -> Packet {
+        let transport = match self.state {
+            FlowState::SynSent => tcp_segment(Ingress, tcp::SYN | tcp::ACK),
+            FlowState::SynReceived
+            | FlowState::Established
+            | FlowState::FinWait
+            | FlowState::TimeWait
+            | FlowState::Closed
+            | FlowState::PickedUp => tcp_segment(Ingress, tcp::ACK | tcp::PSH),
+            FlowState::UdpOneWay
+            | FlowState::UdpReplied
+            | FlowState::UdpAskedAgain
+            | FlowState::UdpStream => datagram(Ingress),
+            FlowState::IcmpQuery => echo(Ingress, self.family),
+            FlowState::Portless => SCTP,
+        };
+        self.packet(Ingress, transport)
+    }
+
+    /// States of the flows to this peer, by `sgfw flows list`.
+    fn state_in(self, flows: &Value) -> Vec<&str> {
+        let address = self.address().to_string();
+        let flows = flows["Flows"].as_array().unwrap().iter();
+        let its = flows.filter(|flow| flow["Responder"]["Address"] == address.as_str());
+        its.map(|flow| flow["State"].as_str().unwrap()).collect()
+    }
+
+    fn packet(self, direction: Direction, transport: Transport) -> Packet {
+        let (host, peer) = (nobody(self.family, 0), self.address());
+        match direction {
+            Ingress => Packet::new(peer, host, transport),
+            Egress => Packet::new(host, peer, transport),
+        }
+    }
+
+    fn address(self) -> IpAddr {
+        nobody(self.family, self.state as u8 * 2 + u8::from(self.is_late))
+    }
+}
+
+/// An address for documentation (RFC 5737, RFC 3849). The state numbers begin with 1, so that number 0 is the host's.
+fn nobody(family: Family, number: u8) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(203, 0, 113, number).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()).into(),
+    }
+}
+
+/// Portless here, as to AWS.
+const SCTP: Transport = Transport::Other { protocol: 132, data: 16 };
+
+fn tcp_segment(direction: Direction, flags: u8) -> Transport {
+    let (source, destination) = ports(direction);
+    Transport::Tcp(Segment::new(source, destination, flags))
+}
+
+fn datagram(direction: Direction) -> Transport {
+    let (source_port, destination_port) = ports(direction);
+    Transport::Udp { source_port, destination_port, data: 16 }
+}
+
+fn echo(direction: Direction, family: Family) -> Transport {
+    let icmp_type = match (direction, family) {
+        (Egress, Family::V4) => 8,
+        (Ingress, Family::V4) => 0,
+        (Egress, Family::V6) => 128,
+        (Ingress, Family::V6) => 129,
+    };
+    Transport::Icmp { icmp_type, code: 0, body: IcmpBody::Identifier(1) }
+}
+
+fn ports(direction: Direction) -> (u16, u16) {
+    match direction {
+        Ingress => (443, 40_000),
+        Egress => (40_000, 443),
+    }
+}
+
+/// The link of the host `app`. Its frames are for a hardware address that neither end has, so that both kernels leave
+/// them alone behind the firewall.
+struct Wire {
+    host: PacketSocket,
+    far_end: PacketSocket,
+    heard: [PacketSocket; 2],
+}
+
+impl Wire {
+    fn open(lab: &Lab) -> Self {
+        let host = lab.host("app").namespace();
+        Self {
+            host: PacketSocket::open(host, INTERFACE, 0).unwrap(),
+            far_end: PacketSocket::open(lab.router(), "to-app", 0).unwrap(),
+            heard: [0x0800, 0x86dd].map(|ethertype| PacketSocket::open(host, INTERFACE, ethertype).unwrap()),
+        }
+    }
+
+    fn send(&self, direction: Direction, packet: Packet) {
+        let from = if direction == Ingress { &self.far_end } else { &self.host };
+        from.send(&Frame::ip(packet).to_bytes()).unwrap();
+    }
+
+    /// Whether a packet gets to the host.
+    fn arrives(&self, packet: Packet) -> bool {
+        let transport = Transport::Udp { source_port: MARKER_PORT, destination_port: MARKER_PORT, data: 16 };
+        let marker = Packet::new(packet.source, packet.destination, transport);
+        let heard = &self.heard[usize::from(packet.source.is_ipv6())];
+        while heard.receive().is_some() {}
+        let [packet, marker] = [packet, marker].map(|packet| Frame::ip(packet).to_bytes());
+        self.far_end.send(&packet).unwrap();
+        self.far_end.send(&marker).unwrap();
+        let (mut arrived, sent) = (false, Instant::now());
+        loop {
+            match heard.receive() {
+                Some(frame) if frame == marker => return arrived,
+                Some(frame) => arrived |= frame == packet,
+                None => sleep(Duration::from_millis(1)),
+            }
+            assert!(sent.elapsed() < Duration::from_secs(30), "the marker was lost");
+        }
+    }
 }

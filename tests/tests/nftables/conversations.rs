@@ -9,12 +9,13 @@ use std::net::IpAddr;
 
 use firewall_common::abi::Direction;
 use firewall_common::reason::Verdict;
-use firewall_tests::packets::{DEFAULT_SEQUENCE, IcmpBody, Packet, Segment, Transport, tcp};
+use firewall_tests::packets::{DEFAULT_SEQUENCE, Fragment, IcmpBody, Packet, Segment, Transport, tcp};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
 use super::Difference;
+use super::fragments::{self, Frames, LARGE};
 
 /// Ports of servers.
 pub(crate) const SERVER_PORTS: [u16; 5] = [22, 53, 80, 443, 8080];
@@ -34,6 +35,9 @@ const PEERS: [&str; 9] = [
     "2001:db8:eeee::7",
 ];
 
+/// An error about a fragment quotes the beginning of it (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
+const BYTES_QUOTED: u16 = 500;
+
 /// Conversations that go on at a time.
 const SIMULTANEOUS: usize = 8;
 
@@ -49,6 +53,7 @@ type Sent = (Direction, Packet);
 pub(crate) struct Turn {
     pub(crate) direction: Direction,
     pub(crate) packet: Packet,
+    pub(crate) frames: Frames,
     /// Earlier packets of the conversation that passed.
     pub(crate) so_far: Vec<Sent>,
     rest: VecDeque<Sent>,
@@ -56,9 +61,17 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Why nftables may decide this packet in another way than the programs.
-    pub(crate) fn difference(&self, ours: Verdict) -> Option<Difference> {
-        self.tolerated.filter(|_| ours == Verdict::Pass && !self.so_far.is_empty())
+    /// Why nftables may decide this packet in another way than the programs, which decide each frame.
+    pub(crate) fn difference(&self, ours: &[Verdict], theirs: Verdict) -> Option<Difference> {
+        let (before, since) = ours.split_at(self.frames.first);
+        if since.contains(&Verdict::Drop) {
+            return None;
+        }
+        match theirs {
+            Verdict::Pass if before.contains(&Verdict::Drop) => Some(Difference::FragmentsBeforeTheFirst),
+            Verdict::Drop if !self.so_far.is_empty() => self.tolerated,
+            _ => None,
+        }
     }
 }
 
@@ -67,6 +80,8 @@ impl Turn {
 pub(crate) struct Conversations {
     going_on: Vec<Conversation>,
     begun: u16,
+    /// Of the last datagram in fragments.
+    identification: u16,
 }
 
 struct Conversation {
@@ -97,12 +112,14 @@ impl Conversations {
             rest.push_front(if random.random_bool(0.5) { sent.clone() } else { error(random, sent) });
         }
         let (direction, packet) = rest.pop_front().expect("a conversation that goes on has a next packet");
-        Turn { direction, packet, so_far, rest, tolerated }
+        self.identification = self.identification.wrapping_add(1);
+        let frames = Frames::of(&packet, self.identification, random);
+        Turn { direction, packet, frames, so_far, rest, tolerated }
     }
 
     /// Goes on with the conversation if the packet has passed: otherwise nobody answers it.
     pub(crate) fn decided(&mut self, turn: Turn, verdict: Verdict) {
-        let Turn { direction, packet, mut so_far, rest, tolerated } = turn;
+        let Turn { direction, packet, mut so_far, rest, tolerated, .. } = turn;
         let is_error = matches!(packet.transport, Transport::Icmp { body: IcmpBody::Quote { .. }, .. });
         if verdict == Verdict::Drop && !is_error {
             return;
@@ -130,14 +147,14 @@ impl Conversation {
         let ends = Ends { is_ipv6: peer.is_ipv6(), client_port, server_port };
         let mut tolerated = None;
         let transports = match random.random_range(0..10) {
-            0..5 => ends.tcp(random),
-            5 => {
+            0..4 => ends.tcp(random),
+            4 => {
                 tolerated = Some(Difference::PickedUpByAnySegment);
                 let first = if random.random_bool(0.5) { tcp::SYN | tcp::ACK } else { tcp::FIN | tcp::ACK };
                 let flags = [(true, first), (false, tcp::ACK), (true, tcp::ACK)];
                 flags.map(|(is_client, flags)| ends.segment(is_client, flags)).into()
             }
-            6..8 => [true, false, true, false].map(|is_client| ends.datagram(is_client)).into(),
+            5..8 => [true, false, true, false].map(|is_client| ends.datagram(is_client, random)).into(),
             _ => [true, false, true, false].map(|is_client| ends.echo(is_client)).into(),
         };
         let rest = transports.into_iter().map(|(is_client, transport)| {
@@ -182,9 +199,10 @@ impl Ends {
         (is_client, Transport::Tcp(segment))
     }
 
-    fn datagram(&self, is_client: bool) -> (bool, Transport) {
+    fn datagram(&self, is_client: bool, random: &mut StdRng) -> (bool, Transport) {
         let (source_port, destination_port) = self.ports(is_client);
-        (is_client, Transport::Udp { source_port, destination_port, data: 16 })
+        let data = if random.random_bool(0.5) { LARGE } else { 16 };
+        (is_client, Transport::Udp { source_port, destination_port, data })
     }
 
     /// A ping: the client's port serves as the identifier.
@@ -210,5 +228,12 @@ fn error(random: &mut StdRng, (direction, packet): &Sent) -> Sent {
     let on_the_way: IpAddr = if is_ipv6 { "2001:db8:2::1" } else { "192.0.2.1" }.parse().unwrap();
     let reporter = if random.random_bool(0.5) { packet.destination } else { on_the_way };
     let (icmp_type, code) = if is_ipv6 { (1, 4) } else { (3, 3) };
-    (direction.opposite(), packet.error(reporter, icmp_type, code))
+    let mut error = packet.error(reporter, icmp_type, code);
+    if fragments::is_large(packet)
+        && let Transport::Icmp { body: IcmpBody::Quote { packet, bytes }, .. } = &mut error.transport
+    {
+        packet.fragment = Fragment::First { identification: 0 };
+        *bytes = BYTES_QUOTED;
+    }
+    (direction.opposite(), error)
 }

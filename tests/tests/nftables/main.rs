@@ -1,10 +1,11 @@
 //! Ring d, the other half: random policies and conversations, decided by the programs and by nftables with conntrack.
 //!
 //! A firewall that many trust, written by others, is a check on the specification itself: where the verdicts differ, it
-//! must be for a reason that is listed as a [`Difference`]. Conversations are of TCP, UDP and ICMP, with ICMP errors
-//! about them. What the two cannot agree on by design is not played:
+//! must be for a reason that is listed as a [`Difference`]. Conversations are of TCP, UDP (large datagrams in fragments)
+//! and ICMP, with ICMP errors about them. What the two cannot agree on by design is not played:
 //!
-//! - Fragments: conntrack reassembles before the rules; the programs decide each fragment.
+//! - Fragments that do not make up one datagram: conntrack puts datagrams together before the rules, and lets none of
+//!   it through if that fails; the programs decide each fragment.
 //! - Headers that lie: the stack drops most of them before nftables.
 //! - DHCP, neighbour discovery, ARP: exempt here, ordinary or out of sight there.
 //! - Portless protocols: conntrack has trackers of its own for some.
@@ -13,6 +14,7 @@
 //! `SGFW_SEED` repeats a run, `SGFW_NFTABLES_PACKETS` sets how many packets are compared.
 
 mod conversations;
+mod fragments;
 mod network;
 mod policies;
 mod ruleset;
@@ -42,6 +44,10 @@ pub(crate) enum Difference {
     /// mid-stream, so that its other packets pass in both directions. To conntrack such a segment is invalid: it passes
     /// by the rule, and so does each further one of its direction, but replies have no flow.
     PickedUpByAnySegment,
+    /// Fragments overtook the first one of their datagram, whose ports a rule or a flow admits. The programs keep no
+    /// packet back, so that they drop what comes before the ports are known; conntrack waits until the datagram is
+    /// complete.
+    FragmentsBeforeTheFirst,
 }
 
 #[test]
@@ -73,27 +79,31 @@ fn compare(ingress: Ingress) {
         conversations.end_all();
         for _ in 0..PACKETS_PER_POLICY {
             let turn = conversations.next(&mut random);
-            let (ours, theirs) = (decide(&mut harness, &turn), network.decide(turn.direction, &turn.packet));
-            if ours == theirs {
-                tally.add_agreement(&turn, ours);
+            let ours = decide(&mut harness, &turn);
+            let theirs = network.decide(turn.direction, &turn.packet, &turn.frames);
+            if ours.iter().all(|verdict| *verdict == theirs) {
+                tally.add_agreement(&turn, theirs);
             } else {
-                let difference = turn.difference(ours).unwrap_or_else(|| report(seed, &policy, &turn, ours));
+                let difference =
+                    turn.difference(&ours, theirs).unwrap_or_else(|| report(seed, &policy, &turn, &ours));
                 *tally.differences.entry(difference).or_default() += 1;
             }
             tally.packets += 1;
-            conversations.decided(turn, ours);
+            let passes = !ours.contains(&Verdict::Drop);
+            conversations.decided(turn, if passes { Verdict::Pass } else { Verdict::Drop });
         }
     }
     println!("{ingress:?}: {tally:?}");
     tally.check_variety();
 }
 
-fn decide(harness: &mut Harness, turn: &Turn) -> Verdict {
+/// The verdict on each frame of the packet.
+fn decide(harness: &mut Harness, turn: &Turn) -> Vec<Verdict> {
     let arrival = Arrival { slot: 0, direction: turn.direction };
-    harness.decide(arrival, &Frame::ip(turn.packet.clone())).unwrap().verdict()
+    turn.frames.iter().map(|frame| harness.decide_bytes(arrival, frame).unwrap().verdict()).collect()
 }
 
-fn report(seed: u64, policy: &Policy, turn: &Turn, ours: Verdict) -> ! {
+fn report(seed: u64, policy: &Policy, turn: &Turn, ours: &[Verdict]) -> ! {
     let mut conversation = String::new();
     for (direction, packet) in turn.so_far.iter().chain([&(turn.direction, turn.packet.clone())]) {
         let arrival = Arrival { slot: 0, direction: *direction };
@@ -101,7 +111,9 @@ fn report(seed: u64, policy: &Policy, turn: &Turn, ours: Verdict) -> ! {
         conversation.push_str(&format!("{step}\n"));
     }
     panic!(
-        "the programs answer {ours:?}, nftables does not (SGFW_SEED={seed}), to the last of\n{conversation}under\n{}",
+        "the programs answer {ours:?}, nftables does not (SGFW_SEED={seed}), to the last of\n{conversation}(frame {} is \
+         the first of the packet) under\n{}",
+        turn.frames.first,
         ruleset::ruleset(policy)
     );
 }
@@ -126,6 +138,8 @@ struct Tally {
     packets: usize,
     /// By direction, family and verdict.
     agreements: BTreeMap<[&'static str; 3], usize>,
+    /// Those on datagrams in fragments, by family and verdict.
+    in_fragments: BTreeMap<[&'static str; 2], usize>,
     differences: BTreeMap<Difference, usize>,
 }
 
@@ -134,10 +148,14 @@ impl Tally {
         let family = if turn.packet.source.is_ipv6() { "IPv6" } else { "IPv4" };
         let verdict = if verdict == Verdict::Pass { "pass" } else { "drop" };
         *self.agreements.entry([turn.direction.name(), family, verdict]).or_default() += 1;
+        if turn.frames.are_fragments() {
+            *self.in_fragments.entry([family, verdict]).or_default() += 1;
+        }
     }
 
     /// Two firewalls that drop everything, or see nothing, agree too.
     fn check_variety(&self) {
         assert_eq!(self.agreements.len(), 2 * 2 * 2, "not every direction, family and verdict came up");
+        assert_eq!(self.in_fragments.len(), 2 * 2, "fragments did not come up in every family and verdict");
     }
 }

@@ -15,6 +15,7 @@ use firewall_tests::lab::{Family, INTERFACE, Lab, Namespace, PacketSocket, Topol
 use firewall_tests::packets::{Frame, Packet, Transport};
 
 use super::conversations::local_address;
+use super::fragments::{Frames, part};
 
 /// The hosts on both sides; the router's ends of their links are called `to-…`.
 pub(crate) const OUTSIDE: &str = "outside";
@@ -65,28 +66,27 @@ impl Network {
         Ok(())
     }
 
-    /// What becomes of a packet.
-    pub(crate) fn decide(&self, direction: Direction, packet: &Packet) -> Verdict {
+    /// What becomes of a packet: it passes when each of its frames does.
+    pub(crate) fn decide(&self, direction: Direction, packet: &Packet, frames: &Frames) -> Verdict {
         let family = usize::from(packet.source.is_ipv6());
         let (from, to) = match direction {
             Direction::Ingress => (&self.outside[family], &self.inside[family]),
             Direction::Egress => (&self.inside[family], &self.outside[family]),
         };
-        let marker = marker(packet.source, packet.destination);
-        from.send(&Frame::ip(packet.clone()).to_bytes()).unwrap();
-        from.send(&Frame::ip(marker.clone()).to_bytes()).unwrap();
-        let (packet, marker) = (payload(packet), payload(&marker));
-        let mut verdict = Verdict::Drop;
+        frames.iter().for_each(|frame| from.send(frame).unwrap());
+        let marker = Frame::ip(marker(packet.source, packet.destination)).to_bytes();
+        from.send(&marker).unwrap();
+        let mut missing: Vec<_> = frames.iter().map(part).collect();
         let start = Instant::now();
         loop {
             match to.receive() {
-                Some(frame) if frame.ends_with(&marker) => return verdict,
-                Some(frame) if frame.ends_with(&packet) => verdict = Verdict::Pass,
-                Some(_) => {}
+                Some(frame) if part(&frame) == part(&marker) => break,
+                Some(frame) => missing.retain(|sent| *sent != part(&frame)),
                 None => thread::yield_now(),
             }
             assert!(start.elapsed() < PATIENCE, "a marker was lost");
         }
+        if missing.is_empty() { Verdict::Pass } else { Verdict::Drop }
     }
 }
 
@@ -98,10 +98,4 @@ fn sockets(namespace: &Namespace) -> Result<[PacketSocket; 2]> {
 fn marker(source: IpAddr, destination: IpAddr) -> Packet {
     let transport = Transport::Udp { source_port: MARKER_PORT, destination_port: MARKER_PORT, data: 8 };
     Packet::new(source, destination, transport)
-}
-
-/// What a router leaves as it is: everything behind the IP header.
-fn payload(packet: &Packet) -> Vec<u8> {
-    let header = if packet.source.is_ipv6() { 40 } else { 20 };
-    packet.to_bytes().split_off(header)
 }

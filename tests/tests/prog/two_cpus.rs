@@ -9,12 +9,14 @@ use firewall_common::abi::Direction;
 use firewall_common::reason::{Reason, Verdict};
 use firewall_tests::packets::notation::parse_frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
-use firewall_tests::scenario::{Arrival, Firewall as _, Policy, Step, notation};
+use firewall_tests::scenario::{Arrival, Firewall as _};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+
+use crate::unconfirmed::policy;
 
 const ROUNDS: usize = 2000;
 /// Frames of each CPU in a round.
@@ -100,14 +102,6 @@ fn connected(ingress: Ingress) -> Option<Harness> {
         assert_eq!(harness.decide(arrival, &parse_frame(frame).unwrap()).unwrap().verdict(), Verdict::Pass);
     }
     Some(harness)
-}
-
-fn policy(line: &str) -> Policy {
-    let scenarios = notation::parse(&format!("case policy\n{line}\nflows 0")).unwrap();
-    match &scenarios[0].steps[0] {
-        Step::Publish(policy) => policy.clone(),
-        step => panic!("`{step}` is no policy"),
-    }
 }
 
 /// Sends frames of either end from a CPU of its own. Each round begins on both CPUs at once.

@@ -9,8 +9,8 @@ use super::firewall::{Firewall, TRACKED_PORT};
 
 /// The head of the table.
 pub(crate) const HEADER: &str = "\
-firewall   flood            arrived     lost   ns/frame   new clients   exchanges     entries
----------- ------------- ---------- -------- ---------- ------------- ----------- -----------";
+     firewall   flood            arrived     lost   ns/frame   new clients   exchanges     entries
+---- ---------- ------------- ---------- -------- ---------- ------------- ----------- -----------";
 
 /// What happened during one flood.
 pub(crate) struct Figures {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use firewall_tests::flood::{FORGED_SOURCES, FloodKind};
-use firewall_tests::lab::{Host, INTERFACE, IngressHook, Lab};
+use firewall_tests::flood::{FloodKind, forged_sources};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab};
 use serde_json::Value;
 
 /// Open to some; replies need state.
@@ -14,7 +14,13 @@ pub(crate) const TRACKED_PORT: u16 = 7001;
 /// Open to everybody in a group whose egress is open to everybody: no state is kept.
 pub(crate) const UNTRACKED_PORT: u16 = 7002;
 
-const CLIENTS: &str = "10.77.0.0/16";
+/// The networks of the lab.
+fn clients(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "10.77.0.0/16",
+        Family::V6 => "fd77::/16",
+    }
+}
 
 /// What protects the flooded host.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +49,14 @@ impl Firewall {
         match self {
             Self::Sgfw(hook) => {
                 app.sgfw("group create app --description flooded").expect_success();
-                for (port, peers) in [
-                    (TRACKED_PORT, format!("--cidr {CLIENTS} --cidr {FORGED_SOURCES}")),
-                    (UNTRACKED_PORT, "--cidr 0.0.0.0/0".to_owned()),
-                ] {
-                    let rule = format!("--ingress --protocol tcp --port {port} {peers}");
-                    app.sgfw(&format!("rule authorize app {rule}")).expect_success();
+                for family in Family::ALL {
+                    let some = [clients(family), forged_sources(family)];
+                    let everybody = [family.anywhere()];
+                    for (port, peers) in [(TRACKED_PORT, &some[..]), (UNTRACKED_PORT, &everybody)] {
+                        let peers = peers.join(" --cidr ");
+                        let rule = format!("--ingress --protocol tcp --port {port} --cidr {peers}");
+                        app.sgfw(&format!("rule authorize app {rule}")).expect_success();
+                    }
                 }
                 let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
                 app.sgfw(&attach).expect_success();
@@ -113,15 +121,25 @@ fn reason(kind: FloodKind) -> &'static str {
 
 /// The policy as one would write it for nftables: established flows first, then a lookup in a set of intervals.
 fn ruleset() -> String {
+    let tracked = |family| {
+        let peers = [clients(family), forged_sources(family)];
+        peers.map(|peer| format!("{peer} . {TRACKED_PORT}")).join(", ")
+    };
+    let [tracked_v4, tracked_v6] = Family::ALL.map(tracked);
     format!(
         "table inet filter {{
             counter untracked-frames {{ }}
             counter rule-frames {{ }}
             counter no-rule-frames {{ }}
-            set tracked {{
+            set tracked_v4 {{
                 type ipv4_addr . inet_service
                 flags interval
-                elements = {{ {CLIENTS} . {TRACKED_PORT}, {FORGED_SOURCES} . {TRACKED_PORT} }}
+                elements = {{ {tracked_v4} }}
+            }}
+            set tracked_v6 {{
+                type ipv6_addr . inet_service
+                flags interval
+                elements = {{ {tracked_v6} }}
             }}
             chain before_conntrack_in {{
                 type filter hook prerouting priority raw
@@ -136,7 +154,9 @@ fn ruleset() -> String {
                 policy drop
                 ct state established,related accept
                 tcp dport {UNTRACKED_PORT} counter name untracked-frames accept
-                ip saddr . tcp dport @tracked counter name rule-frames accept
+                ip saddr . tcp dport @tracked_v4 counter name rule-frames accept
+                ip6 saddr . tcp dport @tracked_v6 counter name rule-frames accept
+                meta l4proto ipv6-icmp accept
                 counter name no-rule-frames
             }}
             chain output {{

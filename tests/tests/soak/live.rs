@@ -1,12 +1,12 @@
 //! The live traffic beside a flood: established connections that keep talking, and new clients.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use firewall_tests::lab::{Family, Host, TcpServer};
+use firewall_tests::lab::{Host, TcpServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How long an answer may take: TCP repeats what a full queue loses, at growing intervals, and the machine may be busy.
@@ -43,8 +43,8 @@ pub(crate) struct Established {
 
 impl Established {
     #[track_caller]
-    pub(crate) fn open(from: &Host, to: &Host, port: u16, count: usize) -> Self {
-        let address = SocketAddr::new(to.address(Family::V4), port);
+    pub(crate) fn open(from: &Host, to: IpAddr, port: u16, count: usize) -> Self {
+        let address = SocketAddr::new(to, port);
         let open = || (0..count).map(|_| connect(address)).collect::<io::Result<_>>();
         let mut connections: Vec<_> = from.namespace().run(open).unwrap();
         connections.iter_mut().try_for_each(exchange).unwrap();
@@ -84,8 +84,8 @@ pub(crate) struct Clients<'lab> {
 }
 
 impl<'lab> Clients<'lab> {
-    pub(crate) fn new(from: &'lab Host, to: &Host, port: u16) -> Self {
-        let address = SocketAddr::new(to.address(Family::V4), port);
+    pub(crate) fn new(from: &'lab Host, to: IpAddr, port: u16) -> Self {
+        let address = SocketAddr::new(to, port);
         Self { host: from, address, attempts: AtomicU64::new(0), successes: AtomicU64::new(0) }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use figures::{Figures, HEADER};
 use firewall::{Firewall, TRACKED_PORT, UNTRACKED_PORT, Usage};
 use firewall_tests::flood::{Flood, FloodKind};
-use firewall_tests::lab::{Host, IngressHook, Lab, Topology};
+use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology};
 use firewall_tests::prog::can_load_programs;
 use live::{Clients, Established};
 
@@ -43,13 +43,15 @@ fn floods_break_no_connection_and_keep_no_client_out() {
     }
     live::allow_many_files();
     println!("{HEADER}");
-    for hook in [IngressHook::Xdp, IngressHook::Tc] {
-        flood_all(Firewall::Sgfw(hook), check);
-    }
-    // The others only add figures, which a short run is too short for.
-    if packets() > DEFAULT_PACKETS {
-        flood_all(Firewall::Nftables, |_, _| {});
-        flood_all(Firewall::None, |_, _| {});
+    for family in Family::ALL {
+        for hook in [IngressHook::Xdp, IngressHook::Tc] {
+            flood_all(Firewall::Sgfw(hook), family, check);
+        }
+        // The others only add figures, which a short run is too short for.
+        if packets() > DEFAULT_PACKETS {
+            flood_all(Firewall::Nftables, family, |_, _| {});
+            flood_all(Firewall::None, family, |_, _| {});
+        }
     }
 }
 
@@ -61,22 +63,26 @@ struct Outcome {
     after: Usage,
 }
 
-fn flood_all(firewall: Firewall, check: impl Fn(FloodKind, &Outcome)) {
+/// Floods and live traffic are of one family.
+fn flood_all(firewall: Firewall, family: Family, check: impl Fn(FloodKind, &Outcome)) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let _servers = [TRACKED_PORT, UNTRACKED_PORT].map(|port| live::echo_server(app, port));
     firewall.protect(&lab, app);
-    let mut established = Established::open(client, app, TRACKED_PORT, ESTABLISHED_CONNECTIONS);
+    let mut established =
+        Established::open(client, app.address(family), TRACKED_PORT, ESTABLISHED_CONNECTIONS);
     for kind in FLOODS {
-        let flood = Flood::prepare(&lab, app, kind).unwrap();
-        let clients = match kind {
-            FloodKind::Syn { port } => Clients::new(client, app, port),
-            FloodKind::Udp => Clients::new(client, app, TRACKED_PORT),
+        let flood = Flood::prepare(&lab, app, family, kind).unwrap();
+        let port = match kind {
+            FloodKind::Syn { port } => port,
+            FloodKind::Udp => TRACKED_PORT,
         };
+        let clients = Clients::new(client, app.address(family), port);
         let before = firewall.usage(app);
         let (figures, broken) = run(firewall, kind, &flood, &mut established, &clients, app);
-        println!("{figures}");
+        println!("{family} {figures}");
         check(kind, &Outcome { figures, broken, before, after: firewall.usage(app) });
+        assert_eq!(bad_checksums(app), 0, "the host threw frames of the flood away unread");
     }
 }
 
@@ -131,6 +137,13 @@ fn check(kind: FloodKind, outcome: &Outcome) {
         let is_half_open = table.starts_with("HALF_OPEN");
         assert!(is_half_open || growth <= attempts, "{growth} frames got into {table}");
     }
+}
+
+/// Segments that the host has dropped for their checksums, in both families.
+fn bad_checksums(host: &Host) -> u64 {
+    let counters = host.run("nstat --zeros --ignore --json TcpInCsumErrors").expect_success();
+    let counters: serde_json::Value = serde_json::from_str(&counters).unwrap();
+    counters["kernel"]["TcpInCsumErrors"].as_u64().unwrap()
 }
 
 fn packets() -> u64 {

@@ -12,8 +12,8 @@ use crate::model::{
 };
 
 const FIELDS: &[&str] =
-    &["name", "groups", "timeouts", "icmp_errors", "tcp_strict", "always_track", "exempt"];
-const OPTIONS: &[&str] = &["timeouts", "icmp_errors", "tcp_strict", "always_track", "exempt"];
+    &["name", "groups", "timeouts", "icmp_errors", "tcp_strict", "audit", "always_track", "exempt"];
+const OPTIONS: &[&str] = &["timeouts", "icmp_errors", "tcp_strict", "audit", "always_track", "exempt"];
 /// The words of [`Timeout`] and [`Exemption`], spelled as the fields of a document are.
 const TIMEOUTS: &[&str] =
     &["tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp", "udp_stream", "icmp", "other"];
@@ -65,12 +65,14 @@ fn options(fields: &Fields<'_, '_>, walk: &mut Walk<'_>) -> Result<Option<Interf
         word(node, walk, IcmpErrors::from_name, &IcmpErrors::ALL.map(IcmpErrors::name))
     });
     let tcp_strict = walk.optional(fields, "tcp_strict", |node, walk| walk.boolean(node));
+    let audit = walk.optional(fields, "audit", |node, walk| walk.boolean(node));
     let always_track = walk.optional(fields, "always_track", prefixes);
     let exemptions = walk.optional(fields, "exempt", exemptions);
     let options = InterfaceOptions {
         timeouts: timeouts?.unwrap_or_default(),
         icmp_errors: icmp_errors?.unwrap_or_default(),
         tcp_strict: tcp_strict?.unwrap_or_default(),
+        audit: audit?.unwrap_or_default(),
         always_track: always_track?.unwrap_or_default(),
         exemptions: exemptions?.unwrap_or_default(),
     };

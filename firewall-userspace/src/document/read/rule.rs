@@ -61,8 +61,8 @@ fn service(fields: &Fields<'_, '_>, walk: &mut Walk<'_>) -> Result<Service, Repo
     let (protocol, node) = protocol?;
     let service = Service::new(protocol, ports?, icmp?);
     let service = service.map_err(|error| walk.report(node, error))?;
-    if service.is_echo_that_never_occurs() {
-        let message = "echo requests and replies have code 0; a rule for another code admits no ping";
+    if service.has_code_that_never_occurs() {
+        let message = "no message of this ICMP type has this code; a ping has type 8 and code 0";
         walk.warn(node, message.to_owned());
     }
     Ok(service)

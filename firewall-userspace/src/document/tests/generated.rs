@@ -39,6 +39,23 @@ proptest! {
             VALIDATOR.iter_errors(&serde_json::from_str(&json).unwrap()).map(|error| error.to_string()).collect();
         prop_assert!(errors.is_empty(), "{:?}\n{}", errors, json);
     }
+
+    #[test]
+    fn a_file_with_a_random_mistake_is_read_or_refused_with_a_place(
+        name in prop_oneof![Just("three-tiers.yaml"), Just("three-tiers.toml"), Just("three-tiers.json")],
+        place in any::<prop::sample::Index>(),
+        removed in 0..6_usize,
+        inserted in "[\\PC\\n\\t\\r\\[\\]{}&*!|>'\"%@#:,=-]{0,6}",
+    ) {
+        let text: Vec<char> = fs::read_to_string(example(name)).unwrap().chars().collect();
+        let start = place.index(text.len());
+        let end = (start + removed).min(text.len());
+        let text = String::from_iter(text[..start].iter().copied().chain(inserted.chars()).chain(text[end..].iter().copied()));
+        if let Err(error) = read_files(&[(name, &text)]) {
+            prop_assert!(error.findings().all(|finding| finding.position.is_some()));
+            prop_assert!(error.render(Color::No).contains(name));
+        }
+    }
 }
 
 /// Any document.

@@ -185,6 +185,7 @@ fn set_options(fields: Fields, options: &InterfaceOptions) -> Fields {
     fields = fields
         .set_text("icmp_errors", &options.icmp_errors.name())
         .set("tcp_strict", Value::Bool(options.tcp_strict))
+        .set("audit", Value::Bool(options.audit))
         .set_prefixes("always_track", &options.always_track);
     if !not_exempt.is_empty() {
         fields = fields.set("exempt", Value::Line(not_exempt));

@@ -70,7 +70,7 @@ impl Generator {
             let is_ipv6 = self.chance(50);
             options.always_track.insert(self.prefix(is_ipv6));
         }
-        if self.chance(15) {
+        if self.chance(40) {
             options.exemptions.set(self.pick(&Exemption::ALL), false);
         }
         if self.chance(30) {

@@ -1,0 +1,177 @@
+//! Documents: what one would change, and changing it.
+
+use super::orphans::Zones;
+use super::publish::{check_namespace, policy_input};
+use super::status::{self, Flow};
+use super::{ApplyError, Instance};
+use crate::datapath::Datapath;
+use crate::model::{Document, GroupId, Interface, Resource, SecurityGroup, SecurityRule};
+use crate::plan::{Change, Changes, CompiledState, Effect, SavedPlan, State, desired};
+use crate::store::{Snapshot, Transaction};
+
+/// What a document would change.
+#[derive(Debug)]
+pub struct Plan {
+    /// The document, and what it was compared with.
+    pub saved: SavedPlan,
+    /// What is stored.
+    pub before: State,
+    /// What would be.
+    pub after: State,
+    /// The difference.
+    pub changes: Changes,
+    /// What it means for traffic.
+    pub effect: Effect,
+    /// Live flows that would go on though no rule would let them begin any more, as in AWS.
+    pub orphaned_flows: Vec<Flow>,
+}
+
+/// Compares a document with what is stored.
+pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError> {
+    compare(instance, document, |_, _| Ok(()))
+}
+
+/// Compares the document of a saved plan with what is stored, which must be what it was made of.
+pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError> {
+    compare(instance, saved.document.clone(), |default_group, generation| {
+        check_current(saved, instance, default_group, generation)
+    })
+}
+
+/// Makes the store, and the policy in force, be as a document wants it: one change, one generation. Refused if anything was
+/// changed since the plan was made.
+pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
+    instance.change(|transaction| {
+        let before = state(transaction)?;
+        check_current(plan, instance, default_group(&before)?, transaction.generation()?)?;
+        let changes = Changes::between(&before, &desired(&before, &plan.document)?);
+        carry_out(&changes, transaction)?;
+        Ok(changes)
+    })
+}
+
+fn compare(
+    instance: &Instance,
+    document: Document,
+    check: impl FnOnce(GroupId, u64) -> Result<(), ApplyError>,
+) -> Result<Plan, ApplyError> {
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    let datapath = instance.datapath(&interfaces)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
+    let (before, exempt, generation) = instance.read(|snapshot| {
+        check_namespace(snapshot, &pinned)?;
+        Ok((state(snapshot)?, snapshot.exempt_addresses()?, snapshot.generation()?))
+    })?;
+    let default_group = default_group(&before)?;
+    check(default_group, generation)?;
+    let after = desired(&before, &document)?;
+    let changes = Changes::between(&before, &after);
+    let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments)?)?;
+    let compiled_after = CompiledState::new(&policy_input(&after, &exempt, &attachments)?)?;
+    let effect = Effect::between(&compiled_before, &compiled_after);
+    let orphaned_flows = match datapath {
+        Some(_) if !changes.is_empty() => {
+            orphaned(status::flows(instance)?, &before.interfaces, &compiled_before, &compiled_after)
+        }
+        _ => Vec::new(),
+    };
+    let saved = SavedPlan { default_group, generation, document };
+    Ok(Plan { saved, before, after, changes, effect, orphaned_flows })
+}
+
+/// Refuses a plan that was made of anything but what is stored.
+fn check_current(
+    plan: &SavedPlan,
+    instance: &Instance,
+    default_group: GroupId,
+    generation: u64,
+) -> Result<(), ApplyError> {
+    if plan.default_group != default_group {
+        return Err(ApplyError::PlanOfOtherInstance { state_dir: instance.state_dir.clone() });
+    }
+    if plan.generation != generation {
+        return Err(ApplyError::PlanOutdated { made_on: plan.generation, generation });
+    }
+    Ok(())
+}
+
+/// What is stored, as far as documents speak of it.
+pub(super) fn state(snapshot: &Snapshot<'_>) -> Result<State, ApplyError> {
+    Ok(State {
+        groups: snapshot.groups()?,
+        members: snapshot.members()?,
+        prefix_lists: snapshot.prefix_lists()?,
+        interfaces: snapshot.interfaces()?,
+    })
+}
+
+fn default_group(state: &State) -> Result<GroupId, ApplyError> {
+    state.default_group().ok_or(ApplyError::NoDefaultGroup)
+}
+
+/// Rules go first and come last, so that what they refer to is free to go and there when they come.
+fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), ApplyError> {
+    let rules = || changes.groups.iter().flat_map(|change| &change.rules);
+    let old_rules: Vec<SecurityRule> = rules().filter_map(Change::before).cloned().collect();
+    transaction.delete_rules(&old_rules)?;
+    for change in &changes.prefix_lists {
+        if let Change::Delete(list) = change {
+            transaction.delete_prefix_list(list.id)?;
+        }
+    }
+    for change in &changes.prefix_lists {
+        match change {
+            Change::Add(list) => transaction.insert_prefix_list(list)?,
+            Change::Update { before, after } => {
+                transaction.update_prefix_list(after)?;
+                if before.version != after.version {
+                    transaction.replace_entries(after)?;
+                }
+                if before.tags != after.tags {
+                    transaction.replace_tags(Resource::PrefixList(after.id), &after.tags)?;
+                }
+            }
+            Change::Delete(_) => {}
+        }
+    }
+    for change in &changes.groups {
+        match &change.group {
+            Change::Add(group) => {
+                transaction.insert_group(&SecurityGroup { rules: Vec::new(), ..group.clone() })?;
+            }
+            Change::Update { before, after } if before.tags != after.tags => {
+                transaction.replace_tags(Resource::Group(after.id), &after.tags)?;
+            }
+            Change::Update { .. } | Change::Delete(_) => {}
+        }
+    }
+    let new_rules: Vec<SecurityRule> = rules().filter_map(Change::after).cloned().collect();
+    transaction.insert_rules(&new_rules)?;
+    for change in &changes.groups {
+        let group = change.group.newest().id;
+        transaction.delete_members(group, &change.removed_members)?;
+        transaction.insert_members(group, &change.added_members)?;
+    }
+    for interface in changes.interfaces.iter().filter_map(Change::after) {
+        transaction.save_interface(interface)?;
+    }
+    // Last, for until then an interface may carry it.
+    for change in &changes.groups {
+        if let Change::Delete(group) = &change.group {
+            transaction.delete_group(group.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The flows that an interface of their zone would have let begin before, and none would after.
+fn orphaned(
+    flows: Vec<Flow>,
+    interfaces: &[Interface],
+    before: &CompiledState,
+    after: &CompiledState,
+) -> Vec<Flow> {
+    let (before, after) = (Zones::new(interfaces, &before.policy), Zones::new(interfaces, &after.policy));
+    flows.into_iter().filter(|flow| before.admit(&flow.row) && !after.admit(&flow.row)).collect()
+}

@@ -1,0 +1,53 @@
+//! Taking over interfaces that a version of sgfw with another ABI has attached.
+//!
+//! Called by `interface reload`. At every moment each interface is decided by the old programs or by the new ones, by the
+//! policy that the store has. A run that is interrupted leaves both sets of pins; the next one goes on from there.
+
+use super::publish::{check_namespace, check_ownership, publish_for};
+use super::status::{InterfaceStatus, Programs};
+use super::{ApplyError, Instance};
+use crate::datapath::{Attachment, Datapath, OtherVersion};
+use crate::host;
+use crate::model::Interface;
+use crate::store::{Store, WriteLock};
+
+/// Puts this version's programs, maps and policy in the place of those of another version, and takes their flows along.
+/// Counters begin anew.
+pub(super) fn take_over(
+    instance: &Instance,
+    store: &mut Store,
+    lock: &WriteLock,
+    other: OtherVersion,
+) -> Result<Vec<InterfaceStatus>, ApplyError> {
+    let transaction = store.begin(lock)?;
+    let pinned = other.datapath().pinned_slots()?;
+    check_ownership(instance, &transaction, &pinned)?;
+    check_namespace(&transaction, &pinned)?;
+    let interfaces = transaction.interfaces()?;
+    let attachments = other.datapath().attachments()?;
+    let flow_entries = other.flow_entries()?;
+    let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
+    // Before anything is replaced: an unknown layout must leave everything as it is.
+    if let Err(error) = other.copy_flows(&datapath) {
+        datapath.remove()?;
+        return Err(error.into());
+    }
+    // What is in force stays in force, even if it locks the operator out: that was allowed then.
+    let unguarded = Instance { allow_lockout: true, ..instance.clone() };
+    publish_for(&unguarded, transaction, &mut datapath, &attachments)?;
+    for attachment in &attachments {
+        let Some(interface) = interfaces.iter().find(|interface| interface.slot == attachment.slot) else {
+            continue;
+        };
+        let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
+        datapath.reload(attachment, &name, interface.log_drops, other.datapath())?;
+    }
+    other.copy_flows(&datapath)?;
+    other.hand_over_links(&datapath)?;
+    Ok(attachments.into_iter().filter_map(|attachment| status(&interfaces, attachment)).collect())
+}
+
+fn status(interfaces: &[Interface], attachment: Attachment) -> Option<InterfaceStatus> {
+    let interface = interfaces.iter().find(|interface| interface.slot == attachment.slot)?.clone();
+    Some(InterfaceStatus { interface, programs: Programs::Attached(attachment) })
+}

@@ -1,0 +1,77 @@
+//! Orphaned flows: they live only by state, because no rule admits their first packet any more.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
+
+use super::publish::policy_in_force;
+use super::{ApplyError, Instance};
+use crate::compile::{CompiledPolicy, InterfaceLookup};
+use crate::datapath::{Datapath, FlowRow};
+use crate::model::{Interface, Protocol};
+
+/// The policies by which flows of each zone may begin: those of its interfaces.
+pub(super) struct Zones<'p>(BTreeMap<u16, Vec<InterfaceLookup<'p>>>);
+
+impl<'p> Zones<'p> {
+    pub(super) fn new(interfaces: &[Interface], policy: &'p CompiledPolicy) -> Self {
+        let mut zones: BTreeMap<u16, Vec<InterfaceLookup<'_>>> = BTreeMap::new();
+        for interface in interfaces {
+            zones.entry(interface.zone).or_default().extend(policy.lookup(interface.slot));
+        }
+        Self(zones)
+    }
+
+    /// Whether the packet that the flow began with could begin it now.
+    pub(super) fn admit(&self, flow: &FlowRow) -> bool {
+        let (peer, _) = match flow.started_by {
+            Direction::Ingress => flow.initiator,
+            Direction::Egress => flow.responder,
+        };
+        let service = service(flow, peer);
+        let cell = |policy: &InterfaceLookup<'_>| policy.cell(flow.started_by, peer, service);
+        let mut policies = self.0.get(&flow.zone).into_iter().flatten();
+        policies.any(|policy| cell(policy) & (RULE_SET | EXEMPT) != 0)
+    }
+}
+
+/// Cuts, after `delay`, every flow that is orphaned now. Returns how many there are.
+pub fn cut_all(instance: &Instance, delay: Duration) -> Result<u64, ApplyError> {
+    // Locked, so that the policy by which the flows are judged is and stays the one in force.
+    let (mut store, _lock) = instance.lock()?;
+    let snapshot = store.snapshot()?;
+    let interfaces = snapshot.interfaces()?;
+    match instance.datapath(&interfaces)? {
+        Some(mut datapath) => {
+            let policy = policy_in_force(&snapshot, &datapath)?;
+            cut(&mut datapath, &policy, &interfaces, delay)
+        }
+        None => Ok(0),
+    }
+}
+
+/// Cuts, after `delay`, the flows that are orphaned under the policy in force. Returns how many there are.
+pub(super) fn cut(
+    datapath: &mut Datapath,
+    policy: &CompiledPolicy,
+    interfaces: &[Interface],
+    delay: Duration,
+) -> Result<u64, ApplyError> {
+    let zones = Zones::new(interfaces, policy);
+    Ok(datapath.cut_flows(delay, |flow| !zones.admit(flow))?)
+}
+
+/// What the first packet of a flow wanted. Queries have code 0 (RFC 792, RFC 4443).
+fn service(flow: &FlowRow, peer: IpAddr) -> ServiceIndex {
+    let (_, port) = flow.responder;
+    let [_, icmp_type] = port.to_be_bytes();
+    match (Protocol::from_number(flow.protocol), peer) {
+        (Protocol::Tcp, _) => ServiceIndex::tcp(Be16::new(port)),
+        (Protocol::Udp, _) => ServiceIndex::udp(Be16::new(port)),
+        (Protocol::Icmp, IpAddr::V4(_)) => ServiceIndex::icmp(icmp_type, 0),
+        (Protocol::Icmpv6, IpAddr::V6(_)) => ServiceIndex::icmpv6(icmp_type, 0),
+        _ => ServiceIndex::other(flow.protocol),
+    }
+}

@@ -1,0 +1,36 @@
+//! `--dry-run`: the changes of a noun, tried out.
+
+use clap::{Args, Subcommand};
+
+use super::error::CliError;
+use super::output::Output;
+use crate::apply::Instance;
+
+/// The verbs of a noun whose changes all go through [`Instance::change`], which knows dry runs.
+#[derive(Debug, Args)]
+pub(super) struct DryRunnable<C: Subcommand> {
+    #[command(subcommand)]
+    command: C,
+    /// Find out what a change would do and whether it would be refused, and change nothing. Ids of new resources that are
+    /// shown are not those that the change would give
+    #[arg(long, global = true, display_order = 100)]
+    dry_run: bool,
+}
+
+impl<C: Subcommand> DryRunnable<C> {
+    /// Runs the verb.
+    pub(super) fn run(
+        self,
+        instance: &Instance,
+        output: &mut Output,
+        run: impl FnOnce(C, &Instance, &mut Output) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let instance = Instance { dry_run: self.dry_run, ..instance.clone() };
+        run(self.command, &instance, output)?;
+        if self.dry_run {
+            // The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
+            output.note("DryRunOperation: it would have succeeded; nothing is changed");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The effect of a plan for people.
+
+use super::super::error::CliError;
+use super::super::flows::flow_text;
+use super::super::output::Output;
+use super::words::{Words, preposition};
+use crate::apply::document::Plan;
+use crate::plan::{Effect, Redundancy, RedundantRule, Region};
+
+/// How many rows of one kind are shown, and how many peers in one; JSON has all.
+const SHOWN: usize = 20;
+const SHOWN_PEERS: usize = 6;
+
+/// Shows the effect.
+pub(super) fn show(plan: &Plan, words: &Words<'_>, output: &mut Output) -> Result<(), CliError> {
+    if plan.after.interfaces.is_empty() {
+        output.line("")?;
+        return output.line("No interface is attached: no traffic is affected yet.");
+    }
+    let effect = &plan.effect;
+    let kinds = [
+        ("Newly reachable", &effect.newly_reachable),
+        ("No longer reachable", &effect.no_longer_reachable),
+        ("Tracked from now on", &effect.newly_tracked),
+        (
+            "No longer tracked, as in AWS where both directions are open to any peer",
+            &effect.no_longer_tracked,
+        ),
+    ];
+    for (title, regions) in kinds {
+        show_rows(title, regions.iter().map(|region| region_row(region, words)), output)?;
+    }
+    if effect.newly_reachable.is_empty() && effect.no_longer_reachable.is_empty() {
+        output.line("")?;
+        output.line("What is reachable stays the same.")?;
+    }
+    show_redundant_rules(effect, words, output)?;
+    let flows = plan.orphaned_flows.iter().map(flow_text);
+    show_rows("Live flows that no rule would admit any more; they go on until they end", flows, output)
+}
+
+/// Shows the rules that change nothing.
+pub(super) fn show_redundant_rules(
+    effect: &Effect,
+    words: &Words<'_>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let rows = effect.redundant_rules.iter().map(|row| redundant_row(row, words));
+    show_rows("Rules that admit nothing more than another", rows, output)
+}
+
+/// `eth1 ingress tcp 443 from 0.0.0.0/0`.
+fn region_row(region: &Region, words: &Words<'_>) -> String {
+    let services: Vec<String> = region.services.iter().map(ToString::to_string).collect();
+    let mut peers: Vec<String> = region.peers.iter().take(SHOWN_PEERS).map(ToString::to_string).collect();
+    if region.peers.len() > SHOWN_PEERS {
+        peers.push(format!("… and {} more", region.peers.len() - SHOWN_PEERS));
+    }
+    format!(
+        "{} {} {} {} {}",
+        words.interfaces(&region.slots).join(", "),
+        region.direction.name(),
+        services.join(", "),
+        preposition(region.direction),
+        peers.join(", ")
+    )
+}
+
+fn redundant_row(row: &RedundantRule, words: &Words<'_>) -> String {
+    let relation = match row.redundancy {
+        Redundancy::Duplicate => "admits the same as",
+        Redundancy::Shadowed => "is shadowed by",
+    };
+    format!(
+        "{}: {} {relation} {}",
+        words.interfaces(&row.slots).join(", "),
+        words.rule_of_group(row.rule),
+        words.rule_of_group(row.covered_by)
+    )
+}
+
+fn show_rows(
+    title: &str,
+    rows: impl ExactSizeIterator<Item = String>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let count = rows.len();
+    if count == 0 {
+        return Ok(());
+    }
+    output.line("")?;
+    output.line(format_args!("{title}:"))?;
+    for row in rows.take(SHOWN) {
+        output.line(format_args!("    {row}"))?;
+    }
+    if count > SHOWN {
+        output.line(format_args!("    … and {} more", count - SHOWN))?;
+    }
+    Ok(())
+}
