@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::global::Format;
+use super::import::ImportFailure;
 use super::output::say;
 use super::plan::{plan_help, saved_plan_help};
 use crate::apply::{ApplyError, with_sources};
@@ -23,6 +24,8 @@ use crate::store::StoreError;
 pub(super) enum CliError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Import(#[from] ImportFailure),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
     /// What clap cannot see.
@@ -168,6 +171,7 @@ impl CliError {
             Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
                 ExitStatus::InvalidData
             }
+            Self::Import(error) => error.exit_status(),
             Self::Apply(error) => apply_status(error),
         }
     }
@@ -178,6 +182,7 @@ impl CliError {
             Self::Apply(ApplyError::Host(error)) => host_help(error),
             Self::Apply(ApplyError::Datapath(error)) => datapath_help(error),
             Self::Apply(error) => apply_help(error),
+            Self::Import(error) => error.help(),
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
             ),

@@ -3,9 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use super::error::CliError;
+use super::omissions;
 use super::output::Output;
 use crate::apply::Instance;
 use crate::document;
+use crate::interchange::{Exported, aws, nft, terraform};
 use crate::model::Document;
 
 #[derive(Debug, Args)]
@@ -22,6 +24,12 @@ pub(super) struct Export {
 enum Target {
     /// sgfw itself: a policy file of the shape that `sgfw schema` describes
     Native,
+    /// AWS: groups, rules and prefix lists as the AWS CLI prints them
+    Aws,
+    /// Terraform: resources of the provider hashicorp/aws
+    Terraform,
+    /// nftables: a ruleset that does the same without sgfw
+    Nft,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,9 +41,15 @@ enum Language {
 
 impl Export {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        if self.language.is_some() && self.format != Target::Native {
+            return Err(CliError::Usage("-f chooses the language of the native format alone"));
+        }
         let document = instance.read(|snapshot| Ok(document::of_snapshot(snapshot)?))?;
         match self.format {
             Target::Native => self.native(&document, output),
+            Target::Aws => show(&aws::write(&document), output),
+            Target::Terraform => show(&terraform::write(&document), output),
+            Target::Nft => show(&nft::write(&document), output),
         }
     }
 
@@ -48,4 +62,9 @@ impl Export {
         };
         output.text(&text)
     }
+}
+
+fn show(exported: &Exported, output: &mut Output) -> Result<(), CliError> {
+    omissions::show(&exported.not_carried_over, output);
+    output.text(&exported.text)
 }

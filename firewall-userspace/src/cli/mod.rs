@@ -13,8 +13,10 @@ mod flows;
 mod global;
 mod group;
 mod history;
+mod import;
 mod interface;
 mod log;
+mod omissions;
 mod output;
 mod plan;
 mod prefix_list;
@@ -71,6 +73,9 @@ enum Command {
     /// Servers that every interface may talk to whatever its rules say
     #[command(subcommand)]
     Exempt(exempt::Command),
+    /// Policies of AWS and Terraform as policy files
+    #[command(subcommand)]
+    Import(import::Command),
     /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
     /// Live flows
@@ -93,7 +98,9 @@ enum Command {
 Examples:
   sgfw export > policy.yaml
   sgfw export -f toml > policy.toml
-  sgfw export -o json | jq '.groups[].name'")]
+  sgfw export -o json | jq '.groups[].name'
+  sgfw export --format terraform > security-groups.tf
+  sgfw export --format nft > ruleset.nft")]
     Export(export::Export),
     /// Print the JSON Schema of policy files, by which editors complete and check them
     #[command(after_help = "\
@@ -136,6 +143,7 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         Command::Plan(command) => command.run(&instance, &mut output).map(|of_plan| status = of_plan),
         Command::Apply(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
+        Command::Import(command) => command.run(&mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Confirm(command) => command.run(&instance, &mut output),

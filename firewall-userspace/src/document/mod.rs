@@ -11,7 +11,7 @@ mod report;
 mod snapshot;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod toml;
 mod tree;
 mod write;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::model::{DocumentPeer, IcmpErrors};
 
-mod generated;
+pub(crate) mod generated;
 mod schema_and_reader;
 
 /// Reads texts, each as a file of that name in a directory.

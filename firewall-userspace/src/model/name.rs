@@ -64,7 +64,7 @@ impl fmt::Display for GroupName {
 }
 
 /// Description of a group or a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Description(String);
 
 impl Description {

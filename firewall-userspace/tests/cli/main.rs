@@ -7,6 +7,7 @@ mod api_cases;
 mod documents;
 mod exempt;
 mod groups;
+mod import;
 mod instance;
 mod plan;
 mod prefix_lists;

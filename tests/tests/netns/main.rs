@@ -21,6 +21,7 @@ mod log;
 mod membership;
 mod model;
 mod neighbors;
+mod nft_export;
 mod persistence;
 mod plan;
 mod port_scan;

@@ -58,7 +58,8 @@ proptest! {
     }
 }
 
-fn documents() -> impl Strategy<Value = Document> {
+/// Any document.
+pub(crate) fn documents() -> impl Strategy<Value = Document> {
     let groups = (0..4_usize, 0..3_usize).prop_flat_map(|(groups, lists)| {
         let group = move |number| groups_of(number, groups, lists);
         let group_list = (0..groups).map(group).collect::<Vec<_>>();
