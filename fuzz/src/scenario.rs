@@ -14,7 +14,7 @@ use firewall_tests::packets::{
 };
 use firewall_tests::scenario::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
 use firewall_userspace::model::{
-    FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange, Protocol, Service,
+    ExemptProperties, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange, Protocol, Service,
 };
 use ipnet::IpNet;
 
@@ -63,6 +63,7 @@ impl Reader<'_> {
         let is_ipv6 = self.chance()?;
         let entries = self.list(2, |reader| reader.prefix(is_ipv6))?;
         policy.prefix_lists.insert(LIST.to_owned(), entries);
+        policy.exempt = self.list(2, Self::exempt)?;
         policy.interfaces = BTreeMap::from([(0, self.interface(1)?)]);
         if self.chance()? {
             let zone = self.bytes.int_in_range(1..=2)?;
@@ -84,6 +85,7 @@ impl Reader<'_> {
         if is_on(2) {
             options.timeouts = self.timeouts()?;
         }
+        options.always_track = self.prefixes(2)?.into_iter().collect();
         options.exemptions.arp = !is_on(3);
         options.exemptions.neighbor_discovery = !is_on(4);
         options.exemptions.multicast_listener = !is_on(5);
@@ -100,6 +102,11 @@ impl Reader<'_> {
             udp_stream: self.bytes.int_in_range(60..=180)?,
             ..defaults
         })
+    }
+
+    fn exempt(&mut self) -> Result<ExemptProperties> {
+        let is_ipv6 = self.chance()?;
+        Ok(ExemptProperties { service: self.service()?, prefix: self.prefix(is_ipv6)? })
     }
 
     fn rule(&mut self) -> Result<Rule> {
@@ -175,6 +182,7 @@ impl Reader<'_> {
                 Step::Publish(policy.clone())
             }
             3 => self.frame_without_ip()?,
+            4 => Step::Fill,
             _ => self.frame(policy)?,
         })
     }
