@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::{HostError, SshSession};
-use crate::model::ModelError;
+use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::store::StoreError;
 
 /// Whatever can stop a command.
@@ -46,6 +48,36 @@ pub enum ApplyError {
         /// The connection.
         session: SshSession,
     },
+    /// The operator's own SSH connection, in panic mode.
+    #[error(
+        "in panic mode nothing would admit a new SSH connection from {} to port {} on {interface}, which is how you are \
+         connected",
+        session.client.ip(),
+        session.server.port()
+    )]
+    PanicWouldLockOut {
+        /// Name of the interface.
+        interface: String,
+        /// The connection.
+        session: SshSession,
+    },
+    /// A management prefix that is not admitted, or not whole.
+    #[error(
+        "afterwards no rule would admit new connections to {} from {} on {}, which the management prefix {} must always be \
+         able to open",
+        properties.service,
+        some_of(denied),
+        properties.interface,
+        properties.prefix
+    )]
+    WouldCloseManagement {
+        /// What is declared.
+        properties: ManagementProperties,
+        /// The parts of the prefix that are not admitted.
+        denied: Vec<IpNet>,
+        /// One of the groups that the interface carries, to which a rule could be added.
+        group: Option<GroupName>,
+    },
     /// The size of tables that exist cannot be changed.
     #[error("the flow tables exist already, with the size that the first attach gave them")]
     FlowTablesExist,
@@ -84,6 +116,16 @@ pub enum ApplyError {
         /// What failed then.
         undoing: Box<Self>,
     },
+}
+
+/// There may be thousands.
+fn some_of(prefixes: &[IpNet]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = prefixes.iter().take(SHOWN).map(ToString::to_string).collect();
+    match prefixes.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more prefixes", shown.join(", ")),
+    }
 }
 
 /// An error's message, with those of its sources.

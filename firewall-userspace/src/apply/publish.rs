@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance, lockout};
+use super::{ApplyError, Instance, lockout, panic};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
@@ -39,9 +39,16 @@ pub(super) fn publish_for(
     attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
     let mut rule_sets = RuleSetIds::from_iter(transaction.rule_sets()?);
-    let policy = compile(&policy_input(&transaction, attachments)?, &mut rule_sets)?;
+    let mut policy = compile(&policy_input(&transaction, attachments)?, &mut rule_sets)?;
     if !instance.allow_lockout {
         lockout::check(&transaction, &policy)?;
+    }
+    if transaction.is_panic()? {
+        // What is stored was compiled all the same: panic mode must be able to end.
+        policy = compile_panic(&transaction, &mut rule_sets)?;
+        if !instance.allow_lockout {
+            lockout::check_panic(&transaction, &policy)?;
+        }
     }
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
@@ -52,6 +59,11 @@ pub(super) fn publish_for(
     transaction.commit()?;
     prepared.activate(None)?;
     Ok(Published { policy, generation })
+}
+
+fn compile_panic(snapshot: &Snapshot<'_>, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, ApplyError> {
+    let input = panic::policy_input(&snapshot.interfaces()?, &snapshot.management_prefixes()?)?;
+    Ok(compile(&input, rule_sets)?)
 }
 
 /// Commits a change that has nothing to be put into force in.

@@ -38,6 +38,8 @@ pub struct Status {
     pub groups: Vec<SecurityGroup>,
     /// Servers that every interface may talk to whatever its rules say.
     pub exempt_addresses: Vec<ExemptAddress>,
+    /// Whether panic mode is on.
+    pub is_panic: bool,
     /// Generation of the store.
     pub stored_generation: u64,
     /// What the kernel says, if anything is attached.
@@ -102,8 +104,8 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
     let datapath = instance.datapath(&stored.interfaces)?;
     let interfaces = stored.with_programs(datapath.as_ref())?;
     let kernel = datapath.map(|datapath| kernel_status(&datapath, &interfaces)).transpose()?;
-    let Stored { groups, exempt_addresses, generation, .. } = stored;
-    Ok(Status { interfaces, groups, exempt_addresses, stored_generation: generation, kernel })
+    let Stored { groups, exempt_addresses, is_panic, generation, .. } = stored;
+    Ok(Status { interfaces, groups, exempt_addresses, is_panic, stored_generation: generation, kernel })
 }
 
 /// The live flows.
@@ -157,6 +159,7 @@ struct Stored {
     interfaces: Vec<Interface>,
     groups: Vec<SecurityGroup>,
     exempt_addresses: Vec<ExemptAddress>,
+    is_panic: bool,
     namespace: u64,
     generation: u64,
 }
@@ -168,6 +171,7 @@ impl Stored {
                 interfaces: snapshot.interfaces()?,
                 groups: snapshot.groups()?,
                 exempt_addresses: snapshot.exempt_addresses()?,
+                is_panic: snapshot.is_panic()?,
                 namespace: snapshot.namespace()?,
                 generation: snapshot.generation()?,
             })

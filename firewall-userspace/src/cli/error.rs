@@ -11,7 +11,7 @@ use super::output::say;
 use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::host::HostError;
-use crate::model::ModelError;
+use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::store::StoreError;
 
 /// Why a command failed.
@@ -129,7 +129,9 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
         | ApplyError::OtherNamespace => ExitStatus::InvalidData,
-        ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
+        ApplyError::WouldLockOut { .. }
+        | ApplyError::PanicWouldLockOut { .. }
+        | ApplyError::WouldCloseManagement { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
         ApplyError::Host(error) => host_status(error),
         ApplyError::Datapath(error) => datapath_status(error),
@@ -217,6 +219,10 @@ fn model_help(error: &ModelError) -> Option<String> {
         ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
             "`sgfw exempt list` shows the exempt addresses".to_owned()
         }
+        ModelError::NotForManagement { .. } => "use --protocol tcp or --protocol udp".to_owned(),
+        ModelError::DuplicateManagementPrefix { .. } | ModelError::ManagementPrefixNotFound { .. } => {
+            "`sgfw management list` shows the management prefixes".to_owned()
+        }
         ModelError::TimeoutOutOfRange { timeout, .. } => {
             format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
         }
@@ -250,12 +256,16 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"
         ),
-        DatapathError::OtherVersion { .. } => "`sgfw interface reload` puts this version's programs in their place, \
+        DatapathError::OtherVersion { .. } => {
+            "`sgfw interface reload` puts this version's programs in their place, \
             without a gap and with the flows; until then those that are there go on"
-            .to_owned(),
-        DatapathError::UnreadableFlows { .. } => "detach the interfaces with the sgfw that has attached them, then \
+                .to_owned()
+        }
+        DatapathError::UnreadableFlows { .. } => {
+            "detach the interfaces with the sgfw that has attached them, then \
             attach them with this one"
-            .to_owned(),
+                .to_owned()
+        }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
         _ => return None,
@@ -274,6 +284,14 @@ fn apply_help(error: &ApplyError) -> Option<String> {
             session.server.port(),
             IpNet::from(session.client.ip())
         ),
+        ApplyError::PanicWouldLockOut { interface, session } => format!(
+            "declare it first: `sgfw management add {interface} --port {} {}`; or repeat the command with --allow-lockout",
+            session.server.port(),
+            IpNet::from(session.client.ip())
+        ),
+        ApplyError::WouldCloseManagement { properties, group, .. } => {
+            management_help(properties, group.as_ref())
+        }
         ApplyError::FlowTablesExist => {
             "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }
@@ -301,4 +319,15 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+fn management_help(properties: &ManagementProperties, group: Option<&GroupName>) -> String {
+    let ManagementProperties { interface, service, prefix } = properties;
+    let (group, protocol, ports) =
+        (group.map_or("GROUP", GroupName::as_str), service.protocol(), service.ports());
+    let selector = format!("--protocol {protocol} --port {ports}");
+    format!(
+        "this rule would: `sgfw rule authorize {group} --ingress {selector} --cidr {prefix}`; if nobody needs to come from \
+         there, `sgfw management remove {interface} {selector} {prefix}`; or repeat the command with --allow-lockout"
+    )
 }

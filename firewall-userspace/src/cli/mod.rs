@@ -11,7 +11,9 @@ mod global;
 mod group;
 mod interface;
 mod log;
+mod management;
 mod output;
+mod panic;
 mod prefix_list;
 mod rule;
 mod settings;
@@ -59,6 +61,16 @@ enum Command {
     /// Servers that every interface may talk to whatever its rules say
     #[command(subcommand)]
     Exempt(exempt::Command),
+    /// From where the operator must always be able to open a new connection
+    #[command(subcommand)]
+    Management(management::Command),
+    /// Drop everything but tracked flows, and new connections from management prefixes
+    ///
+    /// It holds for all interfaces at once, also for those in audit mode. Nothing new leaves, and exempt addresses do not
+    /// count; kinds of traffic that are exempt, as ARP, neighbour discovery and DHCP are by default, still pass. Traffic that
+    /// passed untracked ends. Changes of groups, rules and interfaces are stored meanwhile, and take effect when panic mode
+    /// ends. It outlives a reboot.
+    Panic(panic::Panic),
     /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
     /// Live flows
@@ -91,16 +103,26 @@ fn run(cli: Cli) -> Result<(), CliError> {
     }
     let instance = cli.global.instance();
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
+    // These say it themselves, or are what still takes effect.
+    let knows_of_panic = matches!(
+        cli.command,
+        Command::Management(_) | Command::Panic(_) | Command::Status(_) | Command::Log(_)
+    );
     match cli.command {
         Command::Group(command) => command.run(&instance, &mut output),
         Command::Rule(command) => command.run(&instance, &mut output),
         Command::PrefixList(command) => command.run(&instance, &mut output),
         Command::Interface(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
+        Command::Management(command) => command.run(&instance, &mut output),
+        Command::Panic(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
     }?;
+    if !knows_of_panic {
+        panic::warn_about_panic(&instance, &output)?;
+    }
     output.flush()
 }
 
@@ -121,7 +143,7 @@ Examples:
 Exit status:
    0  done
    1  the operation failed
-   5  refused: it would lock out the SSH connection through which it was asked for
+   5  refused: it would lock out the SSH connection through which it was asked for, or a management prefix
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted

@@ -52,6 +52,18 @@ impl OtherVersion {
         &self.datapath
     }
 
+    /// Refuses what [`copy_flows`](Self::copy_flows) could not copy.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::UnreadableFlows`] where the layout of the flows is not known.
+    pub fn check_readable(&self) -> Result<(), DatapathError> {
+        if READABLE_FLOWS.contains(&self.version) {
+            return Ok(());
+        }
+        Err(DatapathError::UnreadableFlows { version: self.version })
+    }
+
     /// How many assured flows of each family its tables hold.
     ///
     /// # Errors
@@ -67,12 +79,9 @@ impl OtherVersion {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::UnreadableFlows`] where their layout is not known, and others where a map cannot be read or
-    /// written.
+    /// As [`check_readable`](Self::check_readable), and others where a map cannot be read or written.
     pub fn copy_flows(&self, to: &Datapath) -> Result<(), DatapathError> {
-        if !READABLE_FLOWS.contains(&self.version) {
-            return Err(DatapathError::UnreadableFlows { version: self.version });
-        }
+        self.check_readable()?;
         for (table, _) in V4_TABLES {
             copy(&self.datapath.flow_table::<Ipv4>(table)?, &to.flow_table::<Ipv4>(table)?)?;
         }

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{
-    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference, PrefixListName,
-    PrefixListReference, Protocol, RuleId, RuleProperties, Timeout,
+    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference,
+    ManagementProperties, PrefixListName, PrefixListReference, Protocol, RuleId, RuleProperties, Timeout,
 };
 
 /// Why a value or a change is not valid.
@@ -271,6 +271,24 @@ pub enum ModelError {
         /// What was given.
         seconds: u32,
     },
+    /// A protocol without connections to ports.
+    #[error("a management prefix is for tcp or udp, not for {protocol}")]
+    NotForManagement {
+        /// What was given.
+        protocol: Protocol,
+    },
+    /// The same is declared already.
+    #[error("{properties} is already declared for management")]
+    DuplicateManagementPrefix {
+        /// What.
+        properties: ManagementProperties,
+    },
+    /// It is not declared.
+    #[error("{properties} is not declared for management")]
+    ManagementPrefixNotFound {
+        /// What.
+        properties: ManagementProperties,
+    },
     /// An interface must carry at least one group.
     #[error("interface {interface} must carry at least one security group")]
     NoGroups {
@@ -297,14 +315,17 @@ impl ModelError {
             Self::PrefixListNotFound { .. } => "InvalidPrefixListID.NotFound",
             Self::NoGroups { .. } => "MissingParameter",
             Self::TooManyTags { .. } => "TagLimitExceeded",
-            // Declared members, unique prefix list names and exempt addresses are ours, not AWS's.
+            // Declared members, unique prefix list names, exempt addresses and management prefixes are ours, not AWS's.
             Self::DuplicateMember { .. }
             | Self::MemberNotFound { .. }
             | Self::DuplicatePrefixList { .. }
             | Self::DuplicateExemptAddress { .. }
             | Self::ExemptAddressNotFound { .. }
             | Self::ExemptAddressIdNotFound { .. }
-            | Self::ExemptsNothing { .. } => return None,
+            | Self::ExemptsNothing { .. }
+            | Self::NotForManagement { .. }
+            | Self::DuplicateManagementPrefix { .. }
+            | Self::ManagementPrefixNotFound { .. } => return None,
             Self::InvalidGroupName { .. }
             | Self::InvalidDescription { .. }
             | Self::UnknownProtocol { .. }

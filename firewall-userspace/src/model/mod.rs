@@ -10,6 +10,7 @@ mod exempt;
 mod group;
 mod id;
 mod interface;
+mod management;
 mod name;
 mod peer;
 mod prefix_list;
@@ -26,6 +27,7 @@ pub use exempt::{ExemptAddress, ExemptProperties, Exemption, Exemptions, NewExem
 pub use group::{GroupReference, SecurityGroup};
 pub use id::{ExemptAddressId, GroupId, InterfaceId, PrefixListId, RuleId};
 pub use interface::{IcmpErrors, IngressHook, Interface, InterfaceOptions};
+pub use management::{ManagementPrefix, ManagementProperties, ManagementService};
 pub use name::{Description, GroupName, PrefixListName};
 pub use peer::{AddressFamily, Cidr, Peer};
 pub use prefix_list::{PrefixList, PrefixListEntry, PrefixListReference};

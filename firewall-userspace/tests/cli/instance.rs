@@ -73,6 +73,7 @@ impl Instance {
             &["rule", "list"],
             &["prefix-list", "list"],
             &["exempt", "list"],
+            &["management", "list"],
             &["status"],
         ]
         .map(|command| self.succeeds(&[&["-o", "json"], command].concat()))

@@ -6,6 +6,7 @@
 mod exempt;
 mod groups;
 mod instance;
+mod management;
 mod prefix_lists;
 mod processes;
 mod rules;
