@@ -3,6 +3,8 @@
 //! A scenario builds its own lab, so that scenarios run side by side. Needs root and bpffs; without them the tests say
 //! that they skip, and fail if `SGFW_REQUIRE_BPF=1`.
 
+mod abi;
+mod audit;
 mod bad_input;
 mod bug_classes;
 mod busy_host;
@@ -18,8 +20,10 @@ mod lab;
 mod large_packets;
 mod lockout;
 mod log;
+mod management;
 mod membership;
 mod neighbors;
+mod panic;
 mod persistence;
 mod port_scan;
 mod readme;
