@@ -29,7 +29,7 @@ pub struct OtherVersion {
 }
 
 impl Datapath {
-    /// What another version has attached under `bpffs`, if it has.
+    /// What another version has pinned under `bpffs`, if it has.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Datapath {
     pub fn other_version(bpffs: &Path) -> Result<Option<OtherVersion>, DatapathError> {
         for version in versions(bpffs)? {
             let datapath = Self { root: bpffs.join(format!("v{version}")) };
-            if version != ABI_VERSION && datapath.links_directory().exists() {
+            if version != ABI_VERSION {
                 return Ok(Some(OtherVersion { version, datapath }));
             }
         }
@@ -50,6 +50,15 @@ impl OtherVersion {
     #[must_use]
     pub const fn datapath(&self) -> &Datapath {
         &self.datapath
+    }
+
+    /// Whether any interface may have programs of that version.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn has_links(&self) -> Result<bool, DatapathError> {
+        Ok(self.datapath.links_directory().exists() && !self.datapath.pins()?.is_empty())
     }
 
     /// Refuses what [`copy_flows`](Self::copy_flows) could not copy.
@@ -102,6 +111,15 @@ impl OtherVersion {
             let moved = to.links_directory().join(pin.to_string());
             fs::rename(&path, &moved).map_err(DatapathError::io("move", &path))?;
         }
+        self.remove()
+    }
+
+    /// Removes the pins of that version.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be removed.
+    pub fn remove(self) -> Result<(), DatapathError> {
         self.datapath.remove()
     }
 }
@@ -133,7 +151,8 @@ fn versions(bpffs: &Path) -> Result<Vec<u32>, DatapathError> {
     let mut versions = Vec::new();
     for entry in fs::read_dir(bpffs).map_err(DatapathError::reading(bpffs))? {
         let name = PathBuf::from(entry.map_err(DatapathError::reading(bpffs))?.file_name());
-        let number: Option<u32> = name.to_str().and_then(|name| name.strip_prefix('v')).and_then(|number| number.parse().ok());
+        let number: Option<u32> =
+            name.to_str().and_then(|name| name.strip_prefix('v')).and_then(|number| number.parse().ok());
         versions.extend(number);
     }
     Ok(versions)

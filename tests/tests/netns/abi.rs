@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use firewall_common::abi::ABI_VERSION;
 use firewall_tests::lab::Reachability::{Filtered, Open};
@@ -13,6 +15,8 @@ use crate::support::{
 
 on_every_hook!(
     what_version_1_has_attached_is_taken_over_without_a_gap,
+    a_takeover_that_was_killed_is_finished_by_the_next,
+    pins_without_links_are_removed,
     what_an_unknown_version_has_attached_is_left_in_force,
 );
 
@@ -82,6 +86,46 @@ fn what_version_1_has_attached_is_taken_over_without_a_gap(hook: IngressHook) {
     conversations.iter_mut().for_each(Conversation::exchange);
     app.sgfw(&format!("interface detach {INTERFACE}")).expect_success();
     assert!(!app.instance().bpffs_directory.exists(), "pins are left");
+}
+
+fn a_takeover_that_was_killed_is_finished_by_the_next(hook: IngressHook) {
+    const PORT: u16 = 9000;
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    let _server = Conversation::listen(app, 80);
+    let _others = [app, client].map(|host| TcpServer::start(host, 81, |_| Ok(())).unwrap());
+    protect(app, hook, "app", &[ADMITTED]);
+    close_egress(app, "app");
+    let mut conversation = Conversation::open(client, app, Family::V4, 80);
+    let probed = probe_during(client, app, PORT, || {
+        for milliseconds in (0..160).step_by(20) {
+            rename_pins(app, ABI_VERSION, 1);
+            let reload = app.start_sgfw("interface reload");
+            sleep(Duration::from_millis(milliseconds));
+            reload.kill();
+            conversation.exchange();
+            app.sgfw("interface reload").expect_success();
+            assert!(!pins(app, 1).exists(), "killed after {milliseconds} ms, pins of version 1 are left");
+            conversation.exchange();
+        }
+    });
+    assert_eq!(probed.arrived, 0, "of {}", probed.sent);
+    assert_in_force(client, app);
+}
+
+/// Nothing of it is in force, so that it takes no programs from an interface.
+fn pins_without_links_are_removed(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["app"])).unwrap();
+    let app = lab.host("app");
+    protect(app, hook, "app", &[]);
+    let programs = attached_programs(app).len();
+    fs::create_dir_all(pins(app, 1).join("maps")).unwrap();
+    let error = app.sgfw("status").expect_failure(65);
+    assert!(error.contains("`sgfw interface reload`"), "{error}");
+    app.sgfw("interface reload").expect_success();
+    assert!(!pins(app, 1).exists());
+    assert_eq!(attached_programs(app).len(), programs);
+    app.sgfw("status").expect_success();
 }
 
 fn what_an_unknown_version_has_attached_is_left_in_force(hook: IngressHook) {
