@@ -33,12 +33,20 @@ fn rename_pins(host: &Host, from: u32, to: u32) {
     fs::rename(pins(host, from), pins(host, to)).unwrap();
 }
 
-/// Whether the rules of [`ADMITTED`] are in force.
+/// Revokes the rule that has admitted the conversations and admits another port instead: they live by their flows alone.
+#[track_caller]
+fn orphan_flows(app: &Host) {
+    app.sgfw(&format!("rule revoke app {ADMITTED}")).expect_success();
+    app.sgfw(&format!("rule authorize app {}", ADMITTED.replace("80", "82"))).expect_success();
+}
+
+/// Whether the rules are in force that [`orphan_flows`] has left.
 #[track_caller]
 fn assert_in_force(client: &Host, app: &Host) {
     for family in Family::ALL {
         let address = app.address(family);
-        assert_eq!([80, 81].map(|port| tcp_connect(client, address, port)), [Open, Filtered]);
+        let reachabilities = [80, 81, 82].map(|port| tcp_connect(client, address, port));
+        assert_eq!(reachabilities, [Filtered, Filtered, Open]);
         assert_eq!(tcp_connect(app, client.address(family), 81), Filtered);
     }
 }
@@ -48,11 +56,13 @@ fn what_version_1_has_attached_is_taken_over_without_a_gap(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let _server = Conversation::listen(app, 80);
-    let _others = [app, client].map(|host| TcpServer::start(host, 81, |_| Ok(())).unwrap());
+    let _others = [(app, 81), (app, 82), (client, 81)]
+        .map(|(host, port)| TcpServer::start(host, port, |_| Ok(())).unwrap());
     protect(app, hook, "app", &[ADMITTED]);
     close_egress(app, "app");
     let mut conversations = Family::ALL.map(|family| Conversation::open(client, app, family, 80));
     conversations.iter_mut().for_each(Conversation::exchange);
+    orphan_flows(app);
     rename_pins(app, ABI_VERSION, 1);
     let programs = attached_programs(app);
 
@@ -93,10 +103,13 @@ fn a_takeover_that_was_killed_is_finished_by_the_next(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let _server = Conversation::listen(app, 80);
-    let _others = [app, client].map(|host| TcpServer::start(host, 81, |_| Ok(())).unwrap());
+    let _others = [(app, 81), (app, 82), (client, 81)]
+        .map(|(host, port)| TcpServer::start(host, port, |_| Ok(())).unwrap());
     protect(app, hook, "app", &[ADMITTED]);
     close_egress(app, "app");
     let mut conversation = Conversation::open(client, app, Family::V4, 80);
+    conversation.exchange();
+    orphan_flows(app);
     let probed = probe_during(client, app, PORT, || {
         for milliseconds in (0..160).step_by(20) {
             rename_pins(app, ABI_VERSION, 1);
@@ -133,10 +146,13 @@ fn what_an_unknown_version_has_attached_is_left_in_force(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let _server = Conversation::listen(app, 80);
-    let _others = [app, client].map(|host| TcpServer::start(host, 81, |_| Ok(())).unwrap());
+    let _others = [(app, 81), (app, 82), (client, 81)]
+        .map(|(host, port)| TcpServer::start(host, port, |_| Ok(())).unwrap());
     protect(app, hook, "app", &[ADMITTED]);
     close_egress(app, "app");
     let mut conversations = Family::ALL.map(|family| Conversation::open(client, app, family, 80));
+    conversations.iter_mut().for_each(Conversation::exchange);
+    orphan_flows(app);
     rename_pins(app, ABI_VERSION, UNKNOWN);
     let before = (files(&app.instance().bpffs_directory), attached_programs(app));
 
