@@ -101,7 +101,13 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<u64, ApplyError>
         if transaction.has_attached_since(to)? {
             return Err(ApplyError::AttachedSince { generation: to });
         }
-        Ok(transaction.rewind_to(to)?)
+        // Who goes back does not mean to end a panic.
+        let is_panic = transaction.is_panic()?;
+        transaction.rewind_to(to)?;
+        if transaction.is_panic()? != is_panic {
+            transaction.set_panic(is_panic)?;
+        }
+        Ok(())
     })?;
     instance.read(|snapshot| Ok(snapshot.generation()?))
 }

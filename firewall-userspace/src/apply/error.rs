@@ -4,11 +4,13 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::confirm::Pending;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::{HostError, SshSession};
-use crate::model::ModelError;
+use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::plan::PlanErrors;
 use crate::store::StoreError;
 
@@ -48,6 +50,36 @@ pub enum ApplyError {
         interface: String,
         /// The connection.
         session: SshSession,
+    },
+    /// The operator's own SSH connection, in panic mode.
+    #[error(
+        "in panic mode nothing would admit a new SSH connection from {} to port {} on {interface}, which is how you are \
+         connected",
+        session.client.ip(),
+        session.server.port()
+    )]
+    PanicWouldLockOut {
+        /// Name of the interface.
+        interface: String,
+        /// The connection.
+        session: SshSession,
+    },
+    /// A management prefix that is not admitted, or not whole.
+    #[error(
+        "afterwards no rule would admit new connections to {} from {} on {}, which the management prefix {} must always be \
+         able to open",
+        properties.service,
+        some_of(denied),
+        properties.interface,
+        properties.prefix
+    )]
+    WouldCloseManagement {
+        /// What is declared.
+        properties: ManagementProperties,
+        /// The parts of the prefix that are not admitted.
+        denied: Vec<IpNet>,
+        /// One of the groups that the interface carries, to which a rule could be added.
+        group: Option<GroupName>,
     },
     /// The size of tables that exist cannot be changed.
     #[error("the flow tables exist already, with the size that the first attach gave them")]
@@ -146,6 +178,16 @@ pub enum ApplyError {
 impl From<Pending> for ApplyError {
     fn from(Pending { generation, left }: Pending) -> Self {
         Self::AwaitingConfirmation { generation, left }
+    }
+}
+
+/// There may be thousands.
+fn some_of(prefixes: &[IpNet]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = prefixes.iter().take(SHOWN).map(ToString::to_string).collect();
+    match prefixes.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more prefixes", shown.join(", ")),
     }
 }
 

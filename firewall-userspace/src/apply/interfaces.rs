@@ -25,6 +25,8 @@ pub struct AttachRequest {
     pub ingress_hook: IngressHook,
     /// Whether to log each dropped packet.
     pub log_drops: bool,
+    /// Whether to begin in audit mode. An interface that was in it when it lost its programs is in it again anyway.
+    pub audit: bool,
     /// How many assured flows of each family the tables are to hold, if they are still to be made.
     pub flow_entries: Option<u32>,
 }
@@ -184,17 +186,18 @@ fn resolve_groups(
 fn wanted_interface(transaction: &Transaction<'_>, request: &AttachRequest) -> Result<Interface, ApplyError> {
     let name = &request.interface;
     let groups = resolve_groups(transaction, name, &request.groups)?;
-    let AttachRequest { ingress_hook, log_drops, .. } = *request;
+    let AttachRequest { ingress_hook, log_drops, audit, .. } = *request;
     let stored = transaction.interfaces()?;
     if let Some(known) = stored.iter().find(|interface| interface.name == *name) {
-        return Ok(Interface { groups, ingress_hook, log_drops, ..known.clone() });
+        let options = InterfaceOptions { audit: known.options.audit || audit, ..known.options.clone() };
+        return Ok(Interface { groups, ingress_hook, log_drops, options, ..known.clone() });
     }
     let used: BTreeSet<u32> = stored.iter().map(|interface| interface.slot).collect();
     let slot = (0..MAX_INTERFACES)
         .find(|slot| !used.contains(slot))
         .ok_or(ApplyError::NoFreeSlot { slots: MAX_INTERFACES })?;
     let (id, zone) = (InterfaceId::random()?, transaction.allocate_zone()?);
-    let options = InterfaceOptions::default();
+    let options = InterfaceOptions { audit, ..InterfaceOptions::default() };
     Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups, options })
 }
 

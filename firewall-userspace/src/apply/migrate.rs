@@ -19,6 +19,8 @@ pub(super) fn take_over(
     lock: &WriteLock,
     other: OtherVersion,
 ) -> Result<Vec<InterfaceStatus>, ApplyError> {
+    // Before anything is made: pins of this version may be there, of a run that was interrupted, and must stay.
+    other.check_readable()?;
     let transaction = store.begin(lock)?;
     let pinned = other.datapath().pinned_slots()?;
     check_ownership(instance, &transaction, &pinned)?;
@@ -27,11 +29,7 @@ pub(super) fn take_over(
     let attachments = other.datapath().attachments()?;
     let flow_entries = other.flow_entries()?;
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
-    // Before anything is replaced: an unknown layout must leave everything as it is.
-    if let Err(error) = other.copy_flows(&datapath) {
-        datapath.remove()?;
-        return Err(error.into());
-    }
+    other.copy_flows(&datapath)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.
     let unguarded = Instance { allow_lockout: true, ..instance.clone() };
     publish_for(&unguarded, transaction, &mut datapath, &attachments)?;

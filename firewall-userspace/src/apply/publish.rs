@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 
 use super::document::state;
-use super::{ApplyError, Instance, lockout, orphans};
+use super::{ApplyError, Instance, lockout, orphans, panic};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
@@ -75,11 +75,23 @@ pub(super) fn check(
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, transaction, &pinned)?;
     check_namespace(transaction, &pinned)?;
-    let (policy, rule_sets) = compiled(transaction, attachments)?;
+    let (mut policy, mut rule_sets) = compiled(transaction, attachments)?;
     if !instance.allow_lockout {
         lockout::check(transaction, &policy)?;
     }
+    if transaction.is_panic()? {
+        // What is stored was compiled all the same: panic mode must be able to end.
+        policy = compile_panic(transaction, &mut rule_sets)?;
+        if !instance.allow_lockout {
+            lockout::check_panic(transaction, &policy)?;
+        }
+    }
     Ok((policy, rule_sets))
+}
+
+fn compile_panic(snapshot: &Snapshot<'_>, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, ApplyError> {
+    let input = panic::policy_input(&snapshot.interfaces()?, &snapshot.management_prefixes()?)?;
+    Ok(compile(&input, rule_sets)?)
 }
 
 /// Commits a change that has nothing to be put into force in.
@@ -96,7 +108,11 @@ pub(super) fn policy_in_force(
     snapshot: &Snapshot<'_>,
     datapath: &Datapath,
 ) -> Result<CompiledPolicy, ApplyError> {
-    Ok(compiled(snapshot, &datapath.attachments()?)?.0)
+    let (policy, mut rule_sets) = compiled(snapshot, &datapath.attachments()?)?;
+    if snapshot.is_panic()? {
+        return compile_panic(snapshot, &mut rule_sets);
+    }
+    Ok(policy)
 }
 
 fn compiled(

@@ -21,7 +21,11 @@ pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStat
     // Held to the end: nothing may be attached or detached meanwhile.
     let (mut store, lock) = instance.lock()?;
     if let Some(other) = Datapath::other_version(&instance.bpffs)? {
-        return migrate::take_over(instance, &mut store, &lock, other);
+        if other.has_links()? {
+            return migrate::take_over(instance, &mut store, &lock, other);
+        }
+        // Of a run that was killed when only this was left to do.
+        other.remove()?;
     }
     let snapshot = store.snapshot()?;
     let datapath = Datapath::open(&instance.bpffs)?;

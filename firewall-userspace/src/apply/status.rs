@@ -42,6 +42,8 @@ pub struct Status {
     pub groups: Vec<SecurityGroup>,
     /// Servers that every interface may talk to whatever its rules say.
     pub exempt_addresses: Vec<ExemptAddress>,
+    /// Whether panic mode is on.
+    pub is_panic: bool,
     /// Generation of the store.
     pub stored_generation: u64,
     /// The change that waits to be confirmed.
@@ -111,8 +113,16 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
     let interfaces = stored.with_programs(datapath.as_ref())?;
     let pending = confirm::pending(datapath.as_ref(), stored.unconfirmed)?;
     let kernel = datapath.map(|datapath| kernel_status(&datapath, &interfaces)).transpose()?;
-    let Stored { groups, exempt_addresses, generation, .. } = stored;
-    Ok(Status { interfaces, groups, exempt_addresses, stored_generation: generation, pending, kernel })
+    let Stored { groups, exempt_addresses, is_panic, generation, .. } = stored;
+    Ok(Status {
+        interfaces,
+        groups,
+        exempt_addresses,
+        is_panic,
+        stored_generation: generation,
+        pending,
+        kernel,
+    })
 }
 
 /// The live flows.
@@ -174,6 +184,7 @@ struct Stored {
     interfaces: Vec<Interface>,
     groups: Vec<SecurityGroup>,
     exempt_addresses: Vec<ExemptAddress>,
+    is_panic: bool,
     namespace: u64,
     generation: u64,
     unconfirmed: Option<UnconfirmedGeneration>,
@@ -186,6 +197,7 @@ impl Stored {
                 interfaces: snapshot.interfaces()?,
                 groups: snapshot.groups()?,
                 exempt_addresses: snapshot.exempt_addresses()?,
+                is_panic: snapshot.is_panic()?,
                 namespace: snapshot.namespace()?,
                 generation: snapshot.generation()?,
                 unconfirmed: snapshot.unconfirmed()?,

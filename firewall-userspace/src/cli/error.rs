@@ -15,7 +15,7 @@ use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
-use crate::model::{ModelError, Quota};
+use crate::model::{GroupName, ManagementProperties, ModelError, Quota};
 use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 
@@ -246,7 +246,9 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::PlanOutdated { .. }
         | ApplyError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
         ApplyError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
-        ApplyError::WouldLockOut { .. } => ExitStatus::WouldLockOut,
+        ApplyError::WouldLockOut { .. }
+        | ApplyError::PanicWouldLockOut { .. }
+        | ApplyError::WouldCloseManagement { .. } => ExitStatus::WouldLockOut,
         ApplyError::Store(error) => store_status(error),
         ApplyError::Host(error) => host_status(error),
         ApplyError::Datapath(error) => datapath_status(error),
@@ -357,6 +359,10 @@ pub(super) fn model_help(error: &ModelError) -> Option<String> {
         ModelError::TooManyEntries { .. } => {
             "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`".to_owned()
         }
+        ModelError::NotForManagement { .. } => "use --protocol tcp or --protocol udp".to_owned(),
+        ModelError::DuplicateManagementPrefix { .. } | ModelError::ManagementPrefixNotFound { .. } => {
+            "`sgfw management list` shows the management prefixes".to_owned()
+        }
         ModelError::TimeoutOutOfRange { timeout, .. } => {
             format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
         }
@@ -430,6 +436,14 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         ApplyError::AttachedSince { .. } => {
             "go back to a later generation, or attach and detach by hand what was attached then".to_owned()
         }
+        ApplyError::PanicWouldLockOut { interface, session } => format!(
+            "declare it first: `sgfw management add {interface} --port {} {}`; or repeat the command with --allow-lockout",
+            session.server.port(),
+            IpNet::from(session.client.ip())
+        ),
+        ApplyError::WouldCloseManagement { properties, group, .. } => {
+            management_help(properties, group.as_ref())
+        }
         ApplyError::FlowTablesExist => {
             "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
         }
@@ -463,4 +477,15 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+fn management_help(properties: &ManagementProperties, group: Option<&GroupName>) -> String {
+    let ManagementProperties { interface, service, prefix } = properties;
+    let (group, protocol, ports) =
+        (group.map_or("GROUP", GroupName::as_str), service.protocol(), service.ports());
+    let selector = format!("--protocol {protocol} --port {ports}");
+    format!(
+        "this rule would: `sgfw rule authorize {group} --ingress {selector} --cidr {prefix}`; if nobody needs to come from \
+         there, `sgfw management remove {interface} {selector} {prefix}`; or repeat the command with --allow-lockout"
+    )
 }

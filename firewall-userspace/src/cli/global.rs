@@ -31,7 +31,8 @@ pub(super) struct GlobalOptions {
     /// How long to wait for another sgfw that is changing the instance
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     lock_timeout: u64,
-    /// Make a change even if it would refuse the SSH connection through which it is made, were that opened anew
+    /// Make a change even if it would refuse the SSH connection through which it is made, were that opened anew, or
+    /// connections from a management prefix
     #[arg(long, global = true)]
     allow_lockout: bool,
     /// Write nothing but errors to stderr

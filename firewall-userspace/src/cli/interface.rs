@@ -27,7 +27,8 @@ pub(super) enum Command {
 Examples:
   sgfw interface attach eth1 --group web
   sgfw interface attach eth1 --group web --group admin --ingress-hook xdp
-  sgfw interface attach eth1 --group web --mount-bpffs")]
+  sgfw interface attach eth1 --group web --mount-bpffs
+  sgfw interface attach eth1 --group web --audit")]
     Attach(Attach),
     /// Take the programs off an interface: its traffic is open from then on
     #[command(after_help = "\
@@ -75,7 +76,8 @@ Examples:
 Examples:
   sgfw interface set-options eth1 --icmp-errors rules-only --tcp-strict on
   sgfw interface set-options eth1 --always-track-prefix 10.0.0.0/8 --always-track-prefix 2001:db8::/32
-  sgfw interface set-options eth1 --exempt dhcp-client=off --exempt non-ip=off")]
+  sgfw interface set-options eth1 --exempt dhcp-client=off --exempt non-ip=off
+  sgfw interface set-options eth1 --audit off")]
     SetOptions(SetOptions),
     /// Show an interface with its settings
     #[command(after_help = "\
@@ -107,6 +109,9 @@ pub(super) struct Attach {
     /// What the programs log, for `sgfw log`
     #[arg(long, value_enum, default_value_t = LogLevel::Off, value_name = "WHAT")]
     log: LogLevel,
+    /// Begin in audit mode: nothing is dropped, and `sgfw status` counts what would be. `set-options --audit off` ends it
+    #[arg(long)]
+    audit: bool,
     /// How many established flows of each family can be tracked; only where nothing is attached yet [default: 262144]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
     flow_entries: Option<u32>,
@@ -200,7 +205,8 @@ pub(super) fn interface_table(
     interfaces: &[InterfaceStatus],
     group_names: &BTreeMap<GroupId, String>,
 ) -> Table {
-    let mut table = Table::new(&["INTERFACE", "INTERFACE ID", "INGRESS HOOK", "EGRESS HOOK", "GROUPS"]);
+    let headers = ["INTERFACE", "INTERFACE ID", "INGRESS HOOK", "EGRESS HOOK", "MODE", "GROUPS"];
+    let mut table = Table::new(&headers);
     for InterfaceStatus { interface, programs } in interfaces {
         let (ingress, egress) = hooks(programs);
         table.row([
@@ -208,6 +214,7 @@ pub(super) fn interface_table(
             interface.id.to_string(),
             ingress.to_owned(),
             egress.to_owned(),
+            if interface.options.audit { "audit" } else { "enforce" }.to_owned(),
             carried(interface, group_names),
         ]);
     }
@@ -234,6 +241,7 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         interface: arguments.interface,
         ingress_hook: arguments.ingress_hook.into(),
         log_drops: arguments.log == LogLevel::Drops,
+        audit: arguments.audit,
         flow_entries: arguments.flow_entries,
     };
     if let Some(mount_point) = &arguments.mount_bpffs {
@@ -241,7 +249,9 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
     }
     let Attached { interface, attachment, taken_over } = interfaces::attach(instance, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
-    output.note(format_args!("{} is attached; ingress by {ingress}, egress by {egress}", interface.name));
+    let mode = if interface.options.audit { " in audit mode" } else { "" };
+    output
+        .note(format_args!("{} is attached{mode}; ingress by {ingress}, egress by {egress}", interface.name));
     match taken_over {
         Ok(0) => {}
         Ok(count) => output.note(format_args!("live connections taken over: {count}")),

@@ -16,8 +16,10 @@ mod history;
 mod import;
 mod interface;
 mod log;
+mod management;
 mod omissions;
 mod output;
+mod panic;
 mod plan;
 mod prefix_list;
 mod quota;
@@ -76,6 +78,16 @@ enum Command {
     /// Policies of AWS and Terraform as policy files
     #[command(subcommand)]
     Import(import::Command),
+    /// From where the operator must always be able to open a new connection
+    #[command(subcommand)]
+    Management(management::Command),
+    /// Drop everything but tracked flows, and new connections from management prefixes
+    ///
+    /// It holds for all interfaces at once, also for those in audit mode. Nothing new leaves, and exempt addresses do not
+    /// count; kinds of traffic that are exempt, as ARP, neighbour discovery and DHCP are by default, still pass. Traffic that
+    /// passed untracked ends. Changes of groups, rules and interfaces are stored meanwhile, and take effect when panic mode
+    /// ends. It outlives a reboot.
+    Panic(panic::Panic),
     /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
     /// Live flows
@@ -133,6 +145,11 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
     let instance = cli.global.instance();
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
     let mut status = ExitStatus::Done;
+    // These say it themselves, or are what still takes effect.
+    let knows_of_panic = matches!(
+        cli.command,
+        Command::Management(_) | Command::Panic(_) | Command::Status(_) | Command::Log(_)
+    );
     match cli.command {
         Command::Group(noun) => noun.run(&instance, &mut output, group::Command::run),
         Command::Rule(noun) => noun.run(&instance, &mut output, rule::Command::run),
@@ -144,6 +161,8 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         Command::Apply(command) => command.run(&instance, &mut output),
         Command::Exempt(command) => command.run(&instance, &mut output),
         Command::Import(command) => command.run(&mut output),
+        Command::Management(command) => command.run(&instance, &mut output),
+        Command::Panic(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Confirm(command) => command.run(&instance, &mut output),
@@ -153,6 +172,9 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         Command::Export(command) => command.run(&instance, &mut output),
         Command::Schema => schema::run(&mut output),
     }?;
+    if !knows_of_panic {
+        panic::warn_about_panic(&instance, &output)?;
+    }
     output.flush()?;
     Ok(status)
 }
@@ -175,7 +197,7 @@ Exit status:
    0  done
    1  the operation failed
    2  `plan --detailed-exitcode`: there are changes
-   5  refused: it would lock out the SSH connection through which it was asked for
+   5  refused: it would lock out the SSH connection through which it was asked for, or a management prefix
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted

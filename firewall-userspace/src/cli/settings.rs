@@ -52,7 +52,7 @@ pub(super) struct SetTimeouts {
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("options").multiple(true).required(true).args([
-    "icmp_errors", "tcp_strict", "always_track", "always_track_prefix", "exempt",
+    "icmp_errors", "tcp_strict", "always_track", "always_track_prefix", "exempt", "audit",
 ])))]
 #[command(override_usage = "sgfw interface set-options <INTERFACE> <OPTIONS>")]
 pub(super) struct SetOptions {
@@ -74,6 +74,13 @@ pub(super) struct SetOptions {
     /// multicast-listener, dhcp-client, non-ip
     #[arg(long, value_name = "KIND=on|off", value_parser = exemption)]
     exempt: Vec<(Exemption, bool)>,
+    /// Whether nothing is dropped: what the rules do not admit passes, and is counted with the verdict `would-drop`.
+    ///
+    /// What passes becomes part of a tracked flow as soon as the rules admit the host's answer to it, and is counted as
+    /// `tracked` from then on. So of a connection that would be dropped only the first packets are shown. When audit mode
+    /// ends, the connections that are tracked by then go on.
+    #[arg(long, value_enum, value_name = "on|off")]
+    audit: Option<Switch>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -95,7 +102,7 @@ impl From<IcmpErrorsChoice> for IcmpErrors {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
-enum Switch {
+pub(super) enum Switch {
     On,
     Off,
 }
@@ -132,6 +139,7 @@ impl SetOptions {
         let interface = interfaces::change_options(instance, &self.interface, |options| {
             options.icmp_errors = self.icmp_errors.map_or(options.icmp_errors, IcmpErrors::from);
             options.tcp_strict = self.tcp_strict.map_or(options.tcp_strict, |switch| switch == Switch::On);
+            options.audit = self.audit.map_or(options.audit, |switch| switch == Switch::On);
             if let Some(peers) = always_track {
                 options.always_track = peers;
             }
@@ -169,6 +177,7 @@ pub(super) fn settings_json(options: &InterfaceOptions) -> Map<String, Value> {
         ("ConnectionTrackingConfiguration".to_owned(), tracking),
         ("IcmpErrors".to_owned(), options.icmp_errors.name().into()),
         ("TcpStrict".to_owned(), options.tcp_strict.into()),
+        ("Audit".to_owned(), options.audit.into()),
         ("AlwaysTrack".to_owned(), always_tracked(options).into()),
         ("Exempt".to_owned(), exempt_kinds(options).into()),
     ])
@@ -178,7 +187,8 @@ pub(super) fn settings_json(options: &InterfaceOptions) -> Map<String, Value> {
 pub(super) fn show_settings(options: &InterfaceOptions, output: &mut Output) -> Result<(), CliError> {
     let always_track = always_tracked(options);
     output.line(format_args!("ICMP errors:   {}", options.icmp_errors.name()))?;
-    output.line(format_args!("TCP strict:    {}", if options.tcp_strict { "on" } else { "off" }))?;
+    output.line(format_args!("TCP strict:    {}", on_or_off(options.tcp_strict)))?;
+    output.line(format_args!("Audit:         {}", on_or_off(options.audit)))?;
     output.line(format_args!("Always track:  {}", or_none(&always_track)))?;
     output.line(format_args!("Exempt:        {}", or_none(&exempt_kinds(options))))?;
     output.line("")?;
@@ -210,6 +220,10 @@ fn show(interface: &Interface, output: &mut Output) -> Result<(), CliError> {
         return output.json(&settings_json(&interface.options));
     }
     Ok(())
+}
+
+const fn on_or_off(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
 }
 
 fn or_none(items: &[String]) -> String {

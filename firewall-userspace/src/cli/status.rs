@@ -9,6 +9,7 @@ use super::exempt::{exempt_json, exempt_table};
 use super::group::names;
 use super::interface::{interface_json, interface_table};
 use super::output::Output;
+use super::panic::IN_PANIC;
 use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
@@ -27,6 +28,12 @@ impl Status {
         let status = status::status(instance)?;
         if output.is_json() {
             return output.json(&json(&status));
+        }
+        if status.is_panic {
+            output.line(IN_PANIC.to_uppercase())?;
+            output.line("`sgfw panic off` ends it.\n")?;
+        } else {
+            warn_about_audit_mode(&status, output);
         }
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
@@ -48,6 +55,15 @@ impl Status {
         output.table(&flow_table_table(kernel))?;
         warn_about_full_tables(kernel, output);
         Ok(())
+    }
+}
+
+/// Nobody should take an interface for protected that is not.
+fn warn_about_audit_mode(status: &status::Status, output: &Output) {
+    for InterfaceStatus { interface, .. } in
+        status.interfaces.iter().filter(|status| status.interface.options.audit)
+    {
+        output.warn(format_args!("{} is in audit mode: nothing is dropped", interface.name));
     }
 }
 
@@ -109,6 +125,7 @@ fn json(status: &status::Status) -> Value {
             "InForce": kernel.map(|kernel| kernel.generation),
             "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
+        "Panic": status.is_panic,
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
         "FlowTables": flow_tables.collect::<Vec<_>>(),

@@ -63,9 +63,9 @@ pub struct InterfaceInput {
 pub struct CompiledPolicy {
     /// Interfaces, with the policy of each.
     pub interfaces: Vec<CompiledInterface>,
-    /// IPv4 prefixes and their address classes; longest match decides.
+    /// IPv4 prefixes and their address classes, by address and then by length; longest match decides.
     pub addresses_v4: Vec<(Ipv4Net, u32)>,
-    /// IPv6 prefixes and their address classes; longest match decides.
+    /// IPv6 prefixes and their address classes, by address and then by length; longest match decides.
     pub addresses_v6: Vec<(Ipv6Net, u32)>,
     /// Service classes by [`ServiceIndex`](firewall_common::abi::ServiceIndex); as long as the whole index space.
     pub services: Vec<u16>,

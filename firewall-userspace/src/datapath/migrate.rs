@@ -29,7 +29,7 @@ pub struct OtherVersion {
 }
 
 impl Datapath {
-    /// What another version has attached under `bpffs`, if it has.
+    /// What another version has pinned under `bpffs`, if it has.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Datapath {
     pub fn other_version(bpffs: &Path) -> Result<Option<OtherVersion>, DatapathError> {
         for version in versions(bpffs)? {
             let datapath = Self { root: bpffs.join(format!("v{version}")) };
-            if version != ABI_VERSION && datapath.links_directory().exists() {
+            if version != ABI_VERSION {
                 return Ok(Some(OtherVersion { version, datapath }));
             }
         }
@@ -50,6 +50,27 @@ impl OtherVersion {
     #[must_use]
     pub const fn datapath(&self) -> &Datapath {
         &self.datapath
+    }
+
+    /// Whether any interface may have programs of that version.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn has_links(&self) -> Result<bool, DatapathError> {
+        Ok(self.datapath.links_directory().exists() && !self.datapath.pins()?.is_empty())
+    }
+
+    /// Refuses what [`copy_flows`](Self::copy_flows) could not copy.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::UnreadableFlows`] where the layout of the flows is not known.
+    pub fn check_readable(&self) -> Result<(), DatapathError> {
+        if READABLE_FLOWS.contains(&self.version) {
+            return Ok(());
+        }
+        Err(DatapathError::UnreadableFlows { version: self.version })
     }
 
     /// How many assured flows of each family its tables hold.
@@ -67,12 +88,9 @@ impl OtherVersion {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::UnreadableFlows`] where their layout is not known, and others where a map cannot be read or
-    /// written.
+    /// As [`check_readable`](Self::check_readable), and others where a map cannot be read or written.
     pub fn copy_flows(&self, to: &Datapath) -> Result<(), DatapathError> {
-        if !READABLE_FLOWS.contains(&self.version) {
-            return Err(DatapathError::UnreadableFlows { version: self.version });
-        }
+        self.check_readable()?;
         for (table, _) in V4_TABLES {
             copy(&self.datapath.flow_table::<Ipv4>(table)?, &to.flow_table::<Ipv4>(table)?)?;
         }
@@ -93,6 +111,15 @@ impl OtherVersion {
             let moved = to.links_directory().join(pin.to_string());
             fs::rename(&path, &moved).map_err(DatapathError::io("move", &path))?;
         }
+        self.remove()
+    }
+
+    /// Removes the pins of that version.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be removed.
+    pub fn remove(self) -> Result<(), DatapathError> {
         self.datapath.remove()
     }
 }

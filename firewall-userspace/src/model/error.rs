@@ -3,8 +3,9 @@
 use ipnet::IpNet;
 
 use super::{
-    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference, PeerKind,
-    PrefixListName, PrefixListReference, Protocol, Quota, QuotaExcess, RuleId, RuleProperties, Timeout,
+    AddressFamily, ExemptAddressId, ExemptProperties, GroupId, GroupName, GroupReference,
+    ManagementProperties, PeerKind, PrefixListName, PrefixListReference, Protocol, Quota, QuotaExcess,
+    RuleId, RuleProperties, Timeout,
 };
 
 /// Why a value or a change is not valid.
@@ -337,6 +338,24 @@ pub enum ModelError {
         /// What was given.
         seconds: u32,
     },
+    /// A protocol without connections to ports.
+    #[error("a management prefix is for tcp or udp, not for {protocol}")]
+    NotForManagement {
+        /// What was given.
+        protocol: Protocol,
+    },
+    /// The same is declared already.
+    #[error("{properties} is already declared for management")]
+    DuplicateManagementPrefix {
+        /// What.
+        properties: ManagementProperties,
+    },
+    /// It is not declared.
+    #[error("{properties} is not declared for management")]
+    ManagementPrefixNotFound {
+        /// What.
+        properties: ManagementProperties,
+    },
     /// An interface must carry at least one group.
     #[error("interface {interface} must carry at least one security group")]
     NoGroups {
@@ -366,7 +385,8 @@ impl ModelError {
             Self::VersionMismatch { .. } => "PrefixListVersionMismatch",
             Self::UnknownFilter { .. } | Self::FilterWithoutValue { .. } => "InvalidFilter",
             Self::QuotaExceeded { quota, .. } => return quota.aws_code(),
-            // Declared members, unique prefix list names, exempt addresses and names of quotas are ours, not AWS's.
+            // Declared members, unique prefix list names, exempt addresses, management prefixes and names of quotas are ours,
+            // not AWS's.
             Self::DuplicateMember { .. }
             | Self::MemberNotFound { .. }
             | Self::DuplicatePrefixList { .. }
@@ -374,7 +394,10 @@ impl ModelError {
             | Self::ExemptAddressNotFound { .. }
             | Self::ExemptAddressIdNotFound { .. }
             | Self::ExemptsNothing { .. }
-            | Self::UnknownQuota { .. } => return None,
+            | Self::UnknownQuota { .. }
+            | Self::NotForManagement { .. }
+            | Self::DuplicateManagementPrefix { .. }
+            | Self::ManagementPrefixNotFound { .. } => return None,
             Self::InvalidGroupName { .. }
             | Self::InvalidDescription { .. }
             | Self::UnknownProtocol { .. }

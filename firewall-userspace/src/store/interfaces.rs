@@ -129,6 +129,7 @@ mod tests {
         let mut options = InterfaceOptions {
             icmp_errors: IcmpErrors::RulesOnly,
             tcp_strict: true,
+            audit: true,
             always_track: InterfaceOptions::track_every_peer(),
             ..InterfaceOptions::default()
         };

@@ -11,7 +11,8 @@ impl Snapshot<'_> {
     /// The options of every interface.
     pub(super) fn interface_options(&self) -> Result<BTreeMap<InterfaceId, InterfaceOptions>, StoreError> {
         let mut options: BTreeMap<InterfaceId, InterfaceOptions> = BTreeMap::new();
-        let mut statement = self.sql.prepare_cached("SELECT id, icmp_errors, tcp_strict FROM interfaces")?;
+        let mut statement =
+            self.sql.prepare_cached("SELECT id, icmp_errors, tcp_strict, audit FROM interfaces")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let icmp_errors: String = row.get("icmp_errors")?;
@@ -19,6 +20,7 @@ impl Snapshot<'_> {
                 // The schema admits no other name.
                 icmp_errors: IcmpErrors::from_name(&icmp_errors).unwrap_or_default(),
                 tcp_strict: row.get("tcp_strict")?,
+                audit: row.get("audit")?,
                 ..InterfaceOptions::default()
             };
             options.insert(parse_column(row, "id")?, of_interface);
@@ -88,8 +90,8 @@ impl Transaction<'_> {
     ) -> Result<(), StoreError> {
         let interface = interface.to_string();
         self.sql.execute(
-            "UPDATE interfaces SET icmp_errors = ?2, tcp_strict = ?3 WHERE id = ?1",
-            params![interface, options.icmp_errors.name(), options.tcp_strict],
+            "UPDATE interfaces SET icmp_errors = ?2, tcp_strict = ?3, audit = ?4 WHERE id = ?1",
+            params![interface, options.icmp_errors.name(), options.tcp_strict, options.audit],
         )?;
         for table in ["interface_timeouts", "interface_not_exempt", "interface_always_track"] {
             self.sql.execute(&format!("DELETE FROM {table} WHERE interface = ?"), [&interface])?;

@@ -17,6 +17,8 @@ const ATTACHED: &str = "interfaces";
 
 /// Makes every change of this connection write how it is undone.
 pub(super) fn record_changes(connection: &Connection) -> Result<(), StoreError> {
+    // Rows that make room in an INSERT OR REPLACE are deleted too.
+    connection.pragma_update(None, "recursive_triggers", true)?;
     let tables = format!(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          AND name NOT IN ({NOT_UNDONE})"

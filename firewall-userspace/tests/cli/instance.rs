@@ -74,6 +74,7 @@ impl Instance {
             &["prefix-list", "list"],
             &["exempt", "list"],
             &["quota", "list"],
+            &["management", "list"],
             &["status"],
         ]
         .map(|command| self.succeeds(&[&["-o", "json"], command].concat()))

@@ -9,6 +9,7 @@ mod exempt;
 mod groups;
 mod import;
 mod instance;
+mod management;
 mod plan;
 mod prefix_lists;
 mod processes;

@@ -10,6 +10,7 @@ fn settings_are_those_of_an_attached_interface() {
     for command in [
         &["set-timeouts", "eth7", "--udp", "45"][..],
         &["set-options", "eth7", "--tcp-strict", "on"],
+        &["set-options", "eth7", "--audit", "off"],
         &["show", "eth7"],
     ] {
         let message = instance.fails(65, &[&["interface"], command].concat());
@@ -21,13 +22,14 @@ fn settings_are_those_of_an_attached_interface() {
 #[test]
 fn a_command_that_sets_nothing_or_two_things_at_once_is_not_understood() {
     let instance = Instance::with_groups();
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 10] = [
         &["set-timeouts", "eth7"],
         &["set-timeouts", "eth7", "--udp", "soon"],
         &["set-timeouts", "eth7", "--udp", "-1"],
         &["set-options", "eth7"],
         &["set-options", "eth7", "--icmp-errors", "some"],
         &["set-options", "eth7", "--tcp-strict", "maybe"],
+        &["set-options", "eth7", "--audit"],
         &["set-options", "eth7", "--exempt", "arp"],
         &["set-options", "eth7", "--exempt", "igmp=on"],
         &["set-options", "eth7", "--always-track", "on", "--always-track-prefix", "10.0.0.0/8"],

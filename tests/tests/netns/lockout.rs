@@ -59,6 +59,44 @@ fn a_session_by_another_way_is_not_guarded() {
     });
 }
 
+#[test]
+fn an_interface_in_audit_mode_locks_nobody_out_until_it_ends() {
+    over_ssh(|host, client| {
+        create_group(host, "web", &[]);
+        over(host, client, &format!("interface attach {INTERFACE} --group web --audit")).expect_success();
+        let audit =
+            |switch: &str| over(host, client, &format!("interface set-options {INTERFACE} --audit {switch}"));
+        let _ = audit("off").expect_failure(5);
+        let show = host.sgfw(&format!("interface show {INTERFACE}")).expect_success();
+        assert!(show.contains("Audit:         on\n"), "{show}");
+
+        host.sgfw(&format!("rule authorize web {SSH} {client}/{}", full_length(client))).expect_success();
+        audit("off").expect_success();
+    });
+}
+
+#[test]
+fn panic_mode_that_would_refuse_the_operators_ssh_is_refused() {
+    over_ssh(|host, client| {
+        create_group(host, "web", &[&format!("{SSH} {client}/{}", full_length(client))]);
+        over(host, client, &format!("interface attach {INTERFACE} --group web")).expect_success();
+
+        let error = over(host, client, "panic on").expect_failure(5);
+        let declaration = format!("management add {INTERFACE} --port 22 {client}/{}", full_length(client));
+        assert!(error.contains(&format!("`sgfw {declaration}`")), "{error}");
+        assert!(!host.sgfw("status").expect_success().contains("PANIC"), "the refusal changed something");
+
+        over(host, client, &declaration).expect_success();
+        over(host, client, "panic on").expect_success();
+        assert!(host.sgfw("status").expect_success().contains("PANIC"));
+        let remove = declaration.replace(" add ", " remove ");
+        let _ = over(host, client, &remove).expect_failure(5);
+        over(host, client, "panic off").expect_success();
+        over(host, client, &remove).expect_success();
+        over(host, client, "panic on --allow-lockout").expect_success();
+    });
+}
+
 /// Plays a scenario with an operator at an IPv4 and at an IPv6 address.
 fn over_ssh(scenario: impl Fn(&Host, &str)) {
     privileged(|| {

@@ -3,6 +3,8 @@
 //! A scenario builds its own lab, so that scenarios run side by side. Needs root and bpffs; without them the tests say
 //! that they skip, and fail if `SGFW_REQUIRE_BPF=1`.
 
+mod abi;
+mod audit;
 mod bad_input;
 mod bug_classes;
 mod busy_host;
@@ -18,10 +20,12 @@ mod lab;
 mod large_packets;
 mod lockout;
 mod log;
+mod management;
 mod membership;
 mod model;
 mod neighbors;
 mod nft_export;
+mod panic;
 mod persistence;
 mod plan;
 mod port_scan;

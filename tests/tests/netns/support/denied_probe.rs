@@ -25,6 +25,12 @@ pub(crate) struct Probed {
 /// If the machine was too slow for that.
 #[track_caller]
 pub(crate) fn probe_during(from: &Host, to: &Host, port: u16, work: impl FnOnce()) -> Probed {
+    probe_watched(from, to, port, |_| work())
+}
+
+/// As [`probe_during`]; `work` can see what has arrived so far, which does not count as arrived in the end.
+#[track_caller]
+pub(crate) fn probe_watched(from: &Host, to: &Host, port: u16, work: impl FnOnce(&Arrivals<'_>)) -> Probed {
     let receiver = to.namespace().run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
     receiver.set_nonblocking(true).unwrap();
     let senders = Family::ALL.map(|family| {
@@ -33,7 +39,7 @@ pub(crate) fn probe_during(from: &Host, to: &Host, port: u16, work: impl FnOnce(
         sender
     });
     let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (start, mut arrived) = (Instant::now(), 0);
+    let start = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut next = start;
@@ -47,15 +53,26 @@ pub(crate) fn probe_during(from: &Host, to: &Host, port: u16, work: impl FnOnce(
             }
         });
         let _stop = StopOnDrop(&done);
-        work();
+        work(&Arrivals(&receiver));
     });
     let sent = sent.into_inner();
     let wanted = start.elapsed().as_millis();
     assert!(u128::from(sent) >= wanted, "only {sent} datagrams in {wanted} ms");
-    while receiver.recv(&mut [0; 64]).is_ok() {
-        arrived += 1;
+    Probed { sent, arrived: Arrivals(&receiver).take() }
+}
+
+/// The receiving end of a probe.
+pub(crate) struct Arrivals<'a>(&'a UdpSocket);
+
+impl Arrivals<'_> {
+    /// How many have arrived since the last call and still had room.
+    pub(crate) fn take(&self) -> u64 {
+        let mut arrived = 0;
+        while self.0.recv(&mut [0; 64]).is_ok() {
+            arrived += 1;
+        }
+        arrived
     }
-    Probed { sent, arrived }
 }
 
 /// Stops the sender even if the work panics; the scope would wait for it for ever.

@@ -12,7 +12,7 @@ use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
 use serde_json::Value;
 
 pub(crate) use conversation::Conversation;
-pub(crate) use denied_probe::probe_during;
+pub(crate) use denied_probe::{probe_during, probe_watched};
 
 /// Makes a test of each scenario (`fn(IngressHook)`) for each ingress hook.
 macro_rules! on_every_hook {

@@ -1,0 +1,72 @@
+//! Panic mode: nothing begins but what the operator begins.
+//!
+//! Turned on and off by `sgfw panic`. Its policy is made of the management prefixes alone, and put into force as any other,
+//! in one atomic step. What is stored stays as it is, so that what comes back at the end is what was there before, with the
+//! changes that were made meanwhile.
+
+use std::collections::BTreeMap;
+
+use firewall_common::abi::Direction;
+
+use super::{ApplyError, Instance};
+use crate::compile::{InterfaceInput, PolicyInput};
+use crate::model::{
+    GroupId, Interface, InterfaceOptions, ManagementPrefix, ModelError, Peer, SecurityGroup, SecurityRule,
+    Tags,
+};
+
+/// Turns panic mode on or off, and tells whether that is a change.
+pub fn set(instance: &Instance, is_on: bool) -> Result<bool, ApplyError> {
+    if instance.read(|snapshot| Ok(snapshot.is_panic()?))? == is_on {
+        return Ok(false);
+    }
+    instance.change(|transaction| Ok(transaction.set_panic(is_on)?))?;
+    Ok(true)
+}
+
+/// What is in force in panic mode: each interface carries one group, of the rules that its management prefixes stand for.
+/// Nothing leaves anew, no address is exempt, and there is no audit mode.
+pub(super) fn policy_input(
+    interfaces: &[Interface],
+    prefixes: &[ManagementPrefix],
+) -> Result<PolicyInput, ModelError> {
+    let groups = interfaces
+        .iter()
+        .map(|interface| management_group(&interface.name, prefixes))
+        .collect::<Result<Vec<_>, _>>()?;
+    let input_of = |(interface, group): (&Interface, &SecurityGroup)| InterfaceInput {
+        slot: interface.slot,
+        zone: interface.zone,
+        groups: vec![group.id],
+        options: InterfaceOptions { audit: false, ..interface.options.clone() },
+    };
+    Ok(PolicyInput {
+        interfaces: interfaces.iter().zip(&groups).map(input_of).collect(),
+        groups,
+        prefix_lists: Vec::new(),
+        members: BTreeMap::new(),
+        exempt_addresses: Vec::new(),
+    })
+}
+
+/// Admits the management prefixes of one interface in, and nothing out.
+fn management_group(interface: &str, prefixes: &[ManagementPrefix]) -> Result<SecurityGroup, ModelError> {
+    let id = GroupId::random()?;
+    let of_interface = prefixes.iter().filter(|prefix| prefix.properties.interface == interface);
+    let rules = of_interface.map(|ManagementPrefix { rule, properties }| SecurityRule {
+        id: *rule,
+        group: id,
+        direction: Direction::Ingress,
+        service: properties.service.into(),
+        peer: Peer::Cidr(properties.prefix),
+        description: None,
+        tags: Tags::default(),
+    });
+    Ok(SecurityGroup {
+        id,
+        name: "management".parse()?,
+        description: "management prefixes".parse()?,
+        tags: Tags::default(),
+        rules: rules.collect(),
+    })
+}

@@ -1,0 +1,45 @@
+//! `sgfw panic`: nothing begins but what the operator begins.
+
+use clap::Args;
+
+use super::error::CliError;
+use super::output::Output;
+use super::settings::Switch;
+use crate::apply::{Instance, panic};
+
+/// What is said while panic mode is on.
+pub(super) const IN_PANIC: &str = "panic mode is on: everything is dropped but tracked flows, exempt traffic and new \
+    connections from management prefixes";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sgfw management add eth1 203.0.113.0/24
+  sgfw panic on
+  sgfw panic off")]
+pub(super) struct Panic {
+    /// Whether it is to be on
+    #[arg(value_enum, value_name = "on|off")]
+    switch: Switch,
+}
+
+impl Panic {
+    pub(super) fn run(&self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+        let is_change = panic::set(instance, self.switch == Switch::On)?;
+        match (self.switch, is_change) {
+            (Switch::On, true) => output.note(IN_PANIC),
+            (Switch::On, false) => output.note("panic mode was on already"),
+            (Switch::Off, true) => output.note("panic mode is off; what is stored is in force"),
+            (Switch::Off, false) => output.note("panic mode was not on"),
+        }
+        output.done()
+    }
+}
+
+/// Whoever changes something in panic mode would wait for its effect.
+pub(super) fn warn_about_panic(instance: &Instance, output: &Output) -> Result<(), CliError> {
+    if instance.read(|snapshot| Ok(snapshot.is_panic()?))? {
+        output.warn("panic mode is on; what is stored takes effect when `sgfw panic off` ends it");
+    }
+    Ok(())
+}
