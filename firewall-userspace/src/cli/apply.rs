@@ -3,16 +3,22 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
 use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
+use super::flows::FlowsOption;
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
 use crate::apply::Instance;
 use crate::apply::document;
+use crate::host;
 use crate::plan::SavedPlan;
+
+/// Enough to open a second connection and to type `sgfw confirm` in it.
+const CONFIRM_TIMEOUT_OVER_SSH: Duration = Duration::from_secs(60);
 
 /// Make groups, rules, prefix lists and interfaces be as policy files say, in one change
 ///
@@ -25,6 +31,7 @@ use crate::plan::SavedPlan;
     after_help = "\
 Examples:
   sgfw apply -f policy.yaml
+  sgfw apply -f policy.yaml --confirm-timeout 60s
   sgfw apply -f /etc/sgfw/policy.d --yes
   sgfw plan -f policy.yaml -O change.plan && sgfw apply change.plan"
 )]
@@ -40,6 +47,13 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Take the change back by itself after this time, unless `sgfw confirm` makes it stay. The deadline is kept by the
+    /// programs in the kernel: it passes with every process dead and the connection lost. 0s for a change that stays [default:
+    /// 60s in an interactive shell over SSH, else 0s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    confirm_timeout: Option<Duration>,
+    #[command(flatten)]
+    flows: FlowsOption,
     /// Show the plan, find out whether it would be refused, and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -59,10 +73,25 @@ impl Apply {
             output.flush()?;
             self.ask()?;
         }
-        let instance = Instance { dry_run: self.dry_run, ..instance.clone() };
+        let confirm_within = self.confirm_within();
+        let instance = Instance { dry_run: self.dry_run, confirm_within, ..self.flows.in_instance(instance) };
         document::apply(&instance, &plan.saved)?;
-        output.note(if self.dry_run { WOULD_SUCCEED } else { "applied" });
+        match confirm_within {
+            _ if self.dry_run => output.note(WOULD_SUCCEED),
+            Some(within) => output.note(format_args!(
+                "applied for {}: `sgfw confirm` makes it stay",
+                humantime::format_duration(within)
+            )),
+            None => output.note("applied"),
+        }
         Ok(())
+    }
+
+    /// How long the change is in force unless it is confirmed.
+    fn confirm_within(&self) -> Option<Duration> {
+        let is_interactive = || io::stdin().is_terminal() && host::ssh_session().is_some();
+        let default = || if is_interactive() { CONFIRM_TIMEOUT_OVER_SSH } else { Duration::ZERO };
+        Some(self.confirm_timeout.unwrap_or_else(default)).filter(|within| !within.is_zero())
     }
 
     fn ask(&self) -> Result<(), CliError> {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::error::CliError;
+use super::flows::FlowsOption;
 use super::group::names;
 use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
@@ -48,6 +49,8 @@ Examples:
         /// Name or id of a group; repeat it for more
         #[arg(long = "group", required = true, value_name = "GROUP")]
         groups: Vec<String>,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
     /// Put the programs of this sgfw in the place of the attached ones, without a gap
     ///
@@ -157,8 +160,8 @@ impl Command {
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
-            Self::SetGroups { interface, groups } => {
-                interfaces::set_groups(instance, &interface, &parse_groups(&groups)?)?;
+            Self::SetGroups { interface, groups, flows } => {
+                interfaces::set_groups(&flows.in_instance(instance), &interface, &parse_groups(&groups)?)?;
                 output.done()
             }
             Self::Reload { interfaces } => reload(&interfaces, instance, output),

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::aws;
 use super::error::CliError;
+use super::flows::FlowsOption;
 use super::output::Output;
 use super::tag::parse_tags;
 use crate::apply::rules::{self, Modification, RuleSelection};
@@ -58,6 +59,8 @@ Examples:
         targets: Vec<String>,
         #[command(flatten)]
         rule: RuleArguments,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
     /// Replace what a rule admits; it keeps its id, direction and tags
     ///
@@ -130,8 +133,9 @@ impl Command {
                 all.set(parse_tags(&tags)?)?;
                 authorize(&group.parse()?, &rule, description.as_ref(), &all, instance, output)
             }
-            Self::Revoke { targets, rule } => {
-                let revoked = rules::revoke(instance, &selection(&targets, &rule, output)?)?;
+            Self::Revoke { targets, rule, flows } => {
+                let revoked =
+                    rules::revoke(&flows.in_instance(instance), &selection(&targets, &rule, output)?)?;
                 if output.is_json() {
                     let revoked: Vec<_> = revoked.iter().map(aws::RevokedRule::new).collect();
                     return output.json(&json!({ "Return": true, "RevokedSecurityGroupRules": revoked }));
