@@ -65,8 +65,8 @@ impl Apply {
             Some(path) => (document::resume(instance, &read_plan(path)?)?, true),
             None => (document::plan(instance, self.files.read(output)?)?, false),
         };
-        plan::show(&plan, output)?;
-        if plan.changes.is_empty() {
+        plan::show(&plan::TITLES, &plan.difference, output)?;
+        if plan.difference.changes.is_empty() {
             return Ok(());
         }
         if !is_seen && !self.yes && !self.dry_run {

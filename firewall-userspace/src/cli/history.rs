@@ -5,9 +5,13 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::output::Output;
+use super::plan::{self, Titles};
 use super::table::Table;
-use crate::apply::{Instance, confirm};
+use crate::apply::{ApplyError, Instance, confirm, document};
 use crate::store::Generation;
+
+const TITLES: Titles =
+    Titles { counts: "Changes", no_changes: "No changes of groups, prefix lists or interfaces." };
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -36,6 +40,25 @@ Examples:
   sgfw history list
   sgfw history list -o json | jq '.Generations[0]'")]
     List,
+    /// Show a change: who made it, when and how, and what it changed
+    #[command(after_help = "\
+Examples:
+  sgfw history show 12")]
+    Show {
+        /// The generation, as `sgfw history list` has it
+        generation: u64,
+    },
+    /// Show what was changed between two generations
+    #[command(after_help = "\
+Examples:
+  sgfw history diff 8 12
+  sgfw history diff 8")]
+    Diff {
+        /// The earlier one
+        from: u64,
+        /// The later one; what is stored now if there is none
+        to: Option<u64>,
+    },
 }
 
 impl Confirm {
@@ -65,6 +88,8 @@ impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
             Self::List => list(instance, output),
+            Self::Show { generation } => show(generation, instance, output),
+            Self::Diff { from, to } => diff(from, to, instance, output),
         }
     }
 }
@@ -92,6 +117,36 @@ fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         ]);
     }
     output.table(&table)
+}
+
+fn show(number: u64, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let history = instance.read(|snapshot| Ok(snapshot.history()?))?;
+    let generation = find(&history, number)?;
+    if !output.is_json() {
+        output.line(format_args!(
+            "Generation {number}, {} by {}",
+            time(generation),
+            generation.author.user
+        ))?;
+        output.line(format_args!("Command: {}", generation.author.command))?;
+        output.line("")?;
+    }
+    // Before the oldest one that is remembered there is nothing to compare with.
+    let before = history.iter().find(|earlier| earlier.number < number).map_or(0, |earlier| earlier.number);
+    plan::show(&TITLES, &document::difference(instance, before, number)?, output)
+}
+
+fn diff(from: u64, to: Option<u64>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    let (history, stored) = instance.read(|snapshot| Ok((snapshot.history()?, snapshot.generation()?)))?;
+    let to = to.unwrap_or(stored);
+    find(&history, from)?;
+    find(&history, to)?;
+    plan::show(&TITLES, &document::difference(instance, from, to)?, output)
+}
+
+fn find(history: &[Generation], number: u64) -> Result<&Generation, CliError> {
+    let found = history.iter().find(|generation| generation.number == number);
+    Ok(found.ok_or(ApplyError::UnknownGeneration { generation: Some(number) })?)
 }
 
 /// RFC 3339, in UTC.

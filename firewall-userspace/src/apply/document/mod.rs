@@ -5,20 +5,29 @@ use super::publish::{check_namespace, policy_input};
 use super::status::{self, Flow};
 use super::{ApplyError, Instance};
 use crate::datapath::Datapath;
-use crate::model::{Document, GroupId, Interface, Resource, SecurityGroup, SecurityRule};
+use crate::model::{Document, ExemptAddress, GroupId, Interface, Resource, SecurityGroup, SecurityRule};
 use crate::plan::{Change, Changes, CompiledState, Effect, SavedPlan, State, desired};
-use crate::store::{Snapshot, Transaction};
+use crate::store::{Snapshot, Store, Transaction};
 
 /// What a document would change.
 #[derive(Debug)]
 pub struct Plan {
     /// The document, and what it was compared with.
     pub saved: SavedPlan,
-    /// What is stored.
+    /// What is stored beside what would be.
+    pub difference: Difference,
+}
+
+/// Two states beside each other.
+#[derive(Debug)]
+pub struct Difference {
+    /// Generation of the state before.
+    pub generation: u64,
+    /// What is stored, or was.
     pub before: State,
-    /// What would be.
+    /// What would be, or was later.
     pub after: State,
-    /// The difference.
+    /// What tells them apart.
     pub changes: Changes,
     /// What it means for traffic.
     pub effect: Effect,
@@ -36,6 +45,28 @@ pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError
     compare(instance, saved.document.clone(), |default_group, generation| {
         check_current(saved, instance, default_group, generation)
     })
+}
+
+/// What was changed between two generations. Members of groups that are interfaces are those of today.
+pub fn difference(instance: &Instance, from: u64, to: u64) -> Result<Difference, ApplyError> {
+    let store = Store::open(&instance.state_dir, instance.lock_timeout)?;
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    let datapath = instance.datapath(&interfaces)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let (before, exempt_before) = state_at(&store, from)?;
+    let (after, exempt_after) = state_at(&store, to)?;
+    let changes = Changes::between(&before, &after);
+    let effect = Effect::between(
+        &CompiledState::new(&policy_input(&before, &exempt_before, &attachments)?)?,
+        &CompiledState::new(&policy_input(&after, &exempt_after, &attachments)?)?,
+    );
+    Ok(Difference { generation: from, before, after, changes, effect, orphaned_flows: Vec::new() })
+}
+
+fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>), ApplyError> {
+    let mut past = store.at(generation)?;
+    let snapshot = past.snapshot()?;
+    Ok((state(&snapshot)?, snapshot.exempt_addresses()?))
 }
 
 /// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
@@ -77,7 +108,7 @@ fn compare(
         _ => Vec::new(),
     };
     let saved = SavedPlan { default_group, generation, document };
-    Ok(Plan { saved, before, after, changes, effect, orphaned_flows })
+    Ok(Plan { saved, difference: Difference { generation, before, after, changes, effect, orphaned_flows } })
 }
 
 /// Refuses a plan that was made of anything but what is stored.

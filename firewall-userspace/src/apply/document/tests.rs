@@ -68,8 +68,8 @@ proptest! {
             // What it does not list may be in use by the group `default`, if it does not list that either.
             let Ok(planned) = plan(&instance, document.clone()) else { continue };
             apply(&instance, &planned.saved).unwrap();
-            prop_assert_eq!(without_ids(&stored(&instance)), without_ids(&planned.after));
-            prop_assert!(plan(&instance, document).unwrap().changes.is_empty());
+            prop_assert_eq!(without_ids(&stored(&instance)), without_ids(&planned.difference.after));
+            prop_assert!(plan(&instance, document).unwrap().difference.changes.is_empty());
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::error::CliError;
 use super::super::flows::flow_text;
 use super::super::output::Output;
 use super::words::{Words, preposition};
-use crate::apply::document::Plan;
+use crate::apply::document::Difference;
 use crate::plan::{Effect, Redundancy, RedundantRule, Region};
 
 /// How many rows of one kind are shown, and how many peers in one; JSON has all.
@@ -12,12 +12,12 @@ const SHOWN: usize = 20;
 const SHOWN_PEERS: usize = 6;
 
 /// Shows the effect.
-pub(super) fn show(plan: &Plan, words: &Words<'_>, output: &mut Output) -> Result<(), CliError> {
-    if plan.after.interfaces.is_empty() {
+pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Output) -> Result<(), CliError> {
+    if difference.after.interfaces.is_empty() {
         output.line("")?;
         return output.line("No interface is attached: no traffic is affected yet.");
     }
-    let effect = &plan.effect;
+    let effect = &difference.effect;
     let kinds = [
         ("Newly reachable", &effect.newly_reachable),
         ("No longer reachable", &effect.no_longer_reachable),
@@ -35,7 +35,7 @@ pub(super) fn show(plan: &Plan, words: &Words<'_>, output: &mut Output) -> Resul
         output.line("What is reachable stays the same.")?;
     }
     show_redundant_rules(effect, words, output)?;
-    let flows = plan.orphaned_flows.iter().map(flow_text);
+    let flows = difference.orphaned_flows.iter().map(flow_text);
     let title =
         format!("Live flows that no rule would admit any more, {}; they go on until they end", flows.len());
     show_rows(&title, flows, output)

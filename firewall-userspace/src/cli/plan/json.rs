@@ -7,16 +7,16 @@ use super::super::flows::flow_json;
 use super::super::settings::settings_json;
 use super::text::entry_changes;
 use super::words::Words;
-use crate::apply::document::Plan;
+use crate::apply::document::Difference;
 use crate::model::{GroupId, Interface, InterfaceOptions, PrefixList, Tags};
 use crate::plan::{Change, Count, GroupChange, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange};
 
-pub(super) fn plan(plan: &Plan) -> Value {
-    let words = Words::new(plan);
-    let changes = &plan.changes;
+pub(super) fn difference(difference: &Difference) -> Value {
+    let words = Words::new(difference);
+    let changes = &difference.changes;
     let interfaces = changes.interfaces.iter().map(|change| interface(change, &words));
     json!({
-        "Generation": plan.saved.generation,
+        "Generation": difference.generation,
         "HasChanges": !changes.is_empty(),
         "Changes": {
             "Groups": changes.groups.iter().map(group).collect::<Vec<_>>(),
@@ -24,13 +24,13 @@ pub(super) fn plan(plan: &Plan) -> Value {
             "Interfaces": interfaces.collect::<Vec<_>>(),
         },
         "Effect": {
-            "NewlyReachable": regions(&plan.effect.newly_reachable, &words),
-            "NoLongerReachable": regions(&plan.effect.no_longer_reachable, &words),
-            "NewlyTracked": regions(&plan.effect.newly_tracked, &words),
-            "NoLongerTracked": regions(&plan.effect.no_longer_tracked, &words),
+            "NewlyReachable": regions(&difference.effect.newly_reachable, &words),
+            "NoLongerReachable": regions(&difference.effect.no_longer_reachable, &words),
+            "NewlyTracked": regions(&difference.effect.newly_tracked, &words),
+            "NoLongerTracked": regions(&difference.effect.no_longer_tracked, &words),
             "RedundantRules":
-                plan.effect.redundant_rules.iter().map(|row| redundant(row, &words)).collect::<Vec<_>>(),
-            "OrphanedFlows": plan.orphaned_flows.iter().map(flow_json).collect::<Vec<_>>(),
+                difference.effect.redundant_rules.iter().map(|row| redundant(row, &words)).collect::<Vec<_>>(),
+            "OrphanedFlows": difference.orphaned_flows.iter().map(flow_json).collect::<Vec<_>>(),
         },
         "Summary": {
             "Groups": count(changes.group_count()),

@@ -13,6 +13,7 @@ use clap::{ArgGroup, Args};
 
 use super::error::{CliError, ExitStatus};
 use super::output::Output;
+use crate::apply::document::Difference;
 use crate::apply::{Instance, document};
 use crate::document::{Input, read_with_warnings};
 use crate::model::Document;
@@ -45,6 +46,17 @@ pub(super) struct Plan {
     out: Option<PathBuf>,
 }
 
+/// What is said about a difference besides itself.
+pub(super) struct Titles {
+    /// What the line of counts begins with.
+    pub(super) counts: &'static str,
+    /// The line in the place of everything where there is no difference.
+    pub(super) no_changes: &'static str,
+}
+
+pub(super) const TITLES: Titles =
+    Titles { counts: "Plan", no_changes: "No changes: what is stored is what the document says." };
+
 /// Where a document is.
 #[derive(Debug, Args)]
 pub(super) struct PolicyFiles {
@@ -59,8 +71,8 @@ impl Plan {
         if let Some(path) = &self.out {
             save(&plan, path)?;
         }
-        show(&plan, output)?;
-        if self.detailed_exitcode && !plan.changes.is_empty() {
+        show(&TITLES, &plan.difference, output)?;
+        if self.detailed_exitcode && !plan.difference.changes.is_empty() {
             return Ok(ExitStatus::ChangesPending);
         }
         Ok(ExitStatus::Done)
@@ -83,12 +95,12 @@ impl PolicyFiles {
     }
 }
 
-/// Shows a plan.
-pub(super) fn show(plan: &document::Plan, output: &mut Output) -> Result<(), CliError> {
+/// Shows what tells two states apart, and ends with a line of counts.
+pub(super) fn show(titles: &Titles, difference: &Difference, output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
-        return output.json(&json::plan(plan));
+        return output.json(&json::difference(difference));
     }
-    text::show(plan, output)
+    text::show(titles, difference, output)
 }
 
 fn save(plan: &document::Plan, path: &Path) -> Result<(), CliError> {

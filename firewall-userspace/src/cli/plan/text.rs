@@ -7,9 +7,10 @@ use ipnet::IpNet;
 
 use super::super::error::CliError;
 use super::super::output::Output;
+use super::Titles;
 use super::effect;
 use super::words::{Words, tags};
-use crate::apply::document::Plan;
+use crate::apply::document::Difference;
 use crate::model::{
     Exemption, Interface, InterfaceOptions, PrefixList, PrefixListEntry, SecurityGroup, SecurityRule, Tags,
     Timeout,
@@ -20,24 +21,24 @@ use crate::plan::{Change, Changes, Count, GroupChange};
 const SHOWN: usize = 100;
 
 /// Shows a plan.
-pub(super) fn show(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
-    let words = Words::new(plan);
-    if plan.changes.is_empty() {
-        output.line("No changes: what is stored is what the document says.")?;
-        return effect::show_redundant_rules(&plan.effect, &words, output);
+pub(super) fn show(titles: &Titles, difference: &Difference, output: &mut Output) -> Result<(), CliError> {
+    let words = Words::new(difference);
+    if difference.changes.is_empty() {
+        output.line(titles.no_changes)?;
+        return effect::show_redundant_rules(&difference.effect, &words, output);
     }
-    for change in &plan.changes.groups {
+    for change in &difference.changes.groups {
         show_group(change, &words, output)?;
     }
-    for change in &plan.changes.prefix_lists {
+    for change in &difference.changes.prefix_lists {
         show_prefix_list(change, output)?;
     }
-    for change in &plan.changes.interfaces {
+    for change in &difference.changes.interfaces {
         show_interface(change, &words, output)?;
     }
-    effect::show(plan, &words, output)?;
+    effect::show(difference, &words, output)?;
     output.line("")?;
-    output.line(format_args!("Plan: {}.", summary(&plan.changes)))
+    output.line(format_args!("{}: {}.", titles.counts, summary(&difference.changes)))
 }
 
 /// `2 groups to add, 1 to change, 0 to delete; 5 rules to add, 0 to change, 1 to delete`. Prefix lists and interfaces are

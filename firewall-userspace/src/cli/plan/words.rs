@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use firewall_common::abi::Direction;
 
-use crate::apply::document::Plan;
+use crate::apply::document::Difference;
 use crate::model::{GroupId, Peer, PrefixListId, RuleId, SecurityRule, Service, Tags};
 use crate::plan::{IcmpRange, ServiceRange, State};
 
@@ -17,7 +17,7 @@ pub(super) struct Words<'p> {
 }
 
 impl<'p> Words<'p> {
-    pub(super) fn new(plan: &'p Plan) -> Self {
+    pub(super) fn new(difference: &'p Difference) -> Self {
         let mut words = Self {
             groups: BTreeMap::new(),
             prefix_lists: BTreeMap::new(),
@@ -25,8 +25,8 @@ impl<'p> Words<'p> {
             interfaces: BTreeMap::new(),
         };
         // What changes is called by its new name.
-        words.learn(&plan.before);
-        words.learn(&plan.after);
+        words.learn(&difference.before);
+        words.learn(&difference.after);
         words
     }
 
