@@ -14,7 +14,7 @@ use nix::sys::socket;
 use super::Host;
 
 /// How long a server waits for the other end of a connection.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A TCP server for both families, stopped on drop.
 #[derive(Debug)]
