@@ -5,8 +5,8 @@ use core::ptr;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
-    Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD, InterfaceSettings, Ipv4, Ipv6,
-    SERVICE_CHUNK, ServiceIndex,
+    Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD,
+    InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK, ServiceIndex,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 

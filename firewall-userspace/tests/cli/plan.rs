@@ -244,7 +244,7 @@ interfaces:
     let policy = instance.file("policy.yaml", "version: 1\ninterfaces:\n  - {name: eth7, groups: [web]}\n");
     let message = instance.fails(65, &["plan", "-f", &policy]);
     assert!(message.contains("help: attach it first: `sgfw interface attach eth7"), "{message}");
-    let policy = instance.file("policy.yaml", "version: 1\ngroups:\n  - {name: web, descripton: x}\n");
+    let policy = instance.file("policy.yaml", "version: 1\ngroups:\n  - {name: web, descr: x}\n");
     let message = instance.fails(65, &["plan", "-f", &policy]);
     assert!(message.contains("policy.yaml:3"), "{message}");
 }
