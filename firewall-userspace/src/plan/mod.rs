@@ -1,6 +1,6 @@
 //! What a document would change, and what that would mean for traffic.
 //!
-//! [`desired`] says what the store would hold if it were as a document wants it, [`Changes`] is the difference to what it
+//! [`desired`](fn@desired) says what the store would hold if it were as a document wants it, [`Changes`] is the difference to what it
 //! holds, and [`Effect`] the difference between the policies that both compile to. A [`SavedPlan`] keeps a plan in a file.
 //!
 //! Called by `apply::document`, which also carries the changes out. Pure: knows the model and the compiler, and neither

@@ -1,6 +1,6 @@
 //! Writes a document as the AWS CLI prints groups, rules and prefix lists.
 //!
-//! All three are in one text, for [`read`](super::read) takes it back: the identifiers and tags of rules are only in
+//! All three are in one text, for [`read`](fn@super::read) takes it back: the identifiers and tags of rules are only in
 //! `SecurityGroupRules`, and the entries stand with their list.
 
 use std::collections::BTreeMap;
