@@ -7,7 +7,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology};
-use serde_json::Value;
 
 use crate::support::{json, on_every_hook, protect};
 
@@ -103,8 +102,10 @@ impl Stage {
     fn expect_cut(&mut self) {
         assert!(self.affected.iter_mut().all(Connection::is_dead));
         assert!(self.others.iter_mut().all(Connection::lives));
-        assert_eq!(states(self.app(), "flows list", PORT), ["cut", "cut"]);
-        assert_eq!(states(self.app(), "flows list", OTHER_PORT), ["established", "established"]);
+        assert_eq!(cut_in(self.app(), "flows list", PORT), [Some(0), Some(0)]);
+        assert_eq!(cut_in(self.app(), "flows list", OTHER_PORT), [None, None]);
+        let text = self.app().sgfw("flows list").expect_success();
+        assert_eq!(text.lines().filter(|line| line.contains(" cut ")).count(), 2, "{text}");
     }
 }
 
@@ -112,22 +113,22 @@ fn rule(port: u16) -> String {
     format!("--ingress --protocol tcp --port {port} --cidr 10.77.0.0/16 --cidr fd77::/16")
 }
 
-/// The states of the listed flows to a port.
+/// In how many seconds each of the listed flows to a port is cut, if it is; 0 if it has been.
 #[track_caller]
-fn states(host: &Host, listing: &str, port: u16) -> Vec<String> {
+fn cut_in(host: &Host, listing: &str, port: u16) -> Vec<Option<u64>> {
     let flows = json(host, listing);
     let flows = flows["Flows"].as_array().unwrap().iter();
     let of_port = flows.filter(|flow| flow["Responder"]["Port"] == port);
-    of_port.map(|flow: &Value| flow["State"].as_str().unwrap().to_owned()).collect()
+    of_port.map(|flow| flow["CutInSeconds"].as_u64()).collect()
 }
 
 fn kept_flows_live_until_they_are_cut(hook: IngressHook) {
     let mut stage = Stage::new(hook);
-    assert!(states(stage.app(), "flows list --orphaned", PORT).is_empty());
+    assert!(cut_in(stage.app(), "flows list --orphaned", PORT).is_empty());
     stage.revoke("--flows keep");
     assert!(stage.all_live());
-    assert_eq!(states(stage.app(), "flows list --orphaned", PORT), ["established", "established"]);
-    assert!(states(stage.app(), "flows list --orphaned", OTHER_PORT).is_empty());
+    assert_eq!(cut_in(stage.app(), "flows list --orphaned", PORT), [None, None]);
+    assert!(cut_in(stage.app(), "flows list --orphaned", OTHER_PORT).is_empty());
 
     assert_eq!(json(stage.app(), "flows cut-orphaned")["CutFlows"], 2);
     stage.expect_cut();
@@ -138,9 +139,10 @@ fn cut_flows_end_at_once_and_for_both_sides(hook: IngressHook) {
     let mut stage = Stage::new(hook);
     stage.revoke("--flows cut");
     stage.expect_cut();
-    // A flow that was cut stays so when the rule comes back.
+    // A flow that was cut stays so when the rule comes back. New ones begin.
     let authorize = format!("rule authorize app {}", rule(PORT));
     stage.app().sgfw(&authorize).expect_success();
+    stage.expect_cut();
     drop(Connection::open(&stage.lab, Family::V4, PORT));
 }
 
