@@ -134,6 +134,8 @@ pub(crate) const TEST: &[Requirement] = &[
     Requirement::program("dnsmasq", "apt-get install dnsmasq-base"),
     Requirement::program("dig", "apt-get install bind9-dnsutils"),
     Requirement::program("dhcpcd", "apt-get install dhcpcd-base"),
+    Requirement::path("OpenSSH server", "/usr/sbin/sshd", "apt-get install openssh-server"),
+    Requirement::program("ssh", "apt-get install openssh-client"),
 ];
 
 fn kernel_is_supported() -> bool {

@@ -24,7 +24,7 @@ pub(super) struct Confirm {}
 #[command(after_help = "\
 Examples:
   sgfw rollback
-  sgfw history
+  sgfw history list
   sgfw rollback 12")]
 pub(super) struct Rollback {
     /// The generation to go back to, as `sgfw history` lists them; the last but one if there is none

@@ -4,16 +4,19 @@
 //! that they skip, and fail if `SGFW_REQUIRE_BPF=1`.
 
 mod abi;
+mod acceptance;
 mod audit;
 mod bad_input;
 mod bug_classes;
 mod busy_host;
 mod concurrency;
+mod confirm;
 mod detach;
 mod dhcp;
 mod dns;
 mod exempt;
 mod expire;
+mod flows_cut;
 mod hooks;
 mod icmp;
 mod lab;
@@ -34,6 +37,7 @@ mod reattach;
 mod reload;
 mod replies;
 mod settings;
+mod sshd;
 mod support;
 mod three_tier;
 mod throughput;

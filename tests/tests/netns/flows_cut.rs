@@ -1,0 +1,185 @@
+//! `--flows keep|cut|drain`: what becomes of live conversations when the rule that admitted them goes.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology};
+
+use crate::support::{json, on_every_hook, protect};
+
+on_every_hook!(
+    kept_flows_live_until_they_are_cut,
+    cut_flows_end_at_once_and_for_both_sides,
+    drained_flows_live_for_a_while,
+    an_unconfirmed_change_cuts_nothing_until_it_is_confirmed,
+);
+
+const PORT: u16 = 80;
+const OTHER_PORT: u16 = 81;
+
+/// Between namespaces words take microseconds.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// Far more than a drain of two seconds takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Both ends of a connection that a client has opened to the app.
+struct Connection {
+    client: TcpStream,
+    app: TcpStream,
+}
+
+impl Connection {
+    fn open(lab: &Lab, family: Family, port: u16) -> Self {
+        let (client, app) = (lab.host("client"), lab.host("app"));
+        let listener = app.namespace().run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
+        let address = (app.address(family), port).into();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let client = client.namespace().run(connect).unwrap();
+        let (app, _) = listener.accept().unwrap();
+        let mut connection = Self { client, app };
+        assert!(connection.lives());
+        connection
+    }
+
+    /// Whether words of both sides arrive.
+    fn lives(&mut self) -> bool {
+        arrives(&mut self.client, &mut self.app) && arrives(&mut self.app, &mut self.client)
+    }
+
+    /// Whether words of neither side arrive.
+    fn is_dead(&mut self) -> bool {
+        !arrives(&mut self.client, &mut self.app) && !arrives(&mut self.app, &mut self.client)
+    }
+}
+
+fn arrives(from: &mut TcpStream, to: &mut TcpStream) -> bool {
+    from.write_all(b"x").unwrap();
+    to.set_read_timeout(Some(SILENCE)).unwrap();
+    match to.read(&mut [0; 1]) {
+        Ok(length) => length == 1,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// An app that admits two ports over both families and may send whatever it likes, and a conversation at each port.
+struct Stage {
+    lab: Lab,
+    /// Those whose rule will go.
+    affected: Vec<Connection>,
+    /// Those whose rule stays.
+    others: Vec<Connection>,
+}
+
+impl Stage {
+    fn new(hook: IngressHook) -> Self {
+        let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+        let [rule, other] = [PORT, OTHER_PORT].map(rule);
+        protect(lab.host("app"), hook, "app", &[&rule, &other]);
+        let open = |port| Family::ALL.map(|family| Connection::open(&lab, family, port)).into();
+        let (affected, others) = (open(PORT), open(OTHER_PORT));
+        Self { lab, affected, others }
+    }
+
+    fn app(&self) -> &Host {
+        self.lab.host("app")
+    }
+
+    fn revoke(&self, flows: &str) {
+        self.app().sgfw(&format!("rule revoke app {} {flows}", rule(PORT))).expect_success();
+    }
+
+    fn all_live(&mut self) -> bool {
+        self.affected.iter_mut().chain(&mut self.others).all(Connection::lives)
+    }
+
+    /// Checks that the affected conversations are over, and only those.
+    #[track_caller]
+    fn expect_cut(&mut self) {
+        assert!(self.affected.iter_mut().all(Connection::is_dead));
+        assert!(self.others.iter_mut().all(Connection::lives));
+        assert_eq!(cut_in(self.app(), "flows list", PORT), [Some(0), Some(0)]);
+        assert_eq!(cut_in(self.app(), "flows list", OTHER_PORT), [None, None]);
+        let text = self.app().sgfw("flows list").expect_success();
+        assert_eq!(text.lines().filter(|line| line.contains(" cut ")).count(), 2, "{text}");
+    }
+}
+
+fn rule(port: u16) -> String {
+    format!("--ingress --protocol tcp --port {port} --cidr 10.77.0.0/16 --cidr fd77::/16")
+}
+
+/// In how many seconds each of the listed flows to a port is cut, if it is; 0 if it has been.
+#[track_caller]
+fn cut_in(host: &Host, listing: &str, port: u16) -> Vec<Option<u64>> {
+    let flows = json(host, listing);
+    let flows = flows["Flows"].as_array().unwrap().iter();
+    let of_port = flows.filter(|flow| flow["Responder"]["Port"] == port);
+    of_port.map(|flow| flow["CutInSeconds"].as_u64()).collect()
+}
+
+fn kept_flows_live_until_they_are_cut(hook: IngressHook) {
+    let mut stage = Stage::new(hook);
+    assert!(cut_in(stage.app(), "flows list --orphaned", PORT).is_empty());
+    stage.revoke("--flows keep");
+    assert!(stage.all_live());
+    assert_eq!(cut_in(stage.app(), "flows list --orphaned", PORT), [None, None]);
+    assert!(cut_in(stage.app(), "flows list --orphaned", OTHER_PORT).is_empty());
+
+    assert_eq!(json(stage.app(), "flows cut-orphaned")["CutFlows"], 2);
+    stage.expect_cut();
+    assert_eq!(json(stage.app(), "flows cut-orphaned")["CutFlows"], 0);
+}
+
+fn cut_flows_end_at_once_and_for_both_sides(hook: IngressHook) {
+    let mut stage = Stage::new(hook);
+    stage.revoke("--flows cut");
+    stage.expect_cut();
+    // A flow that was cut stays so when the rule comes back. New ones begin.
+    let authorize = format!("rule authorize app {}", rule(PORT));
+    stage.app().sgfw(&authorize).expect_success();
+    stage.expect_cut();
+    drop(Connection::open(&stage.lab, Family::V4, PORT));
+}
+
+fn drained_flows_live_for_a_while(hook: IngressHook) {
+    let mut stage = Stage::new(hook);
+    stage.revoke("--flows drain=2s");
+    assert!(stage.others.iter_mut().all(Connection::lives));
+    let start = Instant::now();
+    while !stage.affected.iter_mut().all(Connection::is_dead) {
+        assert!(start.elapsed() < PATIENCE, "flows live on after their time");
+        sleep(Duration::from_millis(50));
+    }
+    stage.expect_cut();
+}
+
+fn an_unconfirmed_change_cuts_nothing_until_it_is_confirmed(hook: IngressHook) {
+    let mut stage = Stage::new(hook);
+    let policy = stage.lab.directory().join("policy.yaml");
+    let text = format!(
+        "version: 1
+groups:
+  - name: app
+    description: scenario
+    ingress:
+      - {{protocol: tcp, ports: {OTHER_PORT}, cidr: 10.77.0.0/16}}
+      - {{protocol: tcp, ports: {OTHER_PORT}, cidr: \"fd77::/16\"}}
+"
+    );
+    fs::write(&policy, text).unwrap();
+    let apply = format!("apply -f {} --yes --confirm-timeout 10m --flows cut", policy.display());
+    stage.app().sgfw(&apply).expect_success();
+    assert!(stage.all_live());
+    stage.app().sgfw("rollback").expect_success();
+    assert!(stage.all_live());
+
+    stage.app().sgfw(&apply).expect_success();
+    assert!(stage.all_live());
+    assert_eq!(json(stage.app(), "confirm")["CutFlows"], 2);
+    stage.expect_cut();
+}
