@@ -75,7 +75,7 @@ fn a_vanished_interface_keeps_its_part_of_a_group(hook: IngressHook) {
     let (lab, _servers) = protected(hook);
     let app = lab.host("app");
     let before = reachable_from_group(app);
-    assert!(!before.is_empty(), "{before}");
+    assert_ne!(before, json!([]));
     lab.router().ip_batch("link delete to-app").unwrap();
 
     let status = app.sgfw("status").expect_success();
