@@ -68,8 +68,10 @@ fn database(instance: &Instance) -> std::path::PathBuf {
 /// Creates a group in a mount namespace that `script` prepares for the directory. `None` where this process may not have
 /// one, which the test says.
 fn in_mount_namespace(instance: &Instance, script: &str, directory: &Path) -> Option<Output> {
-    let may_mount =
-        Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
+    let may_mount = Command::new("unshare")
+        .args(["--mount", "true"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !may_mount {
         eprintln!("skipped: needs a mount namespace");
         return None;
