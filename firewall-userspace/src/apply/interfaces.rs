@@ -201,7 +201,7 @@ fn wanted_interface(transaction: &Transaction<'_>, request: &AttachRequest) -> R
     Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups, options })
 }
 
-fn attach_programs(
+pub(super) fn attach_programs(
     datapath: &mut Datapath,
     interface: Interface,
     published: &Published,

@@ -6,7 +6,7 @@
 //! the store, flip the generation. A failure at any step leaves the old policy in force and the store as it was.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
-//! kernel. `sgfw status` compares the generations and says so; the next change publishes both.
+//! kernel. `sgfw status` compares the generations and says so; the next change publishes both, and so does `sgfw repair`.
 //!
 //! This module knows `store`, `compile`, `datapath` and `host`; it must not know how anything is typed or shown.
 
@@ -25,6 +25,7 @@ pub mod prefix_lists;
 mod publish;
 pub mod quotas;
 pub mod reload;
+pub mod repair;
 pub mod rules;
 pub mod status;
 pub mod tags;

@@ -10,9 +10,12 @@ use super::{ApplyError, Instance, lockout, orphans, panic};
 use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{ExemptAddress, GroupId, Interface};
+use crate::model::{ExemptAddress, GroupId, Interface, InterfaceId};
 use crate::plan::State;
 use crate::store::{Snapshot, Transaction, UnconfirmedGeneration};
+
+/// The addresses that interfaces had when the policy was last published.
+pub(super) type KnownAddresses = BTreeMap<InterfaceId, Vec<IpNet>>;
 
 /// A policy in force.
 pub(super) struct Published {
@@ -29,6 +32,7 @@ pub(super) fn publish(
 ) -> Result<Published, ApplyError> {
     let attachments = datapath.attachments()?;
     let (policy, rule_sets) = check(instance, &transaction, datapath, &attachments)?;
+    save_addresses(&transaction, &attachments)?;
     put_into_force(instance, transaction, datapath, policy, &rule_sets)
 }
 
@@ -40,6 +44,7 @@ pub(super) fn publish_for(
     attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
     let (policy, rule_sets) = check(instance, &transaction, datapath, attachments)?;
+    save_addresses(&transaction, attachments)?;
     put_into_force(instance, transaction, datapath, policy, &rule_sets)
 }
 
@@ -120,7 +125,8 @@ fn compiled(
     attachments: &[Attachment],
 ) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
     let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
-    let input = policy_input(&state(snapshot)?, &snapshot.exempt_addresses()?, attachments)?;
+    let known = snapshot.interface_addresses()?;
+    let input = policy_input(&state(snapshot)?, &snapshot.exempt_addresses()?, attachments, &known)?;
     Ok((compile(&input, &mut rule_sets)?, rule_sets))
 }
 
@@ -158,14 +164,15 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
     Err(ApplyError::OtherNamespace)
 }
 
-/// What a state compiles from on this host.
+/// What a state compiles from on this host. An interface that is gone has the addresses by which it is `known`.
 pub(super) fn policy_input(
     state: &State,
     exempt_addresses: &[ExemptAddress],
     attachments: &[Attachment],
+    known: &KnownAddresses,
 ) -> Result<PolicyInput, ApplyError> {
     let mut members = state.members.clone();
-    add_interface_addresses(&mut members, &state.interfaces, attachments)?;
+    add_interface_addresses(&mut members, &state.interfaces, attachments, known)?;
     let input_of = |interface: &Interface| InterfaceInput {
         slot: interface.slot,
         zone: interface.zone,
@@ -183,19 +190,44 @@ pub(super) fn policy_input(
 
 /// The addresses of an interface are members of the groups that it carries (AWS: a group reference matches "the private
 /// IP addresses of the network interfaces that are associated with the group").
+///
+/// Those of one that is gone stay: a rule for the group must not silently match fewer peers because a device went down.
 fn add_interface_addresses(
     members: &mut BTreeMap<GroupId, Vec<IpNet>>,
     interfaces: &[Interface],
     attachments: &[Attachment],
+    known: &KnownAddresses,
 ) -> Result<(), ApplyError> {
     for interface in interfaces {
-        let attachment = attachments.iter().find(|attachment| attachment.slot == interface.slot);
-        // An attached interface may have been renamed since.
-        let name = attachment.and_then(|attachment| host::name_of(attachment.ifindex));
-        let addresses = host::addresses(name.as_deref().unwrap_or(&interface.name))?;
+        let addresses = match addresses(interface, attachments)? {
+            Some(addresses) => addresses,
+            None => known.get(&interface.id).cloned().unwrap_or_default(),
+        };
         for group in &interface.groups {
             members.entry(*group).or_default().extend_from_slice(&addresses);
         }
     }
     Ok(())
+}
+
+/// Remembers the addresses of every interface for when it is gone.
+fn save_addresses(transaction: &Transaction<'_>, attachments: &[Attachment]) -> Result<(), ApplyError> {
+    for interface in transaction.interfaces()? {
+        if let Some(addresses) = addresses(&interface, attachments)? {
+            transaction.save_interface_addresses(interface.id, &addresses)?;
+        }
+    }
+    Ok(())
+}
+
+/// The addresses that an interface has; `None` if it is gone.
+fn addresses(interface: &Interface, attachments: &[Attachment]) -> Result<Option<Vec<IpNet>>, ApplyError> {
+    let attachment = attachments.iter().find(|attachment| attachment.slot == interface.slot);
+    // An attached interface may have been renamed since.
+    let attached = attachment.and_then(|attachment| host::name_of(attachment.ifindex));
+    let name = attached.unwrap_or_else(|| interface.name.clone());
+    if host::index_of(&name).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(host::addresses(&name)?))
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use firewall_common::abi::{RULE_SET, UNTRACKED};
+use ipnet::IpNet;
 
 use super::confirm::{self, Pending};
 use super::orphans::Zones;
-use super::publish::policy_in_force;
+use super::publish::{KnownAddresses, policy_in_force};
 use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
 use crate::host;
@@ -27,8 +28,11 @@ pub struct InterfaceStatus {
 pub enum Programs {
     /// They decide its packets.
     Attached(Attachment),
-    /// They are gone: after a reboot, with a device that was deleted, or because somebody removed them.
+    /// They are gone, from an interface that exists: after a reboot, with a device that was made anew, or because somebody
+    /// removed them. Its traffic is open.
     NotAttached,
+    /// There is no such interface now. Groups keep the addresses that it had.
+    NoInterface(Vec<IpNet>),
     /// They are pinned, and the interface is in another network namespace, if that still exists.
     InOtherNamespace,
 }
@@ -50,6 +54,17 @@ pub struct Status {
     pub pending: Option<Pending>,
     /// What the kernel says, if anything is attached.
     pub kernel: Option<KernelStatus>,
+}
+
+impl Status {
+    /// Whether something is not as it is stored, and `sgfw repair` mends it.
+    #[must_use]
+    pub fn needs_repair(&self) -> bool {
+        let is_lost = |status: &InterfaceStatus| matches!(status.programs, Programs::NotAttached);
+        let is_in_force =
+            self.kernel.as_ref().is_none_or(|kernel| kernel.generation == self.stored_generation);
+        !is_in_force || self.interfaces.iter().any(is_lost)
+    }
 }
 
 /// The kernel's part of a [`Status`].
@@ -182,6 +197,7 @@ pub fn tracking(instance: &Instance) -> Result<BTreeMap<RuleId, Tracking>, Apply
 /// What the store has to say. It is read at once, so that no writer waits for the kernel's answers.
 struct Stored {
     interfaces: Vec<Interface>,
+    addresses: KnownAddresses,
     groups: Vec<SecurityGroup>,
     exempt_addresses: Vec<ExemptAddress>,
     is_panic: bool,
@@ -195,6 +211,7 @@ impl Stored {
         instance.read(|snapshot| {
             Ok(Self {
                 interfaces: snapshot.interfaces()?,
+                addresses: snapshot.interface_addresses()?,
                 groups: snapshot.groups()?,
                 exempt_addresses: snapshot.exempt_addresses()?,
                 is_panic: snapshot.is_panic()?,
@@ -209,13 +226,15 @@ impl Stored {
         let attachments = datapath.map(Datapath::attachments).transpose()?.unwrap_or_default();
         let pinned = datapath.map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
         let is_here = host::current_namespace()? == self.namespace;
-        let programs_of = |slot| match attachments.iter().find(|attachment| attachment.slot == slot) {
+        let attachment_of = |slot| attachments.iter().find(|attachment| attachment.slot == slot);
+        let programs_of = |interface: &Interface| match attachment_of(interface.slot) {
             Some(attachment) => Programs::Attached(attachment.clone()),
-            None if !is_here && pinned.contains(&slot) => Programs::InOtherNamespace,
-            None => Programs::NotAttached,
+            None if !is_here && pinned.contains(&interface.slot) => Programs::InOtherNamespace,
+            None if host::index_of(&interface.name).is_ok() => Programs::NotAttached,
+            None => Programs::NoInterface(self.addresses.get(&interface.id).cloned().unwrap_or_default()),
         };
         let status_of = |interface: &Interface| InterfaceStatus {
-            programs: programs_of(interface.slot),
+            programs: programs_of(interface),
             interface: interface.clone(),
         };
         Ok(self.interfaces.iter().map(status_of).collect())

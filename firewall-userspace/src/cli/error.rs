@@ -46,6 +46,9 @@ pub(super) enum CliError {
     CannotReadFile { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
     CannotWriteFile { path: PathBuf, source: io::Error },
+    /// The first interface of which it is so.
+    #[error("interface {interface} has no programs still")]
+    NotRepaired { interface: String, source: Box<ApplyError> },
     /// There is no terminal.
     #[error("nothing is applied without being asked for, and there is no terminal to ask")]
     NobodyToAsk,
@@ -173,15 +176,14 @@ impl CliError {
             }
             Self::Import(error) => error.exit_status(),
             Self::Apply(error) => apply_status(error),
+            Self::NotRepaired { source, .. } => apply_status(source),
         }
     }
 
     fn help(&self) -> Option<String> {
         match self {
-            Self::Apply(ApplyError::Model(error)) => model_help(error),
-            Self::Apply(ApplyError::Host(error)) => host_help(error),
-            Self::Apply(ApplyError::Datapath(error)) => datapath_help(error),
             Self::Apply(error) => apply_help(error),
+            Self::NotRepaired { source, .. } => apply_help(source),
             Self::Import(error) => error.help(),
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
@@ -389,8 +391,11 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         DatapathError::NotPrivileged => "run it as root, for example with sudo".to_owned(),
         DatapathError::BpffsNotMounted { .. } => {
             "mount one with `mount -t bpf bpf /sys/fs/bpf`, or add --mount-bpffs \
-            to `sgfw interface attach`"
+            to `sgfw interface attach`; then `sgfw repair` attaches again what is stored"
                 .to_owned()
+        }
+        DatapathError::MapsGone { .. } => {
+            "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
         }
         DatapathError::ForeignXdp { interface, .. } => format!(
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
@@ -415,6 +420,10 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
 
 fn apply_help(error: &ApplyError) -> Option<String> {
     let help = match error {
+        ApplyError::Model(error) => return model_help(error),
+        ApplyError::Host(error) => return host_help(error),
+        ApplyError::Datapath(error) => return datapath_help(error),
+        ApplyError::Store(error) => return store_help(error),
         ApplyError::AlreadyAttached { interface } => {
             format!("`sgfw interface set-groups {interface} --group …` changes its groups")
         }
@@ -456,15 +465,6 @@ fn apply_help(error: &ApplyError) -> Option<String> {
             "give the --netns in which they were attached; if it is gone, `sgfw interface detach` them"
                 .to_owned()
         }
-        ApplyError::Store(StoreError::LockHeld { .. }) => {
-            "try again, or wait longer with --lock-timeout".to_owned()
-        }
-        ApplyError::Store(StoreError::UnknownSchema { .. }) => {
-            "use the sgfw that wrote it, or a newer one".to_owned()
-        }
-        ApplyError::Store(error) if error.is_about_writing() => {
-            "run it as root, or give another --state-dir".to_owned()
-        }
         ApplyError::PlanOutdated { .. } => {
             "make the plan anew with `sgfw plan`, and look at it again".to_owned()
         }
@@ -477,6 +477,27 @@ fn apply_help(error: &ApplyError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+/// Whatever happens to the store, what is in force stays in force.
+fn store_help(error: &StoreError) -> Option<String> {
+    let help = match error {
+        StoreError::LockHeld { .. } => "try again, or wait longer with --lock-timeout",
+        StoreError::UnknownSchema { .. } => "use the sgfw that wrote it, or a newer one",
+        _ if error.is_damage() => {
+            "what is in force goes on; bring sgfw.db of the state directory back from a backup, then `sgfw repair`; or move \
+             it away, `sgfw apply` a file of `sgfw export` and attach the interfaces again"
+        }
+        _ if error.is_full_disk() => {
+            "what is in force goes on; make room on the filesystem of the state directory, then repeat the command"
+        }
+        _ if error.is_about_writing() => {
+            "run it as root, make the filesystem of the state directory writable (`mount -o remount,rw`), or give another \
+             --state-dir"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
 }
 
 fn management_help(properties: &ManagementProperties, group: Option<&GroupName>) -> String {

@@ -183,7 +183,7 @@ pub(super) fn interface_json(status: &InterfaceStatus, group_names: &BTreeMap<Gr
         .collect();
     let (is_attached, attachment) = match programs {
         Programs::Attached(attachment) => (Some(true), Some(attachment)),
-        Programs::NotAttached => (Some(false), None),
+        Programs::NotAttached | Programs::NoInterface(_) => (Some(false), None),
         // Cannot be seen from here.
         Programs::InOtherNamespace => (None, None),
     };
@@ -229,6 +229,7 @@ fn hooks(programs: &Programs) -> (&'static str, &'static str) {
     match programs {
         Programs::Attached(attachment) => (attachment.ingress.name(), attachment.egress.name()),
         Programs::NotAttached => ("not attached", "not attached"),
+        Programs::NoInterface(_) => ("no interface", "no interface"),
         Programs::InOtherNamespace => ("in another netns", "in another netns"),
     }
 }

@@ -23,6 +23,7 @@ mod panic;
 mod plan;
 mod prefix_list;
 mod quota;
+mod repair;
 mod rule;
 mod schema;
 mod settings;
@@ -90,6 +91,11 @@ enum Command {
     Panic(panic::Panic),
     /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
     Status(status::Status),
+    /// Put what is stored into force again, after a reboot, a lost interface or an interrupted change
+    ///
+    /// Interfaces that exist and have lost their programs are attached again, as they were; one that does not exist is no
+    /// error. What is stored is published if something else is in force. Where all is well nothing is done.
+    Repair(repair::Repair),
     /// Live flows
     #[command(subcommand)]
     Flows(flows::Command),
@@ -164,6 +170,7 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         Command::Management(command) => command.run(&instance, &mut output),
         Command::Panic(command) => command.run(&instance, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
+        Command::Repair(command) => command.run(&instance, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Confirm(command) => command.run(&instance, &mut output),
         Command::Rollback(command) => command.run(&instance, &mut output),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use firewall_common::reason::Verdict;
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::error::CliError;
@@ -13,7 +14,7 @@ use super::panic::IN_PANIC;
 use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
-use crate::apply::status::{self, InterfaceStatus, KernelStatus};
+use crate::apply::status::{self, InterfaceStatus, KernelStatus, Programs};
 use crate::datapath::{CounterRow, FlowTableFill};
 
 #[derive(Debug, Args)]
@@ -38,6 +39,7 @@ impl Status {
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
         output.line(generation(&status))?;
+        warn_about_interfaces(&status, output);
         if let Some(pending) = status.pending {
             output.line(format_args!(
                 "Generation {} waits to be confirmed: without `sgfw confirm` the one before it is back in {} s.",
@@ -64,6 +66,29 @@ fn warn_about_audit_mode(status: &status::Status, output: &Output) {
         status.interfaces.iter().filter(|status| status.interface.options.audit)
     {
         output.warn(format_args!("{} is in audit mode: nothing is dropped", interface.name));
+    }
+}
+
+/// An interface without programs is open, and one that is gone is not what the operator thinks is there.
+fn warn_about_interfaces(status: &status::Status, output: &Output) {
+    for InterfaceStatus { interface, programs } in &status.interfaces {
+        let name = &interface.name;
+        match programs {
+            Programs::Attached(_) | Programs::InOtherNamespace => {}
+            Programs::NotAttached => output.warn(format_args!(
+                "{name} has lost its programs, and its traffic is open; `sgfw repair` attaches it again"
+            )),
+            Programs::NoInterface(addresses) if addresses.is_empty() => {
+                output.warn(format_args!("there is no interface {name} now"));
+            }
+            Programs::NoInterface(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(IpNet::to_string).collect();
+                output.warn(format_args!(
+                    "there is no interface {name} now; its groups keep the addresses that it had: {}",
+                    addresses.join(", ")
+                ));
+            }
+        }
     }
 }
 
@@ -125,6 +150,7 @@ fn json(status: &status::Status) -> Value {
             "InForce": kernel.map(|kernel| kernel.generation),
             "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
+        "NeedsRepair": status.needs_repair(),
         "Panic": status.is_panic,
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
@@ -138,8 +164,8 @@ fn generation(status: &status::Status) -> String {
         None => format!("Generation {stored} is stored; nothing is in force."),
         Some(kernel) if kernel.generation == stored => format!("Generation {stored} is in force."),
         Some(kernel) => format!(
-            "Generation {stored} is stored, but {} is in force: a change was interrupted. The next change puts both right; \
-             `sgfw interface set-groups` with the groups that an interface has is one.",
+            "Generation {stored} is stored, but {} is in force: a change was interrupted. `sgfw repair` puts the \
+             stored one into force.",
             kernel.generation
         ),
     }

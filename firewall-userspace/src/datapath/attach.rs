@@ -135,8 +135,11 @@ impl Datapath {
     pub fn detach(&mut self, slot: u32) -> Result<(), DatapathError> {
         for (path, pin) in self.pins()? {
             if pin.slot == slot {
-                // A link lives while it is pinned or held; this process holds it no longer than this line.
+                // Held while its pin goes: the kernel lets go of a link at once when a process closes it, but some time
+                // later when a pin was the last to hold it, and until then XDP would be taken.
+                let link = PinnedLink::from_pin(&path);
                 fs::remove_file(&path).map_err(DatapathError::removing(&path))?;
+                drop(link);
             }
         }
         Ok(())
@@ -220,6 +223,9 @@ impl Datapath {
     pub(super) fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {
         let directory = self.links_directory();
         let mut pins = Vec::new();
+        if !directory.try_exists().map_err(DatapathError::reading(&directory))? {
+            return Ok(pins);
+        }
         for entry in fs::read_dir(&directory).map_err(DatapathError::reading(&directory))? {
             let entry = entry.map_err(DatapathError::reading(&directory))?;
             let path = entry.path();

@@ -22,6 +22,12 @@ pub enum DatapathError {
         /// The directory.
         path: PathBuf,
     },
+    /// The pin of a map is gone, while programs that use it are attached.
+    #[error("the pin of BPF map {map} is gone; the attached programs go on by what was last published")]
+    MapsGone {
+        /// Name of the map.
+        map: &'static str,
+    },
     /// There is no such interface in this network namespace.
     #[error("there is no interface {name:?} in this network namespace")]
     NoSuchInterface {

@@ -78,17 +78,31 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::OtherVersion`] where another version of sgfw has attached the interfaces, and others where the
-    /// pins cannot be read.
+    /// [`DatapathError::OtherVersion`] where another version of sgfw has attached the interfaces,
+    /// [`DatapathError::MapsGone`] where programs have lost pins of their maps, and others where the pins cannot be read.
     pub fn open(bpffs: &Path) -> Result<Option<Self>, DatapathError> {
         if let Some(other) = Self::other_version(bpffs)? {
             return Err(DatapathError::OtherVersion { version: other.version });
         }
         let datapath = Self::at(bpffs);
-        if datapath.map_path(map::GENERATION).try_exists().map_err(DatapathError::reading(bpffs))? {
-            return Ok(Some(datapath));
+        match datapath.missing_map()? {
+            None => Ok(Some(datapath)),
+            Some(map) if !datapath.pins()?.is_empty() => Err(DatapathError::MapsGone { map }),
+            // Nothing is pinned, or what was left by a process that was killed while it made or removed the maps.
+            Some(_) => Ok(None),
         }
-        Ok(None)
+    }
+
+    /// The instance pinned under `bpffs` if programs of it have lost pins of their maps: they go on by what nobody can
+    /// reach any more. [`create`](Self::create) makes the maps anew, for programs that are attached after that.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the pins cannot be read.
+    pub fn damaged(bpffs: &Path) -> Result<Option<Self>, DatapathError> {
+        let datapath = Self::at(bpffs);
+        let is_damaged = datapath.missing_map()?.is_some() && !datapath.pins()?.is_empty();
+        Ok(is_damaged.then_some(datapath))
     }
 
     /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet. A new one
@@ -107,7 +121,10 @@ impl Datapath {
         let mut loader = datapath.loader();
         loader.map_max_entries(map::FLOWS_V4, flow_entries).map_max_entries(map::FLOWS_V6, flow_entries);
         if let Err(source) = loader.load(OBJECT) {
-            datapath.remove()?;
+            // Without its links an interface would be open.
+            if datapath.pins()?.is_empty() {
+                datapath.remove()?;
+            }
             return Err(DatapathError::from(source));
         }
         Ok(datapath)
@@ -142,6 +159,17 @@ impl Datapath {
 
     fn links_directory(&self) -> PathBuf {
         self.root.join("links")
+    }
+
+    /// The first map that is not pinned.
+    fn missing_map(&self) -> Result<Option<&'static str>, DatapathError> {
+        for name in PINNED_MAPS {
+            let path = self.map_path(name);
+            if !path.try_exists().map_err(DatapathError::reading(&path))? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     fn map_path(&self, name: &str) -> PathBuf {

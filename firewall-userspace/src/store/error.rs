@@ -90,6 +90,33 @@ impl StoreError {
         }
     }
 
+    /// Whether there was no room to write.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::CannotCreate { source, .. } | Self::CannotLock { source, .. } => {
+                source.kind() == io::ErrorKind::StorageFull
+            }
+            Self::CannotOpen { source, .. } | Self::Sqlite(source) => {
+                source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what is on the disk is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::CannotOpen { source, .. } | Self::Sqlite(source) => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether another process was in the way.
     #[must_use]
     pub fn is_about_waiting(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use rusqlite::params;
 
 use super::{Snapshot, StoreError, Transaction, parse_column};
@@ -36,6 +37,17 @@ impl Snapshot<'_> {
             });
         }
         Ok(interfaces)
+    }
+
+    /// The addresses that each interface had when they were last saved.
+    pub fn interface_addresses(&self) -> Result<BTreeMap<InterfaceId, Vec<IpNet>>, StoreError> {
+        let mut addresses: BTreeMap<InterfaceId, Vec<IpNet>> = BTreeMap::new();
+        let mut statement = self.sql.prepare_cached("SELECT * FROM interface_addresses ORDER BY rowid")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            addresses.entry(parse_column(row, "interface")?).or_default().push(parse_column(row, "prefix")?);
+        }
+        Ok(addresses)
     }
 
     /// The network namespace of the interfaces, as `host` numbers it, while the machine is up.
@@ -89,6 +101,22 @@ impl Transaction<'_> {
         self.save_interface_options(interface.id, &interface.options)
     }
 
+    /// Saves the addresses that an interface has.
+    pub fn save_interface_addresses(
+        &self,
+        interface: InterfaceId,
+        addresses: &[IpNet],
+    ) -> Result<(), StoreError> {
+        let id = interface.to_string();
+        self.sql.execute("DELETE FROM interface_addresses WHERE interface = ?", [&id])?;
+        let insert = "INSERT OR IGNORE INTO interface_addresses (interface, prefix) VALUES (?, ?)";
+        let mut statement = self.sql.prepare_cached(insert)?;
+        for address in addresses {
+            statement.execute(params![id, address.to_string()])?;
+        }
+        Ok(())
+    }
+
     /// Forgets an interface.
     pub fn delete_interface(&self, interface: InterfaceId) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM interfaces WHERE id = ?", [interface.to_string()])?;
@@ -102,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Exemption, IcmpErrors, InterfaceOptions, Timeout};
-    use crate::store::{Store, WriteLock};
+    use crate::store::{Author, Store, WriteLock};
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,6 +169,40 @@ mod tests {
         let changed = Interface { options: InterfaceOptions::default(), ..changed };
         transaction.save_interface(&changed).unwrap();
         assert_eq!(transaction.interfaces().unwrap(), [changed]);
+    }
+
+    #[test]
+    fn addresses_of_an_interface_outlive_going_back_and_go_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let id = InterfaceId::random().unwrap();
+        let interface = Interface {
+            id,
+            name: "eth7".to_owned(),
+            slot: 0,
+            zone: 1,
+            ingress_hook: IngressHook::Tc,
+            log_drops: false,
+            groups: Vec::new(),
+            options: InterfaceOptions::default(),
+        };
+        let save = |store: &mut Store, generation, addresses: &[&str]| {
+            let transaction = store.begin(&lock).unwrap();
+            transaction.save_interface(&interface).unwrap();
+            let addresses: Vec<IpNet> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            transaction.save_interface_addresses(id, &addresses).unwrap();
+            transaction.set_generation(generation, &Author::default()).unwrap();
+            transaction.commit().unwrap();
+            addresses
+        };
+        save(&mut store, 1, &["10.0.0.1/32", "2001:db8::1/128"]);
+        let last = save(&mut store, 2, &["10.0.0.2/32"]);
+        store.undo_after(1, &lock).unwrap();
+        assert_eq!(store.snapshot().unwrap().interface_addresses().unwrap(), BTreeMap::from([(id, last)]));
+        let transaction = store.begin(&lock).unwrap();
+        transaction.delete_interface(id).unwrap();
+        assert!(transaction.interface_addresses().unwrap().is_empty());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 5;
+const SCHEMA_VERSION: u32 = 6;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -48,6 +48,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use super::{Snapshot, StoreError, Transaction};
 
 /// Tables that are no part of what an operator has asked for. `meta` has counters that only ever grow, and `rule_sets`
-/// names rules of flows that live on.
-const NOT_UNDONE: &str = "'meta', 'rule_sets', 'generations', 'undo', 'unconfirmed'";
+/// names rules of flows that live on; addresses of interfaces are what the host has.
+const NOT_UNDONE: &str = "'meta', 'rule_sets', 'generations', 'undo', 'unconfirmed', 'interface_addresses'";
 
 /// The table whose rows stand for programs on interfaces, which no statement can bring back.
 const ATTACHED: &str = "interfaces";

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
 
 mod api_cases;
+mod damage;
 mod documents;
 mod exempt;
 mod groups;

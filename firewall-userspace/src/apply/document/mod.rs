@@ -90,16 +90,17 @@ fn compare(
     let datapath = instance.datapath(&interfaces)?;
     let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
     let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
-    let (before, exempt, generation) = instance.read(|snapshot| {
+    let (before, exempt, known, generation) = instance.read(|snapshot| {
         check_namespace(snapshot, &pinned)?;
-        Ok((state(snapshot)?, snapshot.exempt_addresses()?, snapshot.generation()?))
+        let (exempt, known) = (snapshot.exempt_addresses()?, snapshot.interface_addresses()?);
+        Ok((state(snapshot)?, exempt, known, snapshot.generation()?))
     })?;
     let default_group = default_group(&before)?;
     check(default_group, generation)?;
     let after = desired(&before, &document)?;
     let changes = Changes::between(&before, &after);
-    let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments)?)?;
-    let compiled_after = CompiledState::new(&policy_input(&after, &exempt, &attachments)?)?;
+    let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments, &known)?)?;
+    let compiled_after = CompiledState::new(&policy_input(&after, &exempt, &attachments, &known)?)?;
     let effect = Effect::between(&compiled_before, &compiled_after);
     let orphaned_flows = match datapath {
         Some(_) if !changes.is_empty() => {
