@@ -50,15 +50,16 @@ pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, ApplyError
 /// What was changed between two generations. Members of groups that are interfaces are those of today.
 pub fn difference(instance: &Instance, from: u64, to: u64) -> Result<Difference, ApplyError> {
     let store = Store::open(&instance.state_dir, instance.lock_timeout)?;
-    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    let (interfaces, known) =
+        instance.read(|snapshot| Ok((snapshot.interfaces()?, snapshot.interface_addresses()?)))?;
     let datapath = instance.datapath(&interfaces)?;
     let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
     let (before, exempt_before) = state_at(&store, from)?;
     let (after, exempt_after) = state_at(&store, to)?;
     let changes = Changes::between(&before, &after);
     let effect = Effect::between(
-        &CompiledState::new(&policy_input(&before, &exempt_before, &attachments)?)?,
-        &CompiledState::new(&policy_input(&after, &exempt_after, &attachments)?)?,
+        &CompiledState::new(&policy_input(&before, &exempt_before, &attachments, &known)?)?,
+        &CompiledState::new(&policy_input(&after, &exempt_after, &attachments, &known)?)?,
     );
     Ok(Difference { generation: from, before, after, changes, effect, orphaned_flows: Vec::new() })
 }
