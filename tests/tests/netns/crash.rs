@@ -14,15 +14,15 @@ use crate::support::{create_group, json, on_every_hook, protect};
 
 on_every_hook!(
     changes_killed_at_random_leave_what_is_stored_in_force,
-    a_change_killed_after_each_millisecond_is_repaired,
+    a_change_killed_at_any_part_of_its_way_is_repaired,
 );
 
 /// How long changes are killed at random, unless `SGFW_SOAK=1` asks for a minute.
 const DURATION: Duration = Duration::from_secs(20);
 const SOAK_DURATION: Duration = Duration::from_secs(60);
 
-/// The last moment at which a change is killed; most have ended by then.
-const LATEST_KILL: u64 = 60;
+/// At how many moments, evenly over the time that a change takes, one is killed.
+const MOMENTS: u32 = 60;
 
 /// Ports that the changes open and close.
 const PORTS: std::ops::Range<u16> = 9000..9006;
@@ -34,10 +34,17 @@ fn changes_killed_at_random_leave_what_is_stored_in_force(hook: IngressHook) {
     let mut random = Random(0x5eed_0042);
     under_watch(hook, |client, app| {
         let end = Instant::now() + if is_soak { SOAK_DURATION } else { DURATION };
+        let latest_kill = latest_kill(app);
+        let (mut acknowledged, mut killed) = (0_u32, 0_u32);
         let mut before = Stored::of(app);
         while Instant::now() < end {
             let change = Change::random(&mut random);
-            let is_acknowledged = killed_after(app, &change.command(app), random.below(LATEST_KILL));
+            let kill_after = random.below(latest_kill.as_micros().try_into().unwrap());
+            let kill_after = Duration::from_micros(kill_after);
+            let ended = killed_after(app, &change.command(app), kill_after);
+            let is_acknowledged = ended == Ended::Successfully;
+            acknowledged += u32::from(is_acknowledged);
+            killed += u32::from(ended == Ended::Killed);
             app.sgfw("repair").expect_success();
             let after = Stored::of(app);
             if let Some(wanted) = change.made_of(&before) {
@@ -50,20 +57,36 @@ fn changes_killed_at_random_leave_what_is_stored_in_force(hook: IngressHook) {
             assert_in_force(client, app, &after, random.port());
             before = after;
         }
+        println!("{hook:?}: {acknowledged} changes acknowledged, {killed} killed, within {latest_kill:?}");
+        assert!(acknowledged > 0 && killed > 0, "{acknowledged} acknowledged, {killed} killed");
     });
 }
 
-fn a_change_killed_after_each_millisecond_is_repaired(hook: IngressHook) {
+fn a_change_killed_at_any_part_of_its_way_is_repaired(hook: IngressHook) {
     under_watch(hook, |client, app| {
-        for milliseconds in 0..LATEST_KILL {
+        let latest_kill = latest_kill(app);
+        let mut endings = BTreeSet::new();
+        for moment in 0..MOMENTS {
             let port = PORTS.start;
             let is_open = Stored::of(app).ports.contains(&port);
             let change = if is_open { Change::Revoke(port) } else { Change::Authorize(port) };
-            killed_after(app, &change.command(app), milliseconds);
+            endings.insert(killed_after(app, &change.command(app), latest_kill * moment / MOMENTS));
             app.sgfw("repair").expect_success();
             assert_in_force(client, app, &Stored::of(app), port);
         }
+        assert!(endings.contains(&Ended::Killed) && endings.contains(&Ended::Successfully), "{endings:?}");
     });
+}
+
+/// After this time nearly every change has ended: half as long again as the slowest of some.
+fn latest_kill(app: &Host) -> Duration {
+    let port = PORTS.start;
+    let took = [Change::Authorize(port), Change::Revoke(port)].map(|change| {
+        let start = Instant::now();
+        app.sgfw(&change.command(app)).expect_success();
+        start.elapsed()
+    });
+    took[0].max(took[1]) * 3 / 2
 }
 
 /// Runs `scenario` on a protected host while new connections try one port that is always open, and one that never is.
@@ -183,12 +206,24 @@ impl Stored {
     }
 }
 
-/// Starts `sgfw` and kills it after some time. Returns whether it had ended before, with success.
-fn killed_after(app: &Host, command: &str, milliseconds: u64) -> bool {
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    Successfully,
+    WithAnError,
+    Killed,
+}
+
+/// Starts `sgfw` and kills it after some time, unless it has ended before.
+fn killed_after(app: &Host, command: &str, time: Duration) -> Ended {
     let change = app.start_sgfw(command);
-    sleep(Duration::from_millis(milliseconds));
+    sleep(time);
     change.signal(Signal::SIGKILL);
-    change.wait().0.success()
+    match change.wait().0.code() {
+        Some(0) => Ended::Successfully,
+        Some(_) => Ended::WithAnError,
+        None => Ended::Killed,
+    }
 }
 
 #[track_caller]
