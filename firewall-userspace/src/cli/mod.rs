@@ -12,6 +12,7 @@ mod export;
 mod flows;
 mod global;
 mod group;
+mod help;
 mod history;
 mod import;
 mod interface;

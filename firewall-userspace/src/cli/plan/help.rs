@@ -1,6 +1,6 @@
 //! How to mend what is wrong with a document or with a saved plan.
 
-use super::super::error::model_help;
+use super::super::help::model_help;
 use crate::model::ModelError;
 use crate::plan::{PlanError, SavedPlanError};
 

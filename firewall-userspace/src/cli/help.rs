@@ -1,0 +1,225 @@
+//! How to mend what is wrong: the advice that goes with an error.
+
+use ipnet::IpNet;
+
+use crate::apply::ApplyError;
+use crate::datapath::DatapathError;
+use crate::host::HostError;
+use crate::model::{GroupName, ManagementProperties, ModelError, Quota};
+use crate::store::StoreError;
+
+pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
+    let help = match error {
+        ApplyError::Model(error) => return model_help(error),
+        ApplyError::Host(error) => return host_help(error),
+        ApplyError::Datapath(error) => return datapath_help(error),
+        ApplyError::Store(error) => return store_help(error),
+        ApplyError::AlreadyAttached { interface } => {
+            format!("`sgfw interface set-groups {interface} --group …` changes its groups")
+        }
+        ApplyError::WouldLockOut { session, .. } => format!(
+            "authorize it first: `sgfw rule authorize GROUP --ingress --protocol tcp --port {} --cidr {}`; or repeat the \
+             command with --allow-lockout",
+            session.server.port(),
+            IpNet::from(session.client.ip())
+        ),
+        ApplyError::AwaitingConfirmation { .. } => {
+            "`sgfw confirm` makes it stay, `sgfw rollback` takes it back at once; then repeat this command"
+                .to_owned()
+        }
+        ApplyError::NothingToConfirm => "`sgfw history list` shows the changes".to_owned(),
+        ApplyError::NotConfirmedInTime { .. } => {
+            "make the change again, and confirm it within its time".to_owned()
+        }
+        ApplyError::UnknownGeneration { .. } => "`sgfw history list` shows the generations".to_owned(),
+        ApplyError::AttachedSince { .. } => {
+            "go back to a later generation, or attach and detach by hand what was attached then".to_owned()
+        }
+        ApplyError::PanicWouldLockOut { interface, session } => format!(
+            "declare it first: `sgfw management add {interface} --port {} {}`; or repeat the command with --allow-lockout",
+            session.server.port(),
+            IpNet::from(session.client.ip())
+        ),
+        ApplyError::WouldCloseManagement { properties, group, .. } => {
+            management_help(properties, group.as_ref())
+        }
+        ApplyError::FlowTablesExist => {
+            "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
+        }
+        ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),
+        ApplyError::ForeignPins { .. } => {
+            "give the --state-dir and the --bpffs that belong together; each instance needs its own of both"
+                .to_owned()
+        }
+        ApplyError::OtherNamespace => {
+            "give the --netns in which they were attached; if it is gone, `sgfw interface detach` them"
+                .to_owned()
+        }
+        ApplyError::PlanOutdated { .. } => {
+            "make the plan anew with `sgfw plan`, and look at it again".to_owned()
+        }
+        ApplyError::PlanOfOtherInstance { .. } => {
+            "give the --state-dir or the --netns that the plan was made with".to_owned()
+        }
+        ApplyError::NotUndone { .. } => {
+            "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
+        }
+        _ => return None,
+    };
+    Some(help)
+}
+
+pub(super) fn model_help(error: &ModelError) -> Option<String> {
+    let help = match error {
+        ModelError::MalformedId { prefix, .. } => {
+            format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN")
+        }
+        ModelError::InvalidGroupName { .. } => "a name has 1 to 255 characters from \
+            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does not begin with sg-"
+            .to_owned(),
+        ModelError::InvalidDescription { .. } => "a description has at most 255 characters from \
+            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
+            .to_owned(),
+        ModelError::InvalidTagKey { .. } => "a tag key has 1 to 127 characters, which are letters, digits, spaces and \
+            + - = . _ : / @, and does not begin with aws:"
+            .to_owned(),
+        ModelError::InvalidTagValue { .. } => "a tag value has at most 256 characters, which are letters, digits, \
+            spaces and + - = . _ : / @"
+            .to_owned(),
+        ModelError::TooManyTags { .. } => "remove tags that are not needed".to_owned(),
+        ModelError::GroupNotFound { .. } => "`sgfw group list` shows the groups".to_owned(),
+        ModelError::PrefixListNotFound { .. } => "`sgfw prefix-list list` shows the prefix lists".to_owned(),
+        ModelError::RuleNotFound { .. } | ModelError::RuleIdNotFound { .. } => {
+            "`sgfw rule list` shows the rules; protocol, ports and peer must be exactly those of the rule".to_owned()
+        }
+        ModelError::HasDependents { .. } => {
+            "`sgfw rule revoke` removes rules; `sgfw interface set-groups` or `interface detach` frees a group of its \
+             interfaces"
+                .to_owned()
+        }
+        ModelError::UnknownProtocol { .. } => "use tcp, udp, icmp, icmpv6, all or a number from 0 to 255".to_owned(),
+        ModelError::PortsRequired { .. } => "add --port P or --port P-Q; every port is 0-65535".to_owned(),
+        ModelError::PortsNotApplicable { .. } => {
+            "leave --port out; --icmp-type selects ICMP messages".to_owned()
+        }
+        ModelError::IcmpTypeNotApplicable { .. } => "leave --icmp-type out".to_owned(),
+        ModelError::InvalidPort { .. } => "a port is P, a range P-Q, with numbers from 0 to 65535".to_owned(),
+        ModelError::ReversedPorts { first, last } => format!("write {last}-{first}"),
+        ModelError::InvalidIcmpType { .. } => {
+            "write T or T/CODE with numbers from 0 to 255; leave it out for every type".to_owned()
+        }
+        ModelError::MalformedCidr { .. } => {
+            "write ADDRESS/LENGTH, for example 203.0.113.0/24 or 2001:db8::/32; one host is /32 or /128".to_owned()
+        }
+        ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
+            "`sgfw exempt list` shows the exempt addresses".to_owned()
+        }
+        ModelError::PeerKindChanged { .. } => {
+            "authorize a rule with the other peer, then revoke this one".to_owned()
+        }
+        ModelError::NotOnePeer { .. } => "give --cidr, --source-group or --prefix-list once".to_owned(),
+        ModelError::VersionMismatch { .. } => {
+            "somebody has changed it since: look at `sgfw prefix-list show`, and repeat the command with that version"
+                .to_owned()
+        }
+        ModelError::VersionNotFound { .. } => {
+            "`sgfw prefix-list history` shows the versions that are kept".to_owned()
+        }
+        ModelError::QuotaExceeded { quota, .. } => format!(
+            "remove what is not needed, or raise the quota: `sgfw quota set {}=N`, or `sgfw quota reset {0}` for no limit",
+            quota.name()
+        ),
+        ModelError::UnknownQuota { .. } => format!("the quotas are {}", Quota::ALL.map(Quota::name).join(", ")),
+        ModelError::UnknownFilter { known, .. } => format!("the filters are {}", known.join(", ")),
+        ModelError::FilterWithoutValue { .. } => "write NAME=VALUE, for example tag:env=production".to_owned(),
+        ModelError::TooManyEntries { .. } => {
+            "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`".to_owned()
+        }
+        ModelError::NotForManagement { .. } => "use --protocol tcp or --protocol udp".to_owned(),
+        ModelError::DuplicateManagementPrefix { .. } | ModelError::ManagementPrefixNotFound { .. } => {
+            "`sgfw management list` shows the management prefixes".to_owned()
+        }
+        ModelError::TimeoutOutOfRange { timeout, .. } => {
+            format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
+        }
+        ModelError::UnknownAddressFamily { .. } => "use ipv4 or ipv6".to_owned(),
+        _ => return None,
+    };
+    Some(help)
+}
+
+fn host_help(error: &HostError) -> Option<String> {
+    let help = match error {
+        HostError::NotRoot | HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => {
+            "run it as root, for example with sudo".to_owned()
+        }
+        HostError::NoSuchNamespace { .. } => "`ip netns list` shows the network namespaces".to_owned(),
+        HostError::NoSuchInterface { existing, .. } => format!("there are: {}", existing.join(", ")),
+        _ => return None,
+    };
+    Some(help)
+}
+
+fn datapath_help(error: &DatapathError) -> Option<String> {
+    let help = match error {
+        DatapathError::NotPrivileged => "run it as root, for example with sudo".to_owned(),
+        DatapathError::BpffsNotMounted { .. } => {
+            "mount one with `mount -t bpf bpf /sys/fs/bpf`, or add --mount-bpffs \
+            to `sgfw interface attach`; then `sgfw repair` attaches again what is stored"
+                .to_owned()
+        }
+        DatapathError::MapsGone { .. } => {
+            "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
+        }
+        DatapathError::ForeignXdp { interface, .. } => format!(
+            "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
+             attached without a link"
+        ),
+        DatapathError::OtherVersion { .. } => {
+            "`sgfw interface reload` puts this version's programs in their place, \
+            without a gap and with the flows; until then those that are there go on"
+                .to_owned()
+        }
+        DatapathError::UnreadableFlows { .. } => {
+            "detach the interfaces with the sgfw that has attached them, then \
+            attach them with this one"
+                .to_owned()
+        }
+        DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
+        DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
+        _ => return None,
+    };
+    Some(help)
+}
+
+/// Whatever happens to the store, what is in force stays in force.
+fn store_help(error: &StoreError) -> Option<String> {
+    let help = match error {
+        StoreError::LockHeld { .. } => "try again, or wait longer with --lock-timeout",
+        StoreError::UnknownSchema { .. } => "use the sgfw that wrote it, or a newer one",
+        _ if error.is_damage() => {
+            "what is in force goes on; bring sgfw.db of the state directory back from a backup, then `sgfw repair`; or move \
+             it away, `sgfw apply` a file of `sgfw export` and attach the interfaces again"
+        }
+        _ if error.is_full_disk() => {
+            "what is in force goes on; make room on the filesystem of the state directory, then repeat the command"
+        }
+        _ if error.is_about_writing() => {
+            "run it as root, make the filesystem of the state directory writable (`mount -o remount,rw`), or give another \
+             --state-dir"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
+}
+
+fn management_help(properties: &ManagementProperties, group: Option<&GroupName>) -> String {
+    let ManagementProperties { interface, service, prefix } = properties;
+    let (group, protocol, ports) =
+        (group.map_or("GROUP", GroupName::as_str), service.protocol(), service.ports());
+    let selector = format!("--protocol {protocol} --port {ports}");
+    format!(
+        "this rule would: `sgfw rule authorize {group} --ingress {selector} --cidr {prefix}`; if nobody needs to come from \
+         there, `sgfw management remove {interface} {selector} {prefix}`; or repeat the command with --allow-lockout"
+    )
+}
