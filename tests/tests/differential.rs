@@ -183,6 +183,8 @@ impl Tally {
         let unreachable = [
             // Scenarios begin with a policy.
             Reason::NoPolicy,
+            // Only user space cuts flows; `prog/cut.rs` does.
+            Reason::FlowCut,
             Reason::Internal,
         ];
         let missing: Vec<_> = Reason::ALL
