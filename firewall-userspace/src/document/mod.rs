@@ -39,12 +39,13 @@ pub struct Reading {
     pub warnings: Warnings,
 }
 
-/// Reads policy files, and takes them as one document. Everything that is wrong is found at once.
-pub fn read(inputs: &[Input]) -> Result<Document, DocumentErrors> {
+/// [`read_with_warnings`] for tests, which look at the document alone.
+#[cfg(test)]
+pub(crate) fn read(inputs: &[Input]) -> Result<Document, DocumentErrors> {
     read_with_warnings(inputs).map(|reading| reading.document)
 }
 
-/// The same, for who can show warnings.
+/// Reads policy files, and takes them as one document. Everything that is wrong is found at once.
 pub fn read_with_warnings(inputs: &[Input]) -> Result<Reading, DocumentErrors> {
     read::read(source::load(inputs))
 }

@@ -19,7 +19,6 @@ use crate::model::Document;
 
 pub use error::ImportError;
 pub use omission::{Cause, Omission};
-pub(crate) use ports::{from_and_to_port, protocol_text};
 
 /// A file that is to be read.
 #[derive(Clone, Debug)]

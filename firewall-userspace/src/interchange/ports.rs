@@ -19,28 +19,6 @@ pub(super) fn service(protocol: &str, from: Option<i64>, to: Option<i64>) -> Res
     }
 }
 
-/// How AWS writes the protocol of a service.
-#[must_use]
-pub(crate) fn protocol_text(service: Service) -> String {
-    match service.protocol() {
-        Protocol::All => "-1".to_owned(),
-        protocol => protocol.to_string(),
-    }
-}
-
-/// What stands in the two fields for a service: AWS puts ICMP type and code there, with -1 for every one.
-#[must_use]
-pub(crate) fn from_and_to_port(service: Service) -> Option<(i32, i32)> {
-    if let Some(ports) = service.ports() {
-        return Some((ports.first().into(), ports.last().into()));
-    }
-    service.icmp().map(|icmp| match icmp {
-        IcmpSelector::All => (-1, -1),
-        IcmpSelector::Type(icmp_type) => (icmp_type.into(), -1),
-        IcmpSelector::TypeCode(icmp_type, code) => (icmp_type.into(), code.into()),
-    })
-}
-
 fn port_range(from: i64, to: i64) -> Result<PortRange, ModelError> {
     let port = |number: i64| {
         u16::try_from(number)
@@ -88,13 +66,10 @@ mod tests {
             [("tcp", 1, 2), ("udp", 0, 65535), ("icmp", -1, -1), ("icmp", 8, -1), ("icmpv6", 1, 4)]
         {
             let service = service(protocol, Some(from), Some(to)).unwrap();
-            assert_eq!(protocol_text(service), protocol);
-            assert_eq!(
-                from_and_to_port(service).map(|(from, to)| (from.into(), to.into())),
-                Some((from, to))
-            );
+            assert_eq!(service.aws_protocol(), protocol);
+            assert_eq!(service.aws_ports().map(|(from, to)| (from.into(), to.into())), Some((from, to)));
         }
-        assert_eq!(from_and_to_port(Service::All), None);
-        assert_eq!(protocol_text(Service::All), "-1");
+        assert_eq!(Service::All.aws_ports(), None);
+        assert_eq!(Service::All.aws_protocol(), "-1");
     }
 }

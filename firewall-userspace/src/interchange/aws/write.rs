@@ -9,8 +9,8 @@ use firewall_common::abi::Direction;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use crate::interchange::Exported;
 use crate::interchange::omission::{Cause, Omissions};
-use crate::interchange::{Exported, from_and_to_port, protocol_text};
 use crate::model::{
     Description, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule, GroupReference,
     PrefixListReference, Service, Tags,
@@ -79,14 +79,14 @@ fn permissions_json(group: &DocumentGroup, direction: Direction, document: &Docu
 
 fn empty_permission(service: Service) -> Value {
     let mut permission = json!({
-        "IpProtocol": protocol_text(service),
+        "IpProtocol": service.aws_protocol(),
         "IpRanges": [],
         "Ipv6Ranges": [],
         "PrefixListIds": [],
         "UserIdGroupPairs": [],
     });
     // AWS leaves the ports of protocol -1 out here, and shows -1 in `describe-security-group-rules`.
-    if let Some((from, to)) = from_and_to_port(service) {
+    if let Some((from, to)) = service.aws_ports() {
         permission["FromPort"] = from.into();
         permission["ToPort"] = to.into();
     }
@@ -106,11 +106,11 @@ fn rules_json(group: &DocumentGroup, document: &Document, omissions: &mut Omissi
 }
 
 fn rule_json(rule: &DocumentRule, group: &str, document: &Document) -> Value {
-    let (from, to) = from_and_to_port(rule.service).unwrap_or((-1, -1));
+    let (from, to) = rule.service.aws_ports().unwrap_or((-1, -1));
     let mut shown = json!({
         "GroupId": group,
         "IsEgress": rule.direction == Direction::Egress,
-        "IpProtocol": protocol_text(rule.service),
+        "IpProtocol": rule.service.aws_protocol(),
         "FromPort": from,
         "ToPort": to,
         "Tags": tags_json(&rule.tags),

@@ -9,9 +9,9 @@ use firewall_common::abi::Direction;
 use ipnet::IpNet;
 
 use super::hcl::Block;
+use crate::interchange::Exported;
 use crate::interchange::identifier::Identifiers;
 use crate::interchange::omission::{Cause, Omissions};
-use crate::interchange::{Exported, from_and_to_port, protocol_text};
 use crate::model::{
     Description, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule, GroupReference,
     PrefixListReference, Tags,
@@ -131,8 +131,8 @@ impl Writer {
                 continue;
             };
             let mut inner = Block::new(rule.direction.name());
-            let (from, to) = from_and_to_port(rule.service).unwrap_or((0, 0));
-            inner.text("protocol", &protocol_text(rule.service));
+            let (from, to) = rule.service.aws_ports().unwrap_or((0, 0));
+            inner.text("protocol", &rule.service.aws_protocol());
             inner.expression("from_port", from);
             inner.expression("to_port", to);
             inner.expression(attribute, value);
@@ -158,8 +158,8 @@ impl Writer {
         let name = self.identifiers.give(&format!("{group_resource}_{}_{protocol}", rule.direction.name()));
         let mut block = Block::resource(kind, &name);
         block.expression("security_group_id", format!("aws_security_group.{group_resource}.id"));
-        block.text("ip_protocol", &protocol_text(rule.service));
-        if let Some((from, to)) = from_and_to_port(rule.service) {
+        block.text("ip_protocol", &rule.service.aws_protocol());
+        if let Some((from, to)) = rule.service.aws_ports() {
             block.expression("from_port", from);
             block.expression("to_port", to);
         }
