@@ -80,6 +80,10 @@ fn a_macvlan_device_is_protected(hook: IngressHook) {
         ))
         .unwrap();
     move_addresses(app, "macvlan0");
+    // Linux answers ARP for any of its addresses on any interface: the router would learn the unprotected
+    // lower device's MAC, or the macvlan device's, whichever answered first.
+    app.namespace().configure(&format!("net/ipv4/conf/{INTERFACE}/arp_ignore"), "1").unwrap();
+    lab.router().ip_batch("neighbour flush all\n").unwrap();
     attach(app, hook, "macvlan0", "xdp-generic");
     assert_protected(&lab, app);
 }
