@@ -5,8 +5,9 @@
 //! which is the decision core over tables in memory; and [`prog`], the eBPF programs in the kernel. They must agree.
 //!
 //! [`lab`] is hosts in network namespaces with the real `sgfw` on them; the [`demo`] plays in one. A [`flood`] is more
-//! traffic than sockets can make.
+//! traffic than sockets can make; the [`bench`] measures with both.
 
+pub mod bench;
 pub mod demo;
 pub mod flood;
 pub mod lab;

@@ -26,6 +26,8 @@ enum Purpose {
     Test,
     /// Run `cargo xtask fuzz`.
     Fuzz,
+    /// Run `cargo xtask bench`.
+    Bench,
     /// All of these.
     All,
 }
@@ -48,6 +50,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Purpose::Fuzz) {
         missing += report("to fuzz", requirement::FUZZ);
+    }
+    if wanted(Purpose::Bench) {
+        missing += report("to measure", requirement::BENCH);
     }
     ensure!(missing == 0, "{missing} missing; the commands above install them");
     Ok(())

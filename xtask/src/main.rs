@@ -3,6 +3,7 @@
 //! Messages go to standard error, so that the output of a command can be piped. A command that fails says what to
 //! run to mend it.
 
+mod bench;
 mod ci;
 mod command;
 mod demo;
@@ -43,6 +44,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Run the three-tier demonstration between network namespaces.
     Demo,
+    /// Measure sgfw beside no firewall, an empty program, and nftables.
+    Bench(bench::Arguments),
     /// Run everything that must pass before a change lands: lint, verify-ebpf, test, fuzz.
     Ci,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Demo => demo::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Ci => ci::run(),
     };
     match outcome {

@@ -138,6 +138,14 @@ pub(crate) const TEST: &[Requirement] = &[
     Requirement::program("ssh", "apt-get install openssh-client"),
 ];
 
+/// To measure.
+pub(crate) const BENCH: &[Requirement] = &[
+    Requirement::program("iperf3", "apt-get install iperf3"),
+    Requirement::program("nginx", "apt-get install nginx-light"),
+    Requirement::program("nft", "apt-get install nftables"),
+    Requirement::program("wrk", "apt-get install wrk"),
+];
+
 fn kernel_is_supported() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| release_is_supported(&release))
 }

@@ -1,10 +1,10 @@
 //! The XDP program of a flood, as BPF instructions.
 //!
-//! It is too small to be worth an object of its own: two random numbers, four stores, two checksums, one redirection.
+//! It is too small to be worth an object of its own: random numbers, four stores, two checksums, one redirection.
 //! The checksums must be right, or the host's stack and conntrack would throw the frames away before they cost them
 //! anything.
 
-use super::FloodKind;
+use super::{FloodKind, Senders};
 use crate::lab::Family;
 
 /// Offset of the IP header in an Ethernet frame.
@@ -38,7 +38,7 @@ impl Layout {
         self.transport
             + match kind {
                 FloodKind::Syn { .. } => 16,
-                FloodKind::Udp => 6,
+                FloodKind::Udp | FloodKind::Datagrams { .. } => 6,
             }
     }
 }
@@ -72,6 +72,8 @@ mod code {
     pub(super) const AND_IMMEDIATE: u8 = 0x57;
     pub(super) const OR_IMMEDIATE: u8 = 0x47;
     pub(super) const XOR_IMMEDIATE: u8 = 0xa7;
+    pub(super) const OR: u8 = 0x4f;
+    pub(super) const SHIFT_LEFT_IMMEDIATE: u8 = 0x67;
     pub(super) const SHIFT_RIGHT_IMMEDIATE: u8 = 0x77;
     pub(super) const JUMP_IF_GREATER: u8 = 0x2d;
     pub(super) const CALL: u8 = 0x85;
@@ -90,6 +92,11 @@ const CONTEXT: u8 = 1;
 const FRAME: u8 = 6;
 const SOURCE: u8 = 7;
 const FORGED_PORTS: u8 = 8;
+
+/// A program that returns a constant.
+pub(super) fn constant(result: i32) -> Vec<Instruction> {
+    vec![immediate(code::MOVE_IMMEDIATE, RESULT, result), exit()]
+}
 
 /// The program for copies of `frame`, whose forged fields and checksums are zero.
 pub(super) fn forge_and_redirect(
@@ -121,26 +128,7 @@ fn body(frame: &[u8], layout: &Layout, kind: FloodKind, device: u32) -> Vec<Inst
     let checksum_over_transport = sum(&frame[layout.transport..]) + pseudo_header(frame, layout);
     let [r1, r2, r3] = [1, 2, 3];
 
-    let mut body = vec![call(GET_PRANDOM_U32), register(code::MOVE, SOURCE, RESULT)];
-    if layout.ip_checksum.is_some() {
-        // One of the addresses 64.0.0.0/3: the first octet is the lowest byte.
-        body.push(immediate(code::AND_IMMEDIATE, SOURCE, !0xe0));
-        body.push(immediate(code::OR_IMMEDIATE, SOURCE, 0x40));
-    }
-    body.push(store(code::STORE_WORD, layout.source, SOURCE));
-    // Source port in the low half, destination port in the high one, both with the highest bit.
-    body.extend([
-        call(GET_PRANDOM_U32),
-        register(code::MOVE, FORGED_PORTS, RESULT),
-        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x0080_0080),
-    ]);
-    match kind {
-        FloodKind::Syn { .. } => body.extend([
-            immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0xffff),
-            store(code::STORE_HALF, layout.transport, FORGED_PORTS),
-        ]),
-        FloodKind::Udp => body.push(store(code::STORE_WORD, layout.transport, FORGED_PORTS)),
-    }
+    let mut body = forge(layout, kind);
     body.extend(add_halves(r1, SOURCE, r2));
     if let Some(checksum) = layout.ip_checksum {
         body.push(register(code::MOVE, r3, r1));
@@ -160,6 +148,79 @@ fn body(frame: &[u8], layout: &Layout, kind: FloodKind, device: u32) -> Vec<Inst
         exit(),
     ]);
     body
+}
+
+/// Makes the source and the ports, and writes them into the frame.
+fn forge(layout: &Layout, kind: FloodKind) -> Vec<Instruction> {
+    let senders = match kind {
+        FloodKind::Datagrams { senders, .. } => senders,
+        FloodKind::Syn { .. } | FloodKind::Udp => Senders::Anybody { mask: 0, value: 0 },
+    };
+    let mut forge = match senders {
+        Senders::Anybody { mask, value } => anybody(layout, mask, value),
+        Senders::Flows { count } => one_of(count),
+    };
+    forge.push(store(code::STORE_WORD, layout.source, SOURCE));
+    if kind == FloodKind::Udp {
+        forge.push(store(code::STORE_WORD, layout.transport, FORGED_PORTS));
+    } else {
+        forge.push(immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0xffff));
+        forge.push(store(code::STORE_HALF, layout.transport, FORGED_PORTS));
+    }
+    forge
+}
+
+/// A random source and random ports: the source port in the low half, the destination port in the high one, both with
+/// the highest bit.
+fn anybody(layout: &Layout, mask: u32, value: u32) -> Vec<Instruction> {
+    // What memory has first is the lowest byte of a register.
+    let bits = |bits: u32| bits.swap_bytes().cast_signed();
+    let mut forge = vec![call(GET_PRANDOM_U32), register(code::MOVE, SOURCE, RESULT)];
+    forge.push(immediate(code::AND_IMMEDIATE, SOURCE, bits(!mask)));
+    forge.push(immediate(code::OR_IMMEDIATE, SOURCE, bits(value)));
+    if layout.ip_checksum.is_some() {
+        // One of the addresses 64.0.0.0/3.
+        forge.push(immediate(code::AND_IMMEDIATE, SOURCE, bits(0x1fff_ffff)));
+        forge.push(immediate(code::OR_IMMEDIATE, SOURCE, bits(0x4000_0000)));
+    }
+    forge.extend([
+        call(GET_PRANDOM_U32),
+        register(code::MOVE, FORGED_PORTS, RESULT),
+        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x0080_0080),
+    ]);
+    forge
+}
+
+/// Source and source port of one of so many flows, as [`source_of_flow`] and [`port_of_flow`] have them.
+fn one_of(count: u32) -> Vec<Instruction> {
+    let r2 = 2;
+    vec![
+        call(GET_PRANDOM_U32),
+        register(code::MOVE, FORGED_PORTS, RESULT),
+        immediate(code::AND_IMMEDIATE, FORGED_PORTS, (count - 1).cast_signed()),
+        register(code::MOVE, SOURCE, FORGED_PORTS),
+        immediate(code::SHIFT_RIGHT_IMMEDIATE, SOURCE, 14),
+        immediate(code::SHIFT_LEFT_IMMEDIATE, SOURCE, 8),
+        immediate(code::OR_IMMEDIATE, SOURCE, 0x40),
+        register(code::MOVE, r2, FORGED_PORTS),
+        immediate(code::AND_IMMEDIATE, r2, 0x7f),
+        immediate(code::SHIFT_RIGHT_IMMEDIATE, FORGED_PORTS, 7),
+        immediate(code::AND_IMMEDIATE, FORGED_PORTS, 0x7f),
+        immediate(code::SHIFT_LEFT_IMMEDIATE, FORGED_PORTS, 8),
+        register(code::OR, FORGED_PORTS, r2),
+        immediate(code::OR_IMMEDIATE, FORGED_PORTS, 0x80),
+    ]
+}
+
+/// The forged bytes of the source of a flow: 64.n.0.0.
+pub(super) const fn source_of_flow(flow: u32) -> [u8; 4] {
+    (flow >> 14 << 8 | 0x40).to_le_bytes()
+}
+
+/// The source port of a flow.
+pub(super) const fn port_of_flow(flow: u32) -> u16 {
+    let [low, high] = [flow & 0x7f | 0x80, flow >> 7 & 0x7f];
+    (low << 8 | high) as u16
 }
 
 /// `target` = the two halves of `of`, added.

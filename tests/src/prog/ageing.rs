@@ -61,8 +61,16 @@ impl StateMaps {
 
     /// Puts fillers where there is room among the assured flows.
     pub(super) fn fill(&mut self) -> Result<()> {
-        fill::<Ipv4, 16>(&mut self.v4[0])?;
-        fill::<Ipv6, 40>(&mut self.v6[0])
+        insert::<Ipv4, 16>(&mut self.v4[0], fillers())?;
+        insert::<Ipv6, 40>(&mut self.v6[0], fillers())
+    }
+
+    /// Puts IPv4 flows among the assured ones, as many as there is room for.
+    pub(super) fn insert_v4(
+        &mut self,
+        flows: impl Iterator<Item = (FlowKey<Ipv4>, FlowEntry)>,
+    ) -> Result<()> {
+        insert(&mut self.v4[0], flows)
     }
 
     pub(super) fn flow_count(&self) -> Result<usize> {
@@ -100,12 +108,14 @@ fn clear<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<()> {
     Ok(())
 }
 
-fn fill<A, const N: usize>(map: &mut HashMap<MapData, [u8; N], [u8; size_of::<FlowEntry>()]>) -> Result<()>
+fn insert<A, const N: usize>(
+    map: &mut HashMap<MapData, [u8; N], [u8; size_of::<FlowEntry>()]>,
+    flows: impl Iterator<Item = (FlowKey<A>, FlowEntry)>,
+) -> Result<()>
 where
-    A: Default,
     FlowKey<A>: bytemuck::Pod,
 {
-    for (key, entry) in fillers::<A>() {
+    for (key, entry) in flows {
         let (key, entry): ([u8; N], [u8; size_of::<FlowEntry>()]) = (cast(key), cast(entry));
         match map.insert(key, entry, BPF_ANY) {
             Ok(()) => {}

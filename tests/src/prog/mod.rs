@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use firewall_common::abi::{Direction, MAX_INTERFACES};
+use firewall_common::abi::{Direction, FlowEntry, FlowKey, Ipv4, MAX_INTERFACES};
 use firewall_common::reason::{Decision, Reason, Verdict};
 use firewall_userspace::compile::{RuleSetIds, compile};
 use firewall_userspace::datapath::{Datapath, LinkLayer};
@@ -87,8 +87,17 @@ impl Harness {
     ///
     /// What kept the kernel from it.
     pub fn new(ingress: Ingress) -> Result<Self> {
+        Self::with_flow_entries(ingress, FLOW_ENTRIES.into())
+    }
+
+    /// As [`Harness::new`], with flow tables of another size.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from it.
+    pub fn with_flow_entries(ingress: Ingress, flow_entries: u32) -> Result<Self> {
         let directory = InstanceDirectory::new();
-        let datapath = Datapath::create(&directory.path, FLOW_ENTRIES.into()).context("create the maps")?;
+        let datapath = Datapath::create(&directory.path, flow_entries).context("create the maps")?;
         let maps = directory.maps()?;
         Ok(Self {
             ingress,
@@ -135,6 +144,15 @@ impl Harness {
         }
         self.pressure.clear()?;
         self.state.clear()
+    }
+
+    /// Puts IPv4 flows among the assured ones, as many as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from it.
+    pub fn insert_flows(&mut self, flows: impl Iterator<Item = (FlowKey<Ipv4>, FlowEntry)>) -> Result<()> {
+        self.state.insert_v4(flows)
     }
 
     /// Loads the programs of a slot, if they are not yet loaded.
@@ -237,31 +255,72 @@ impl Harness {
     ///
     /// Where the program could not be run.
     pub fn run(&self, arrival: Arrival, frame: &[u8]) -> Result<Verdict> {
-        let ingress = self.ingress;
-        let programs = self.programs.get(&arrival.slot).context("the slot has no programs")?;
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-        match (arrival.direction, ingress) {
-            (Direction::Ingress, Ingress::Xdp) => {
-                let program: &Xdp = programs.program("ingress_xdp").context("no ingress_xdp")?.try_into()?;
+        Ok(self.run_repeatedly(arrival, frame, 1)?.0)
+    }
+
+    /// Runs the program of a loaded slot on a frame so many times, and returns the last verdict and the time of one run
+    /// on average.
+    ///
+    /// # Errors
+    ///
+    /// Where the program could not be run.
+    pub fn run_repeatedly(&self, arrival: Arrival, frame: &[u8], times: u32) -> Result<(Verdict, Duration)> {
+        let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::new() };
+        match self.program(arrival)? {
+            Program::Xdp(program) => {
+                let outcome = program.test_run(options)?;
                 // XDP_DROP and XDP_PASS of `linux/bpf.h`.
-                match program.test_run(options)?.return_value {
-                    1 => Ok(Verdict::Drop),
-                    2 => Ok(Verdict::Pass),
-                    other => bail!("ingress_xdp returned {other}"),
-                }
+                let verdict = match outcome.return_value {
+                    1 => Verdict::Drop,
+                    2 => Verdict::Pass,
+                    other => bail!("the XDP program returned {other}"),
+                };
+                Ok((verdict, outcome.duration))
             }
-            (direction, _) => {
-                let name = if direction == Direction::Ingress { "ingress_tc" } else { "egress_tc" };
-                let program: &SchedClassifier = programs.program(name).context(name)?.try_into()?;
+            Program::Tc(program) => {
+                let outcome = program.test_run(options)?;
                 // TC_ACT_SHOT and TC_ACT_UNSPEC of `linux/pkt_cls.h`.
-                match program.test_run(options)?.return_value.cast_signed() {
-                    2 => Ok(Verdict::Drop),
-                    -1 => Ok(Verdict::Pass),
-                    other => bail!("{name} returned {other}"),
-                }
+                let verdict = match outcome.return_value.cast_signed() {
+                    2 => Verdict::Drop,
+                    -1 => Verdict::Pass,
+                    other => bail!("the TC program returned {other}"),
+                };
+                Ok((verdict, outcome.duration))
             }
         }
     }
+
+    /// How many instructions the verifier walked through to accept the program of a loaded slot.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not tell.
+    pub fn verified_instructions(&self, arrival: Arrival) -> Result<u32> {
+        let info = match self.program(arrival)? {
+            Program::Xdp(program) => program.info()?,
+            Program::Tc(program) => program.info()?,
+        };
+        info.verified_instruction_count().context("the kernel does not count them")
+    }
+
+    fn program(&self, arrival: Arrival) -> Result<Program<'_>> {
+        let programs = self.programs.get(&arrival.slot).context("the slot has no programs")?;
+        let name = match (arrival.direction, self.ingress) {
+            (Direction::Ingress, Ingress::Xdp) => {
+                let program = programs.program("ingress_xdp").context("no ingress_xdp")?;
+                return Ok(Program::Xdp(program.try_into()?));
+            }
+            (Direction::Ingress, Ingress::Tc) => "ingress_tc",
+            (Direction::Egress, _) => "egress_tc",
+        };
+        Ok(Program::Tc(programs.program(name).context(name)?.try_into()?))
+    }
+}
+
+/// A loaded program.
+enum Program<'a> {
+    Xdp(&'a Xdp),
+    Tc(&'a SchedClassifier),
 }
 
 fn load_classifier(programs: &mut Ebpf, name: &'static str) -> Result<()> {

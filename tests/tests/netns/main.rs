@@ -7,6 +7,7 @@ mod abi;
 mod acceptance;
 mod audit;
 mod bad_input;
+mod bench;
 mod bug_classes;
 mod busy_host;
 mod concurrency;

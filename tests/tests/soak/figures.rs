@@ -42,7 +42,7 @@ impl fmt::Display for Figures {
         let flood = match self.kind {
             FloodKind::Syn { port: TRACKED_PORT } => "SYN tracked",
             FloodKind::Syn { .. } => "SYN untracked",
-            FloodKind::Udp => "UDP closed",
+            FloodKind::Udp | FloodKind::Datagrams { .. } => "UDP closed",
         };
         // Frames that were lost on the way to the firewall cost next to nothing.
         let nanoseconds = self.time.as_nanos() / u128::from(self.arrived.max(1));

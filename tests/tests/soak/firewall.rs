@@ -115,7 +115,7 @@ fn reason(kind: FloodKind) -> &'static str {
     match kind {
         FloodKind::Syn { port: UNTRACKED_PORT } => "untracked",
         FloodKind::Syn { .. } => "rule",
-        FloodKind::Udp => "no-rule",
+        FloodKind::Udp | FloodKind::Datagrams { .. } => "no-rule",
     }
 }
 

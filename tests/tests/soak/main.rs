@@ -75,7 +75,7 @@ fn flood_all(firewall: Firewall, family: Family, check: impl Fn(FloodKind, &Outc
         let flood = Flood::prepare(&lab, app, family, kind).unwrap();
         let port = match kind {
             FloodKind::Syn { port } => port,
-            FloodKind::Udp => TRACKED_PORT,
+            FloodKind::Udp | FloodKind::Datagrams { .. } => TRACKED_PORT,
         };
         let clients = Clients::new(client, app.address(family), port);
         let before = firewall.usage(app);
