@@ -32,7 +32,7 @@ pub(super) fn publish(
 ) -> Result<Published, ApplyError> {
     let attachments = datapath.attachments()?;
     let (policy, rule_sets) = check(instance, &transaction, datapath, &attachments)?;
-    save_addresses(&transaction, &attachments)?;
+    remember_kernel(&transaction, datapath, &attachments)?;
     put_into_force(instance, transaction, datapath, policy, &rule_sets)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn publish_for(
     attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
     let (policy, rule_sets) = check(instance, &transaction, datapath, attachments)?;
-    save_addresses(&transaction, attachments)?;
+    remember_kernel(&transaction, datapath, attachments)?;
     put_into_force(instance, transaction, datapath, policy, &rule_sets)
 }
 
@@ -210,8 +210,13 @@ fn add_interface_addresses(
     Ok(())
 }
 
-/// Remembers the addresses of every interface for when it is gone.
-fn save_addresses(transaction: &Transaction<'_>, attachments: &[Attachment]) -> Result<(), ApplyError> {
+/// Remembers what a reboot takes away: the addresses of every interface, and the size of the flow tables.
+fn remember_kernel(
+    transaction: &Transaction<'_>,
+    datapath: &Datapath,
+    attachments: &[Attachment],
+) -> Result<(), ApplyError> {
+    transaction.set_flow_entries(datapath.flow_entries()?)?;
     for interface in transaction.interfaces()? {
         if let Some(addresses) = addresses(&interface, attachments)? {
             transaction.save_interface_addresses(interface.id, &addresses)?;

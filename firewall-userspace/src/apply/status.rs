@@ -9,7 +9,7 @@ use super::confirm::{self, Pending};
 use super::orphans::Zones;
 use super::publish::{KnownAddresses, policy_in_force};
 use super::{ApplyError, Instance};
-use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
+use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill, LiveLinks};
 use crate::host;
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
 use crate::store::UnconfirmedGeneration;
@@ -28,6 +28,8 @@ pub struct InterfaceStatus {
 pub enum Programs {
     /// They decide its packets.
     Attached(Attachment),
+    /// One is gone, because somebody removed or detached it. The traffic of its direction is open.
+    Incomplete(LiveLinks),
     /// They are gone, from an interface that exists: after a reboot, with a device that was made anew, or because somebody
     /// removed them. Its traffic is open.
     NotAttached,
@@ -60,7 +62,9 @@ impl Status {
     /// Whether something is not as it is stored, and `sgfw repair` mends it.
     #[must_use]
     pub fn needs_repair(&self) -> bool {
-        let is_lost = |status: &InterfaceStatus| matches!(status.programs, Programs::NotAttached);
+        let is_lost = |status: &InterfaceStatus| {
+            matches!(status.programs, Programs::NotAttached | Programs::Incomplete(_))
+        };
         let is_in_force =
             self.kernel.as_ref().is_none_or(|kernel| kernel.generation == self.stored_generation);
         !is_in_force || self.interfaces.iter().any(is_lost)
@@ -223,12 +227,14 @@ impl Stored {
     }
 
     fn with_programs(&self, datapath: Option<&Datapath>) -> Result<Vec<InterfaceStatus>, ApplyError> {
-        let attachments = datapath.map(Datapath::attachments).transpose()?.unwrap_or_default();
+        let live = datapath.map(Datapath::live_links).transpose()?.unwrap_or_default();
         let pinned = datapath.map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
         let is_here = host::current_namespace()? == self.namespace;
-        let attachment_of = |slot| attachments.iter().find(|attachment| attachment.slot == slot);
-        let programs_of = |interface: &Interface| match attachment_of(interface.slot) {
-            Some(attachment) => Programs::Attached(attachment.clone()),
+        let live_of = |slot| live.iter().find(|links| links.slot == slot);
+        let programs_of = |interface: &Interface| match live_of(interface.slot) {
+            Some(links) => {
+                links.attachment().map_or_else(|| Programs::Incomplete(links.clone()), Programs::Attached)
+            }
             None if !is_here && pinned.contains(&interface.slot) => Programs::InOtherNamespace,
             None if host::index_of(&interface.name).is_ok() => Programs::NotAttached,
             None => Programs::NoInterface(self.addresses.get(&interface.id).cloned().unwrap_or_default()),
