@@ -6,7 +6,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
-use super::{ApplyError, Instance, quotas};
+use super::{ApplyError, Changed, Instance, quotas};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::{
@@ -137,8 +137,8 @@ pub fn set_groups(
     instance: &Instance,
     name: &str,
     groups: &[GroupReference],
-) -> Result<Interface, ApplyError> {
-    instance.change(|transaction| {
+) -> Result<Changed<Interface>, ApplyError> {
+    instance.change_with_flows(|transaction| {
         let groups = resolve_groups(transaction, name, groups)?;
         let interface = Interface { groups, ..stored_interface(transaction, name)? };
         transaction.save_interface(&interface)?;

@@ -12,7 +12,7 @@ use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill, LiveLinks};
 use crate::host;
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
-use crate::store::UnconfirmedGeneration;
+use crate::store::{Snapshot, UnconfirmedGeneration};
 
 /// An interface and its programs.
 #[derive(Clone, Debug)]
@@ -146,25 +146,33 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
 
 /// The live flows.
 pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
-    instance.read(|snapshot| {
-        let interfaces = snapshot.interfaces()?;
-        let Some(datapath) = instance.datapath(&interfaces)? else {
-            return Ok(Vec::new());
-        };
-        let rule_sets = snapshot.rule_sets()?;
-        let policy = policy_in_force(snapshot, &datapath)?;
-        let zones = Zones::new(&interfaces, &policy);
-        let with_names = |row: FlowRow| {
-            let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
-            Flow {
-                interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
-                rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
-                is_orphaned: !zones.admit(&row),
-                row,
-            }
-        };
-        Ok(datapath.flows()?.into_iter().map(with_names).collect())
+    instance.read(|snapshot| match instance.datapath(&snapshot.interfaces()?)? {
+        Some(datapath) => live_flows(snapshot, &datapath),
+        None => Ok(Vec::new()),
     })
+}
+
+/// The live flows, judged by what a snapshot holds.
+pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<Vec<Flow>, ApplyError> {
+    let rows = datapath.flows()?;
+    if rows.is_empty() {
+        // Compiling for nothing is what takes the time.
+        return Ok(Vec::new());
+    }
+    let interfaces = snapshot.interfaces()?;
+    let rule_sets = snapshot.rule_sets()?;
+    let policy = policy_in_force(snapshot, datapath)?;
+    let zones = Zones::new(&interfaces, &policy);
+    let with_names = |row: FlowRow| {
+        let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
+        Flow {
+            interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
+            rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
+            is_orphaned: !zones.admit(&row),
+            row,
+        }
+    };
+    Ok(rows.into_iter().map(with_names).collect())
 }
 
 /// Sweeps expired flows out of the flow tables, and tells how many there were. Nothing is stored, so no lock is taken.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
-use super::flows::FlowsOption;
+use super::flows_option::{FlowsOption, done_with_flows};
 use super::group::names;
 use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
@@ -43,7 +44,8 @@ Examples:
     /// Replace the groups of an interface
     #[command(after_help = "\
 Examples:
-  sgfw interface set-groups eth1 --group web --group admin")]
+  sgfw interface set-groups eth1 --group web --group admin
+  sgfw interface set-groups eth1 --group web --flows drain=5m --dry-run")]
     SetGroups {
         /// Name of the interface
         interface: String,
@@ -52,6 +54,9 @@ Examples:
         groups: Vec<String>,
         #[command(flatten)]
         flows: FlowsOption,
+        /// Find out what the change would do and whether it would be refused, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Put the programs of this sgfw in the place of the attached ones, without a gap
     ///
@@ -162,9 +167,14 @@ impl Command {
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
-            Self::SetGroups { interface, groups, flows } => {
-                interfaces::set_groups(&flows.in_instance(instance), &interface, &parse_groups(&groups)?)?;
-                output.done()
+            Self::SetGroups { interface, groups, flows, dry_run } => {
+                let instance = Instance { dry_run, ..flows.in_instance(instance) };
+                let changed = interfaces::set_groups(&instance, &interface, &parse_groups(&groups)?)?;
+                done_with_flows(&changed.orphaned_flows, &instance, output)?;
+                if dry_run {
+                    output.note(WOULD_SUCCEED);
+                }
+                Ok(())
             }
             Self::Reload { interfaces } => reload(&interfaces, instance, output),
             Self::SetTimeouts(command) => command.run(instance, output),

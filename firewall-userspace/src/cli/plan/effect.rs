@@ -36,8 +36,10 @@ pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Outp
     }
     show_redundant_rules(effect, words, output)?;
     let flows = difference.orphaned_flows.iter().map(flow_text);
-    let title =
-        format!("Live flows that no rule would admit any more, {}; they go on until they end", flows.len());
+    let title = format!(
+        "Live flows that no rule would admit any more, {}; they live on unless `apply --flows` cuts them",
+        flows.len()
+    );
     show_rows(&title, flows, output)
 }
 
