@@ -35,6 +35,23 @@ pub struct Difference {
     pub orphaned_flows: Vec<Flow>,
 }
 
+impl Difference {
+    /// The interfaces that are in audit mode afterwards: nothing is dropped on them, whatever the effect says.
+    pub fn audited(&self) -> impl Iterator<Item = &Interface> {
+        self.after.interfaces.iter().filter(|interface| interface.options.audit)
+    }
+
+    /// The interfaces that leave audit mode.
+    pub fn audited_no_longer(&self) -> impl Iterator<Item = &Interface> {
+        let was_audited =
+            |id| self.before.interfaces.iter().any(|before| before.id == id && before.options.audit);
+        self.after
+            .interfaces
+            .iter()
+            .filter(move |interface| !interface.options.audit && was_audited(interface.id))
+    }
+}
+
 /// Compares a document with what is stored.
 pub fn plan(instance: &Instance, document: Document) -> Result<Plan, ApplyError> {
     compare(instance, document, |_, _| Ok(()))
