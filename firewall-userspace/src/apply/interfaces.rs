@@ -52,6 +52,10 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     host::require_supported_kernel()?;
     let ifindex = host::index_of(&request.interface)?;
     let (mut store, lock) = instance.lock()?;
+    if store.snapshot()?.interfaces()?.is_empty() {
+        // They would have the flows, and the size, of what was attached before.
+        Datapath::remove_unused(&instance.bpffs)?;
+    }
     let existing = Datapath::open(&instance.bpffs)?;
     let pinned = existing.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
     let attachments = existing.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();

@@ -107,6 +107,19 @@ impl Datapath {
         Ok(is_damaged.then_some(datapath))
     }
 
+    /// Removes maps of which no program is pinned: what a process left that was killed while it made or removed them.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be read or removed.
+    pub fn remove_unused(bpffs: &Path) -> Result<(), DatapathError> {
+        let datapath = Self::at(bpffs);
+        if datapath.root.exists() && datapath.pins()?.is_empty() {
+            datapath.remove()?;
+        }
+        Ok(())
+    }
+
     /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet. A new one
     /// can hold `flow_entries` assured flows of each family.
     ///

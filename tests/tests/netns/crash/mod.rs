@@ -1,5 +1,7 @@
 //! `sgfw` killed at any moment: never a wrong verdict, never a lost change, and one command that puts all right.
 
+mod each_step;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,10 +35,9 @@ const ALWAYS_OPEN: u16 = 80;
 const NEVER_OPEN: u16 = 22;
 
 fn changes_killed_at_random_leave_what_is_stored_in_force(hook: IngressHook) {
-    let is_soak = std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1");
     let mut random = Random(0x5eed_0042);
     under_watch(hook, |client, app| {
-        let end = Instant::now() + if is_soak { SOAK_DURATION } else { DURATION };
+        let end = Instant::now() + if is_soak() { SOAK_DURATION } else { DURATION };
         let latest_kill = latest_kill(app);
         let (mut acknowledged, mut killed) = (0_u32, 0_u32);
         let mut before = Stored::of(app);
@@ -79,6 +80,11 @@ fn a_change_killed_at_any_part_of_its_way_is_repaired(hook: IngressHook) {
         }
         assert!(endings.contains(&Ended::Killed) && endings.contains(&Ended::Successfully), "{endings:?}");
     });
+}
+
+/// Whether the long form is wanted.
+fn is_soak() -> bool {
+    std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1")
 }
 
 /// After this time nearly every change has ended: half as long again as the slowest of some.
