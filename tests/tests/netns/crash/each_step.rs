@@ -43,7 +43,7 @@ const STEPS_OF_PROGRAMS: [Step; 4] = [Step::Attachment, Step::FileSync, Step::Fi
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Far more than any command has.
-const MANY_STEPS: usize = 1000;
+pub(super) const MANY_STEPS: usize = 1000;
 
 /// Whether what was committed differs from what was there before, and whether something else is in force still.
 type Left = (bool, bool);
@@ -248,7 +248,7 @@ fn is_stored(app: &Host) -> bool {
 }
 
 #[track_caller]
-fn reaches(client: &Host, app: &Host, port: u16) -> bool {
+pub(super) fn reaches(client: &Host, app: &Host, port: u16) -> bool {
     match tcp_connect(client, app.address(Family::V4), port) {
         Open => true,
         Filtered => false,

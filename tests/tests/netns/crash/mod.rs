@@ -1,5 +1,6 @@
 //! `sgfw` killed at any moment: never a wrong verdict, never a lost change, and one command that puts all right.
 
+mod confirmation;
 mod each_step;
 
 use std::collections::BTreeSet;
