@@ -44,13 +44,14 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
         host::require_supported_kernel()?;
     }
     // Before anything that asks the maps.
-    let live = complete_maps(instance, &mut store)?;
+    let programs = complete_maps(instance, &mut store)?;
     if let Some(pending) = confirm::settle(instance, &mut store, &lock)? {
         return Err(pending.into());
     }
     // Of the generation that is settled.
     let interfaces = store.snapshot()?.interfaces()?;
-    let found: Vec<Found> = interfaces.into_iter().map(|interface| Found::new(interface, &live)).collect();
+    let found: Vec<Found> =
+        interfaces.into_iter().map(|interface| Found::new(interface, &programs)).collect();
     let has_lost = found.iter().any(Found::has_lost);
     let stored = store.snapshot()?.generation()?;
     let existing = Datapath::open(&instance.bpffs)?.filter(|_| !found.is_empty());
@@ -92,8 +93,16 @@ fn publish_stored(
     published
 }
 
-/// Makes map pins that are gone anew, and returns what interfaces have of programs that work by the pinned maps.
-fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Vec<LiveLinks>, ApplyError> {
+/// What interfaces have of their programs, before the repair.
+#[derive(Default)]
+struct LivePrograms {
+    links: Vec<LiveLinks>,
+    /// Whether they work by maps that nobody can reach any more.
+    are_stale: bool,
+}
+
+/// Makes map pins that are gone anew, and returns what interfaces have of their programs.
+fn complete_maps(instance: &Instance, store: &mut Store) -> Result<LivePrograms, ApplyError> {
     let damaged = Datapath::damaged(&instance.bpffs)?;
     let is_damaged = damaged.is_some();
     let existing = match damaged {
@@ -101,7 +110,7 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Vec<LiveLinks
         None => Datapath::open(&instance.bpffs)?,
     };
     let Some(datapath) = existing else {
-        return Ok(Vec::new());
+        return Ok(LivePrograms::default());
     };
     let (snapshot, pinned) = (store.snapshot()?, datapath.pinned_slots()?);
     check_ownership(instance, &snapshot, &pinned)?;
@@ -109,9 +118,8 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Vec<LiveLinks
     drop(snapshot);
     if is_damaged {
         create(instance, store)?;
-        return Ok(Vec::new());
     }
-    Ok(datapath.live_links()?)
+    Ok(LivePrograms { links: datapath.live_links()?, are_stale: is_damaged })
 }
 
 fn create(instance: &Instance, store: &mut Store) -> Result<Datapath, ApplyError> {
@@ -125,18 +133,24 @@ struct Found {
 
 enum FoundPrograms {
     InForce(Attachment),
-    /// One of the two.
-    Incomplete(LiveLinks),
+    /// One of the two, or both that are stale.
+    Incomplete {
+        live: LiveLinks,
+        are_stale: bool,
+    },
     Lost,
     NoInterface,
 }
 
 impl Found {
-    fn new(interface: Interface, live: &[LiveLinks]) -> Self {
-        let programs = match live.iter().find(|links| links.slot == interface.slot) {
-            Some(links) => links
-                .attachment()
-                .map_or_else(|| FoundPrograms::Incomplete(links.clone()), FoundPrograms::InForce),
+    fn new(interface: Interface, programs: &LivePrograms) -> Self {
+        let are_stale = programs.are_stale;
+        let live = programs.links.iter().find(|links| links.slot == interface.slot);
+        let programs = match live {
+            Some(live) => match live.attachment().filter(|_| !are_stale) {
+                Some(attachment) => FoundPrograms::InForce(attachment),
+                None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
+            },
             None if host::index_of(&interface.name).is_ok() => FoundPrograms::Lost,
             None => FoundPrograms::NoInterface,
         };
@@ -144,7 +158,7 @@ impl Found {
     }
 
     const fn has_lost(&self) -> bool {
-        matches!(self.programs, FoundPrograms::Incomplete(_) | FoundPrograms::Lost)
+        matches!(self.programs, FoundPrograms::Incomplete { .. } | FoundPrograms::Lost)
     }
 
     fn attached_again(self, datapath: &mut Datapath, published: &Published) -> Repaired {
@@ -155,7 +169,9 @@ impl Found {
                 .detach(interface.slot)
                 .map_err(ApplyError::from)
                 .and_then(|()| attach_programs(datapath, interface.clone(), published)),
-            FoundPrograms::Incomplete(live) => completed(datapath, &interface, live, published),
+            FoundPrograms::Incomplete { live, are_stale } => {
+                completed(datapath, &interface, live, *are_stale, published)
+            }
         };
         let outcome =
             attached.map_or_else(Outcome::Failed, |attached| Outcome::Attached(attached.attachment));
@@ -165,7 +181,7 @@ impl Found {
     fn unchanged(self) -> Repaired {
         let outcome = match self.programs {
             FoundPrograms::InForce(attachment) => Outcome::InForce(attachment),
-            FoundPrograms::Incomplete(_) | FoundPrograms::Lost | FoundPrograms::NoInterface => {
+            FoundPrograms::Incomplete { .. } | FoundPrograms::Lost | FoundPrograms::NoInterface => {
                 Outcome::NoInterface
             }
         };
@@ -173,17 +189,23 @@ impl Found {
     }
 }
 
-/// The program that is there goes on: its direction is not open for a moment.
+/// What is there of the programs goes on, or gives way to a new one in one step: no direction is opened.
 fn completed(
     datapath: &mut Datapath,
     interface: &Interface,
     live: &LiveLinks,
+    are_stale: bool,
     published: &Published,
 ) -> Result<Attached, ApplyError> {
     // It may have been renamed since it was attached.
     let name = host::name_of(live.ifindex).unwrap_or_else(|| interface.name.clone());
     let found = Interface { name, ..interface.clone() };
     tracking_open_connections(datapath, found, published, |datapath, found| {
-        Ok(datapath.attach_missing(live, &found.name, found.ingress_hook, found.log_drops)?)
+        let Interface { name, ingress_hook, log_drops, .. } = found;
+        let attachment = datapath.attach_missing(live, name, *ingress_hook, *log_drops)?;
+        if are_stale {
+            datapath.reload(&attachment, name, *log_drops, datapath)?;
+        }
+        Ok(attachment)
     })
 }

@@ -95,18 +95,23 @@ fn an_interface_made_anew_is_repaired(hook: IngressHook) {
     });
 }
 
-/// The programs go on without the pin, so that only the repair may say that something is wrong.
+/// The programs go on without the pin, so that only the commands can say that something is wrong, and until they give way
+/// to new ones.
 fn one_map_that_was_removed_by_hand_is_repaired(hook: IngressHook) {
+    const DENIED: u16 = 9000;
     let (lab, _servers) = protected(hook);
-    let app = lab.host("app");
+    let (client, app) = (lab.host("client"), lab.host("app"));
     fs::remove_file(links(app).with_file_name("maps").join("GENERATION")).unwrap();
     assert_enforced(&lab);
     let error = app.sgfw("status").expect_failure(1);
     assert!(error.contains("GENERATION") && error.contains("`sgfw repair`"), "{error}");
 
-    assert_eq!(outcome(app), "attached-again");
+    let probed = probe_during(client, app, DENIED, || assert_eq!(outcome(app), "attached-again"));
+    assert_eq!(probed.arrived, 0, "of {} during the repair", probed.sent);
     assert_enforced(&lab);
     assert_eq!(json(app, "status")["NeedsRepair"], false);
+    app.sgfw("rule authorize app --ingress --protocol tcp --port 22 --cidr 10.77.0.0/16").expect_success();
+    assert_eq!(tcp_connect(client, app.address(Family::V4), 22), Open, "the new programs have the new maps");
 }
 
 fn a_renamed_interface_needs_no_repair(hook: IngressHook) {

@@ -4,10 +4,11 @@ mod confirmation;
 mod each_step;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
@@ -104,7 +105,7 @@ fn under_watch(hook: IngressHook, scenario: impl FnOnce(&Host, &Host)) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let ports = PORTS.chain([ALWAYS_OPEN, NEVER_OPEN]);
-    let _servers: Vec<_> = ports.map(|port| TcpServer::start(app, port, |_| Ok(())).unwrap()).collect();
+    let _servers: Vec<_> = ports.map(|port| TcpServer::start(app, port, hold).unwrap()).collect();
     protect(app, hook, "app", &["--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16"]);
     create_group(app, "spare", &[]);
     let is_over = AtomicBool::new(false);
@@ -132,6 +133,12 @@ fn under_watch(hook: IngressHook, scenario: impl FnOnce(&Host, &Host)) {
             assert_eq!(watch.join().unwrap(), 0, "wrong verdicts on port {port}");
         }
     });
+}
+
+/// Keeps a connection open until the client closes it, however long that takes.
+fn hold(mut connection: TcpStream) -> io::Result<()> {
+    connection.set_read_timeout(None)?;
+    io::copy(&mut connection, &mut io::sink()).map(drop)
 }
 
 /// Ends the watches also when a scenario fails, so that the failure is seen.
