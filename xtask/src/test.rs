@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Run only these rings.
     #[arg(long = "ring", value_enum)]
     rings: Vec<Ring>,
-    /// After the rings, run the floods and the comparisons at full length: some ten minutes each.
+    /// After the rings, run the floods, the comparisons and the crash tests at full length: some ten minutes each.
     #[arg(long)]
     soak: bool,
     /// Run only tests whose name contains this.
@@ -41,21 +41,31 @@ struct Soak {
     name: &'static str,
     /// Its test binary.
     binary: &'static str,
+    /// Which tests of it; all where it is empty.
+    filter: &'static str,
     /// What makes it long.
     variable: &'static str,
-    packets: &'static str,
+    value: &'static str,
 }
 
-const SOAK: [Soak; 3] = [
-    Soak { name: "floods", binary: "soak", variable: "SGFW_FLOOD_PACKETS", packets: "10000000" },
-    Soak { name: "differential", binary: "differential", variable: DIFFERENTIAL_PACKETS, packets: "5000000" },
+const SOAK: [Soak; 4] = [
+    Soak { name: "floods", binary: "soak", filter: "", variable: "SGFW_FLOOD_PACKETS", value: "10000000" },
+    Soak {
+        name: "differential",
+        binary: "differential",
+        filter: "",
+        variable: DIFFERENTIAL_PACKETS,
+        value: "5000000",
+    },
+    Soak { name: "crashes", binary: "netns", filter: "crash::", variable: "SGFW_SOAK", value: "1" },
     Soak {
         name: "comparison with nftables",
         binary: "nftables",
+        filter: "",
         variable: "SGFW_NFTABLES_PACKETS",
         // Each conversation has a client's port of its own, of which there are 50 000: one that is used again within half
         // a minute is a live flow to conntrack, and none to the programs, which forget theirs with each policy.
-        packets: "40000",
+        value: "40000",
     },
 ];
 
@@ -141,14 +151,14 @@ fn run_rings(rings: &[Ring], sgfw: &Path, filter: Option<&str>) -> Result<Vec<St
 
 fn run_soak(sgfw: &Path) -> Result<Vec<String>> {
     let mut summary = Vec::new();
-    for Soak { name, binary, variable, packets } in SOAK {
+    for Soak { name, binary, filter, variable, value } in SOAK {
         let start = Instant::now();
         let mut test = cargo_test(&["--package", "firewall-tests", "--test", binary], sgfw);
         // The figures are what one runs it for.
-        test.args(["--", "--nocapture"]).env(variable, packets);
+        test.args(["--", "--nocapture", filter]).env(variable, value);
         command::run(&mut test)?;
         let seconds = start.elapsed().as_secs_f32();
-        summary.push(format!("soak, {name} of {packets} packets each: passed in {seconds:.0} s"));
+        summary.push(format!("soak, {name} with {variable}={value}: passed in {seconds:.0} s"));
     }
     Ok(summary)
 }

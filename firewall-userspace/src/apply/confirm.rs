@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::publish::{check_namespace, check_ownership, policy_in_force};
+use super::status::Flow;
 use super::{ApplyError, Instance, orphans};
 use crate::datapath::{Datapath, Unconfirmed};
 use crate::store::{Author, Store, UnconfirmedGeneration, WriteLock};
@@ -26,6 +27,15 @@ pub struct Confirmed {
     pub generation: u64,
     /// How many flows were cut, or will be, as the change had asked.
     pub cut_flows: u64,
+}
+
+/// What `rollback` has done.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// The new generation, which says what the old one said.
+    pub generation: u64,
+    /// The live flows that have lost their rule by it.
+    pub orphaned_flows: Vec<Flow>,
 }
 
 /// How it stands with an unconfirmed generation.
@@ -74,8 +84,8 @@ pub fn confirm(instance: &Instance) -> Result<Confirmed, ApplyError> {
 }
 
 /// Goes back: from a change that waits to be confirmed to the one before it, else to the generation `to`, or the last
-/// but one. Returns the number of the new generation that says what the old one said.
-pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<u64, ApplyError> {
+/// but one.
+pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<RolledBack, ApplyError> {
     let (mut store, lock) = instance.lock_unsettled()?;
     let unconfirmed = store.snapshot()?.unconfirmed()?;
     if let Some(unconfirmed) = unconfirmed {
@@ -84,14 +94,15 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<u64, ApplyError>
             Standing::Pending(pending) if to.is_none_or(|to| to == unconfirmed.previous) => {
                 let fell_back = datapath.as_mut().map(Datapath::fall_back).transpose()?;
                 follow_as(&mut store, &lock, &unconfirmed, fell_back, &instance.author)?;
-                return Ok(fell_back.unwrap_or(pending.generation + 1));
+                let generation = fell_back.unwrap_or(pending.generation + 1);
+                return Ok(RolledBack { generation, orphaned_flows: Vec::new() });
             }
             Standing::Pending(pending) => return Err(pending.into()),
             standing => finish(standing, &mut store, &lock, &unconfirmed)?,
         }
     }
     drop((store, lock));
-    instance.change(|transaction| {
+    let changed = instance.change_with_flows(|transaction| {
         let history = transaction.history()?;
         let found = match to {
             Some(to) => history.iter().find(|generation| generation.number == to),
@@ -109,7 +120,8 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<u64, ApplyError>
         }
         Ok(())
     })?;
-    instance.read(|snapshot| Ok(snapshot.generation()?))
+    let generation = instance.read(|snapshot| Ok(snapshot.generation()?))?;
+    Ok(RolledBack { generation, orphaned_flows: changed.orphaned_flows })
 }
 
 /// The change that waits to be confirmed, if there is one. One whose time is over is undone in the store too.

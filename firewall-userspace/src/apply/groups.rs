@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance};
+use super::{ApplyError, Changed, Instance};
 use crate::model::{Description, GroupName, GroupReference, ModelError, SecurityGroup, Tags};
 
 /// Creates a group.
@@ -62,8 +62,8 @@ pub fn remove_members(
     instance: &Instance,
     reference: &GroupReference,
     prefixes: &[IpNet],
-) -> Result<(), ApplyError> {
-    instance.change(|transaction| {
+) -> Result<Changed<()>, ApplyError> {
+    instance.change_with_flows(|transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;
         let members = transaction.members()?.remove(&group.id).unwrap_or_default();

@@ -6,7 +6,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
-use super::{ApplyError, Instance, quotas};
+use super::{ApplyError, Changed, Instance, quotas};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::{
@@ -52,6 +52,10 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     host::require_supported_kernel()?;
     let ifindex = host::index_of(&request.interface)?;
     let (mut store, lock) = instance.lock()?;
+    if store.snapshot()?.interfaces()?.is_empty() {
+        // They would have the flows, and the size, of what was attached before.
+        Datapath::remove_unused(&instance.bpffs)?;
+    }
     let existing = Datapath::open(&instance.bpffs)?;
     let pinned = existing.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
     let attachments = existing.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
@@ -66,12 +70,16 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
         return Err(ApplyError::AlreadyAttached { interface: request.interface.clone() });
     }
     transaction.set_namespace(host::current_namespace()?)?;
+    let flow_entries = match request.flow_entries {
+        Some(entries) => entries,
+        None => flow_entries(&transaction)?,
+    };
     let interface = wanted_interface(&transaction, request)?;
     quotas::within(&transaction, |transaction| Ok(transaction.save_interface(&interface)?))?;
 
     let mut datapath = match existing {
         Some(datapath) => datapath,
-        None => Datapath::create(&instance.bpffs, request.flow_entries.unwrap_or(DEFAULT_FLOW_ENTRIES))?,
+        None => Datapath::create(&instance.bpffs, flow_entries)?,
     };
     let published = publish(instance, transaction, &mut datapath);
     let is_published = published.is_ok();
@@ -133,8 +141,8 @@ pub fn set_groups(
     instance: &Instance,
     name: &str,
     groups: &[GroupReference],
-) -> Result<Interface, ApplyError> {
-    instance.change(|transaction| {
+) -> Result<Changed<Interface>, ApplyError> {
+    instance.change_with_flows(|transaction| {
         let groups = resolve_groups(transaction, name, groups)?;
         let interface = Interface { groups, ..stored_interface(transaction, name)? };
         transaction.save_interface(&interface)?;
@@ -154,6 +162,14 @@ pub fn change_options(
         transaction.save_interface(&interface)?;
         Ok(interface)
     })
+}
+
+/// The size of flow tables that are made: that which they had, as long as any interface is stored that worked by them.
+pub(super) fn flow_entries(snapshot: &Snapshot<'_>) -> Result<u32, ApplyError> {
+    if snapshot.interfaces()?.is_empty() {
+        return Ok(DEFAULT_FLOW_ENTRIES);
+    }
+    Ok(snapshot.flow_entries()?.unwrap_or(DEFAULT_FLOW_ENTRIES))
 }
 
 pub(super) fn stored_interface(snapshot: &Snapshot<'_>, name: &str) -> Result<Interface, ApplyError> {
@@ -201,16 +217,29 @@ fn wanted_interface(transaction: &Transaction<'_>, request: &AttachRequest) -> R
     Ok(Interface { id, name: name.clone(), slot, zone, ingress_hook, log_drops, groups, options })
 }
 
+/// Attaches both programs.
 pub(super) fn attach_programs(
     datapath: &mut Datapath,
     interface: Interface,
     published: &Published,
 ) -> Result<Attached, ApplyError> {
-    let Interface { slot, name, ingress_hook, log_drops, .. } = &interface;
     // Another interface may have had the slot.
-    datapath.reset_counters(*slot)?;
+    datapath.reset_counters(interface.slot)?;
+    tracking_open_connections(datapath, interface, published, |datapath, interface| {
+        let Interface { slot, name, ingress_hook, log_drops, .. } = interface;
+        Ok(datapath.attach(*slot, name, *ingress_hook, *log_drops)?)
+    })
+}
+
+/// Runs `attach`. Connections that are open are tracked from before the first program sees a packet.
+pub(super) fn tracking_open_connections(
+    datapath: &mut Datapath,
+    interface: Interface,
+    published: &Published,
+    attach: impl FnOnce(&mut Datapath, &Interface) -> Result<Attachment, ApplyError>,
+) -> Result<Attached, ApplyError> {
     let before = take_over(datapath, &interface, published);
-    let attachment = datapath.attach(*slot, name, *ingress_hook, *log_drops)?;
+    let attachment = attach(datapath, &interface)?;
     // Once more, for those that were opened meanwhile.
     let taken_over = before.and_then(|before| Ok(before + take_over(datapath, &interface, published)?));
     Ok(Attached { interface, attachment, taken_over })

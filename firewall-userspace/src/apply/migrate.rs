@@ -27,7 +27,7 @@ pub(super) fn take_over(
     check_namespace(&transaction, &pinned)?;
     let interfaces = transaction.interfaces()?;
     let attachments = other.datapath().attachments()?;
-    let flow_entries = other.flow_entries()?;
+    let flow_entries = other.datapath().flow_entries()?;
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
     other.copy_flows(&datapath)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.

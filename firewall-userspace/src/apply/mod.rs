@@ -38,6 +38,7 @@ use crate::datapath::Datapath;
 use crate::host;
 use crate::model::Interface;
 use crate::store::{Author, Snapshot, Store, Transaction, WriteLock};
+use status::Flow;
 
 pub use error::{ApplyError, with_sources};
 
@@ -62,6 +63,16 @@ pub struct Instance {
     pub dry_run: bool,
 }
 
+/// A change that was made, or would be.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// What it came to.
+    pub outcome: T,
+    /// The live flows that it concerns, because no rule admits them afterwards: those that have lost their rule by it, or
+    /// every one if flows are cut.
+    pub orphaned_flows: Vec<Flow>,
+}
+
 impl Instance {
     /// Reads from the store.
     pub fn read<T>(
@@ -82,6 +93,26 @@ impl Instance {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
     ) -> Result<T, ApplyError> {
+        Ok(self.change_live(|_, _| Ok(Vec::new()), change)?.outcome)
+    }
+
+    /// As [`change`](Self::change), for what may take the rule of live flows.
+    pub fn change_with_flows<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
+    ) -> Result<Changed<T>, ApplyError> {
+        let at_stake = |snapshot: &Snapshot<'_>, datapath: &Datapath| {
+            orphans::at_stake(snapshot, datapath, self.cut_after)
+        };
+        self.change_live(at_stake, change)
+    }
+
+    /// Makes one change that may take the rule of the flows `at_stake`.
+    fn change_live<T>(
+        &self,
+        at_stake: impl FnOnce(&Snapshot<'_>, &Datapath) -> Result<Vec<Flow>, ApplyError>,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
+    ) -> Result<Changed<T>, ApplyError> {
         let (mut store, lock) = self.lock()?;
         let interfaces = store.snapshot()?.interfaces()?;
         let Some(mut datapath) = self.datapath(&interfaces)? else {
@@ -90,17 +121,21 @@ impl Instance {
             if !self.dry_run {
                 publish::commit_unpublished(self, transaction)?;
             }
-            return Ok(outcome);
+            return Ok(Changed { outcome, orphaned_flows: Vec::new() });
         };
         let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
+        let at_stake = at_stake(&transaction, &datapath)?;
         let outcome = quotas::within(&transaction, change)?;
+        let attachments = datapath.attachments()?;
+        let checked = publish::check(self, &transaction, &datapath, &attachments)?;
+        let orphaned_flows = orphans::without_rule(at_stake, &transaction.interfaces()?, &checked.policy);
+        let changed = Changed { outcome, orphaned_flows };
         if self.dry_run {
-            publish::check(self, &transaction, &datapath, &datapath.attachments()?)?;
-            return Ok(outcome);
+            return Ok(changed);
         }
-        match publish::publish(self, transaction, &mut datapath) {
-            Ok(_) => Ok(outcome),
+        match publish::put_into_force(self, transaction, &mut datapath, checked, &attachments) {
+            Ok(_) => Ok(changed),
             Err(error) => {
                 // Only a publication that failed after the commit has anything to take back.
                 store.undo_after(before, &lock)?;

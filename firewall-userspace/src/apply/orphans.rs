@@ -7,10 +7,12 @@ use std::time::Duration;
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
 
 use super::publish::policy_in_force;
+use super::status::{self, Flow};
 use super::{ApplyError, Instance};
 use crate::compile::{CompiledPolicy, InterfaceLookup};
 use crate::datapath::{Datapath, FlowRow};
 use crate::model::{Interface, Protocol};
+use crate::store::Snapshot;
 
 /// The policies by which flows of each zone may begin: those of its interfaces.
 pub(super) struct Zones<'p>(BTreeMap<u16, Vec<InterfaceLookup<'p>>>);
@@ -35,6 +37,33 @@ impl<'p> Zones<'p> {
         let mut policies = self.0.get(&flow.zone).into_iter().flatten();
         policies.any(|policy| cell(policy) & (RULE_SET | EXEMPT) != 0)
     }
+}
+
+/// The flows of which a change has something to say if no rule admits them afterwards: those that one admits now, and
+/// where flows are cut every one that would have lived longer.
+pub(super) fn at_stake(
+    snapshot: &Snapshot<'_>,
+    datapath: &Datapath,
+    cut_after: Option<Duration>,
+) -> Result<Vec<Flow>, ApplyError> {
+    let mut flows = status::live_flows(snapshot, datapath)?;
+    flows.retain(|flow| match (cut_after, flow.row.cut_in_seconds) {
+        (None, cut_in) => !flow.is_orphaned && cut_in != Some(0),
+        (Some(_), None) => true,
+        (Some(delay), Some(seconds)) => seconds > delay.as_secs(),
+    });
+    Ok(flows)
+}
+
+/// Those of the flows that no rule of a policy admits.
+pub(super) fn without_rule(
+    mut flows: Vec<Flow>,
+    interfaces: &[Interface],
+    policy: &CompiledPolicy,
+) -> Vec<Flow> {
+    let zones = Zones::new(interfaces, policy);
+    flows.retain(|flow| !zones.admit(&flow.row));
+    flows
 }
 
 /// Cuts, after `delay`, every flow that is orphaned now. Returns how many there are.

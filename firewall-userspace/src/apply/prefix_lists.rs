@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance};
+use super::{ApplyError, Changed, Instance};
 use crate::model::{
     AddressFamily, ModelError, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
     PrefixListVersion, Tags,
@@ -71,7 +71,7 @@ pub fn add_entries(
     target: &Target,
     entries: Vec<PrefixListEntry>,
 ) -> Result<PrefixList, ApplyError> {
-    change_entries(instance, target, |_, list| Ok(list.add_entries(entries)?))
+    instance.change(change_of_entries(target, |_, list| Ok(list.add_entries(entries)?)))
 }
 
 /// Removes entries, as a new version.
@@ -79,16 +79,20 @@ pub fn remove_entries(
     instance: &Instance,
     target: &Target,
     prefixes: &[IpNet],
-) -> Result<PrefixList, ApplyError> {
-    change_entries(instance, target, |_, list| Ok(list.remove_entries(prefixes)?))
+) -> Result<Changed<PrefixList>, ApplyError> {
+    instance.change_with_flows(change_of_entries(target, |_, list| Ok(list.remove_entries(prefixes)?)))
 }
 
 /// Goes back to the entries of an old version, as a new version.
-pub fn restore(instance: &Instance, target: &Target, version: u64) -> Result<PrefixList, ApplyError> {
-    change_entries(instance, target, |transaction, list| {
+pub fn restore(
+    instance: &Instance,
+    target: &Target,
+    version: u64,
+) -> Result<Changed<PrefixList>, ApplyError> {
+    instance.change_with_flows(change_of_entries(target, |transaction, list| {
         let entries = entries_of(transaction, list, version)?;
         Ok(list.restore(entries)?)
-    })
+    }))
 }
 
 /// Changes the name or the size, which is no new version.
@@ -148,17 +152,16 @@ impl Target {
     }
 }
 
-fn change_entries(
-    instance: &Instance,
+fn change_of_entries(
     target: &Target,
     change: impl FnOnce(&Transaction<'_>, &mut PrefixList) -> Result<(), ApplyError>,
-) -> Result<PrefixList, ApplyError> {
-    instance.change(|transaction| {
+) -> impl FnOnce(&Transaction<'_>) -> Result<PrefixList, ApplyError> {
+    move |transaction| {
         let mut list = target.find(transaction)?;
         change(transaction, &mut list)?;
         transaction.replace_entries(&list)?;
         Ok(list)
-    })
+    }
 }
 
 fn entries_of(

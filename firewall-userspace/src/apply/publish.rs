@@ -23,6 +23,12 @@ pub(super) struct Published {
     pub(super) generation: u64,
 }
 
+/// A policy that may be put into force.
+pub(super) struct Checked {
+    pub(super) policy: CompiledPolicy,
+    rule_sets: RuleSetIds,
+}
+
 /// Compiles what the transaction holds, commits it and puts it into force. The transaction's generation becomes that of
 /// the policy.
 pub(super) fn publish(
@@ -31,9 +37,7 @@ pub(super) fn publish(
     datapath: &mut Datapath,
 ) -> Result<Published, ApplyError> {
     let attachments = datapath.attachments()?;
-    let (policy, rule_sets) = check(instance, &transaction, datapath, &attachments)?;
-    save_addresses(&transaction, &attachments)?;
-    put_into_force(instance, transaction, datapath, policy, &rule_sets)
+    publish_for(instance, transaction, datapath, &attachments)
 }
 
 /// As [`publish`], for interfaces that have the programs of another version.
@@ -43,18 +47,19 @@ pub(super) fn publish_for(
     datapath: &mut Datapath,
     attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
-    let (policy, rule_sets) = check(instance, &transaction, datapath, attachments)?;
-    save_addresses(&transaction, attachments)?;
-    put_into_force(instance, transaction, datapath, policy, &rule_sets)
+    let checked = check(instance, &transaction, datapath, attachments)?;
+    put_into_force(instance, transaction, datapath, checked, attachments)
 }
 
-fn put_into_force(
+/// Commits a policy that was checked and puts it into force.
+pub(super) fn put_into_force(
     instance: &Instance,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
-    policy: CompiledPolicy,
-    rule_sets: &RuleSetIds,
+    Checked { policy, rule_sets }: Checked,
+    attachments: &[Attachment],
 ) -> Result<Published, ApplyError> {
+    remember_kernel(&transaction, datapath, attachments)?;
     for (id, rules) in rule_sets.added() {
         transaction.insert_rule_set(*id, rules)?;
     }
@@ -76,7 +81,7 @@ pub(super) fn check(
     transaction: &Transaction<'_>,
     datapath: &Datapath,
     attachments: &[Attachment],
-) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
+) -> Result<Checked, ApplyError> {
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, transaction, &pinned)?;
     check_namespace(transaction, &pinned)?;
@@ -91,7 +96,7 @@ pub(super) fn check(
             lockout::check_panic(transaction, &policy)?;
         }
     }
-    Ok((policy, rule_sets))
+    Ok(Checked { policy, rule_sets })
 }
 
 fn compile_panic(snapshot: &Snapshot<'_>, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, ApplyError> {
@@ -210,8 +215,13 @@ fn add_interface_addresses(
     Ok(())
 }
 
-/// Remembers the addresses of every interface for when it is gone.
-fn save_addresses(transaction: &Transaction<'_>, attachments: &[Attachment]) -> Result<(), ApplyError> {
+/// Remembers what a reboot takes away: the addresses of every interface, and the size of the flow tables.
+fn remember_kernel(
+    transaction: &Transaction<'_>,
+    datapath: &Datapath,
+    attachments: &[Attachment],
+) -> Result<(), ApplyError> {
+    transaction.set_flow_entries(datapath.flow_entries()?)?;
     for interface in transaction.interfaces()? {
         if let Some(addresses) = addresses(&interface, attachments)? {
             transaction.save_interface_addresses(interface.id, &addresses)?;

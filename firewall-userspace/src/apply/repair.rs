@@ -4,12 +4,10 @@
 //! interrupted. The store wins: it has what was acknowledged, and what was committed. Nothing is decided here about what
 //! is allowed; that was done when it was stored, so that the guard against locking oneself out does not apply.
 
-use firewall_common::abi::DEFAULT_FLOW_ENTRIES;
-
-use super::interfaces::attach_programs;
+use super::interfaces::{Attached, attach_programs, flow_entries, tracking_open_connections};
 use super::publish::{Published, check_namespace, check_ownership, publish};
 use super::{ApplyError, Instance, confirm};
-use crate::datapath::{Attachment, Datapath};
+use crate::datapath::{Attachment, Datapath, LiveLinks};
 use crate::host;
 use crate::model::Interface;
 use crate::store::{Store, WriteLock};
@@ -46,15 +44,15 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
         host::require_supported_kernel()?;
     }
     // Before anything that asks the maps.
-    let attachments = complete_maps(instance, &mut store)?;
+    let programs = complete_maps(instance, &mut store)?;
     if let Some(pending) = confirm::settle(instance, &mut store, &lock)? {
         return Err(pending.into());
     }
     // Of the generation that is settled.
     let interfaces = store.snapshot()?.interfaces()?;
     let found: Vec<Found> =
-        interfaces.into_iter().map(|interface| Found::new(interface, &attachments)).collect();
-    let has_lost = found.iter().any(|found| matches!(found.programs, FoundPrograms::Lost));
+        interfaces.into_iter().map(|interface| Found::new(interface, &programs)).collect();
+    let has_lost = found.iter().any(Found::has_lost);
     let stored = store.snapshot()?.generation()?;
     let existing = Datapath::open(&instance.bpffs)?.filter(|_| !found.is_empty());
     let is_in_force = match &existing {
@@ -68,7 +66,7 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
     let mut datapath = match existing {
         Some(datapath) if !has_lost => datapath,
         // It also makes anew the directory of the links.
-        _ => Datapath::create(&instance.bpffs, DEFAULT_FLOW_ENTRIES)?,
+        _ => create(instance, &mut store)?,
     };
     let published = publish_stored(instance, &mut store, &lock, &mut datapath)?;
     Ok(found.into_iter().map(|found| found.attached_again(&mut datapath, &published)).collect())
@@ -95,8 +93,16 @@ fn publish_stored(
     published
 }
 
-/// Makes map pins that are gone anew, and returns the attachments whose programs work by the pinned maps.
-fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Vec<Attachment>, ApplyError> {
+/// What interfaces have of their programs, before the repair.
+#[derive(Default)]
+struct LivePrograms {
+    links: Vec<LiveLinks>,
+    /// Whether they work by maps that nobody can reach any more.
+    are_stale: bool,
+}
+
+/// Makes map pins that are gone anew, and returns what interfaces have of their programs.
+fn complete_maps(instance: &Instance, store: &mut Store) -> Result<LivePrograms, ApplyError> {
     let damaged = Datapath::damaged(&instance.bpffs)?;
     let is_damaged = damaged.is_some();
     let existing = match damaged {
@@ -104,16 +110,20 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Vec<Attachmen
         None => Datapath::open(&instance.bpffs)?,
     };
     let Some(datapath) = existing else {
-        return Ok(Vec::new());
+        return Ok(LivePrograms::default());
     };
     let (snapshot, pinned) = (store.snapshot()?, datapath.pinned_slots()?);
     check_ownership(instance, &snapshot, &pinned)?;
     check_namespace(&snapshot, &pinned)?;
+    drop(snapshot);
     if is_damaged {
-        Datapath::create(&instance.bpffs, DEFAULT_FLOW_ENTRIES)?;
-        return Ok(Vec::new());
+        create(instance, store)?;
     }
-    Ok(datapath.attachments()?)
+    Ok(LivePrograms { links: datapath.live_links()?, are_stale: is_damaged })
+}
+
+fn create(instance: &Instance, store: &mut Store) -> Result<Datapath, ApplyError> {
+    Ok(Datapath::create(&instance.bpffs, flow_entries(&store.snapshot()?)?)?)
 }
 
 struct Found {
@@ -123,30 +133,46 @@ struct Found {
 
 enum FoundPrograms {
     InForce(Attachment),
+    /// One of the two, or both that are stale.
+    Incomplete {
+        live: LiveLinks,
+        are_stale: bool,
+    },
     Lost,
     NoInterface,
 }
 
 impl Found {
-    fn new(interface: Interface, attachments: &[Attachment]) -> Self {
-        let attachment = attachments.iter().find(|attachment| attachment.slot == interface.slot);
-        let programs = match attachment {
-            Some(attachment) => FoundPrograms::InForce(attachment.clone()),
+    fn new(interface: Interface, programs: &LivePrograms) -> Self {
+        let are_stale = programs.are_stale;
+        let live = programs.links.iter().find(|links| links.slot == interface.slot);
+        let programs = match live {
+            Some(live) => match live.attachment().filter(|_| !are_stale) {
+                Some(attachment) => FoundPrograms::InForce(attachment),
+                None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
+            },
             None if host::index_of(&interface.name).is_ok() => FoundPrograms::Lost,
             None => FoundPrograms::NoInterface,
         };
         Self { interface, programs }
     }
 
+    const fn has_lost(&self) -> bool {
+        matches!(self.programs, FoundPrograms::Incomplete { .. } | FoundPrograms::Lost)
+    }
+
     fn attached_again(self, datapath: &mut Datapath, published: &Published) -> Repaired {
-        if !matches!(self.programs, FoundPrograms::Lost) {
-            return self.unchanged();
-        }
-        let interface = self.interface;
-        let attached = datapath
-            .detach(interface.slot)
-            .map_err(ApplyError::from)
-            .and_then(|()| attach_programs(datapath, interface.clone(), published));
+        let interface = self.interface.clone();
+        let attached = match &self.programs {
+            FoundPrograms::InForce(_) | FoundPrograms::NoInterface => return self.unchanged(),
+            FoundPrograms::Lost => datapath
+                .detach(interface.slot)
+                .map_err(ApplyError::from)
+                .and_then(|()| attach_programs(datapath, interface.clone(), published)),
+            FoundPrograms::Incomplete { live, are_stale } => {
+                completed(datapath, &interface, live, *are_stale, published)
+            }
+        };
         let outcome =
             attached.map_or_else(Outcome::Failed, |attached| Outcome::Attached(attached.attachment));
         Repaired { interface, outcome }
@@ -155,8 +181,31 @@ impl Found {
     fn unchanged(self) -> Repaired {
         let outcome = match self.programs {
             FoundPrograms::InForce(attachment) => Outcome::InForce(attachment),
-            FoundPrograms::Lost | FoundPrograms::NoInterface => Outcome::NoInterface,
+            FoundPrograms::Incomplete { .. } | FoundPrograms::Lost | FoundPrograms::NoInterface => {
+                Outcome::NoInterface
+            }
         };
         Repaired { interface: self.interface, outcome }
     }
+}
+
+/// What is there of the programs goes on, or gives way to a new one in one step: no direction is opened.
+fn completed(
+    datapath: &mut Datapath,
+    interface: &Interface,
+    live: &LiveLinks,
+    are_stale: bool,
+    published: &Published,
+) -> Result<Attached, ApplyError> {
+    // It may have been renamed since it was attached.
+    let name = host::name_of(live.ifindex).unwrap_or_else(|| interface.name.clone());
+    let found = Interface { name, ..interface.clone() };
+    tracking_open_connections(datapath, found, published, |datapath, found| {
+        let Interface { name, ingress_hook, log_drops, .. } = found;
+        let attachment = datapath.attach_missing(live, name, *ingress_hook, *log_drops)?;
+        if are_stale {
+            datapath.reload(&attachment, name, *log_drops, datapath)?;
+        }
+        Ok(attachment)
+    })
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use firewall_common::abi::Direction;
 use ipnet::IpNet;
 
-use super::{ApplyError, Instance};
+use super::{ApplyError, Changed, Instance};
 use crate::model::{
     Description, GroupReference, ModelError, NewRule, Peer, PrefixListReference, RuleId, RuleProperties,
     SecurityGroup, SecurityRule, Service, Tags,
@@ -73,8 +73,11 @@ pub fn authorize(
 }
 
 /// Removes rules, all or none.
-pub fn revoke(instance: &Instance, selection: &RuleSelection) -> Result<Vec<SecurityRule>, ApplyError> {
-    instance.change(|transaction| {
+pub fn revoke(
+    instance: &Instance,
+    selection: &RuleSelection,
+) -> Result<Changed<Vec<SecurityRule>>, ApplyError> {
+    instance.change_with_flows(|transaction| {
         let mut groups = transaction.groups()?;
         let mut revoked = Vec::new();
         for (group, properties) in selection.resolve(transaction, &mut groups)? {
@@ -107,9 +110,9 @@ pub fn modify(
     instance: &Instance,
     rule: RuleId,
     modification: &Modification,
-) -> Result<SecurityRule, ApplyError> {
+) -> Result<Changed<SecurityRule>, ApplyError> {
     let Modification { service, peers, description } = modification;
-    instance.change(|transaction| {
+    instance.change_with_flows(|transaction| {
         let mut groups = transaction.groups()?;
         let peers = peers.resolve(transaction)?;
         let [peer] = peers[..] else {

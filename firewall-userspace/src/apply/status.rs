@@ -9,10 +9,10 @@ use super::confirm::{self, Pending};
 use super::orphans::Zones;
 use super::publish::{KnownAddresses, policy_in_force};
 use super::{ApplyError, Instance};
-use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill};
+use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill, LiveLinks};
 use crate::host;
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
-use crate::store::UnconfirmedGeneration;
+use crate::store::{Snapshot, UnconfirmedGeneration};
 
 /// An interface and its programs.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct InterfaceStatus {
 pub enum Programs {
     /// They decide its packets.
     Attached(Attachment),
+    /// One is gone, because somebody removed or detached it. The traffic of its direction is open.
+    Incomplete(LiveLinks),
     /// They are gone, from an interface that exists: after a reboot, with a device that was made anew, or because somebody
     /// removed them. Its traffic is open.
     NotAttached,
@@ -60,7 +62,9 @@ impl Status {
     /// Whether something is not as it is stored, and `sgfw repair` mends it.
     #[must_use]
     pub fn needs_repair(&self) -> bool {
-        let is_lost = |status: &InterfaceStatus| matches!(status.programs, Programs::NotAttached);
+        let is_lost = |status: &InterfaceStatus| {
+            matches!(status.programs, Programs::NotAttached | Programs::Incomplete(_))
+        };
         let is_in_force =
             self.kernel.as_ref().is_none_or(|kernel| kernel.generation == self.stored_generation);
         !is_in_force || self.interfaces.iter().any(is_lost)
@@ -142,25 +146,33 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
 
 /// The live flows.
 pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
-    instance.read(|snapshot| {
-        let interfaces = snapshot.interfaces()?;
-        let Some(datapath) = instance.datapath(&interfaces)? else {
-            return Ok(Vec::new());
-        };
-        let rule_sets = snapshot.rule_sets()?;
-        let policy = policy_in_force(snapshot, &datapath)?;
-        let zones = Zones::new(&interfaces, &policy);
-        let with_names = |row: FlowRow| {
-            let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
-            Flow {
-                interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
-                rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
-                is_orphaned: !zones.admit(&row),
-                row,
-            }
-        };
-        Ok(datapath.flows()?.into_iter().map(with_names).collect())
+    instance.read(|snapshot| match instance.datapath(&snapshot.interfaces()?)? {
+        Some(datapath) => live_flows(snapshot, &datapath),
+        None => Ok(Vec::new()),
     })
+}
+
+/// The live flows, judged by what a snapshot holds.
+pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<Vec<Flow>, ApplyError> {
+    let rows = datapath.flows()?;
+    if rows.is_empty() {
+        // Compiling for nothing is what takes the time.
+        return Ok(Vec::new());
+    }
+    let interfaces = snapshot.interfaces()?;
+    let rule_sets = snapshot.rule_sets()?;
+    let policy = policy_in_force(snapshot, datapath)?;
+    let zones = Zones::new(&interfaces, &policy);
+    let with_names = |row: FlowRow| {
+        let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
+        Flow {
+            interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
+            rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
+            is_orphaned: !zones.admit(&row),
+            row,
+        }
+    };
+    Ok(rows.into_iter().map(with_names).collect())
 }
 
 /// Sweeps expired flows out of the flow tables, and tells how many there were. Nothing is stored, so no lock is taken.
@@ -223,12 +235,14 @@ impl Stored {
     }
 
     fn with_programs(&self, datapath: Option<&Datapath>) -> Result<Vec<InterfaceStatus>, ApplyError> {
-        let attachments = datapath.map(Datapath::attachments).transpose()?.unwrap_or_default();
+        let live = datapath.map(Datapath::live_links).transpose()?.unwrap_or_default();
         let pinned = datapath.map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
         let is_here = host::current_namespace()? == self.namespace;
-        let attachment_of = |slot| attachments.iter().find(|attachment| attachment.slot == slot);
-        let programs_of = |interface: &Interface| match attachment_of(interface.slot) {
-            Some(attachment) => Programs::Attached(attachment.clone()),
+        let live_of = |slot| live.iter().find(|links| links.slot == slot);
+        let programs_of = |interface: &Interface| match live_of(interface.slot) {
+            Some(links) => {
+                links.attachment().map_or_else(|| Programs::Incomplete(links.clone()), Programs::Attached)
+            }
             None if !is_here && pinned.contains(&interface.slot) => Programs::InOtherNamespace,
             None if host::index_of(&interface.name).is_ok() => Programs::NotAttached,
             None => Programs::NoInterface(self.addresses.get(&interface.id).cloned().unwrap_or_default()),

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args};
 
 use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
-use super::flows::FlowsOption;
+use super::flows_option::{FlowsOption, tell_fate};
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
 use crate::apply::Instance;
@@ -75,7 +75,9 @@ impl Apply {
         }
         let confirm_within = self.confirm_within();
         let instance = Instance { dry_run: self.dry_run, confirm_within, ..self.flows.in_instance(instance) };
-        document::apply(&instance, &plan.saved)?;
+        let changed = document::apply(&instance, &plan.saved)?;
+        // The plan has shown them.
+        tell_fate(&changed.orphaned_flows, &instance, output);
         match confirm_within {
             _ if self.dry_run => output.note(WOULD_SUCCEED),
             Some(within) => output.note(format_args!(

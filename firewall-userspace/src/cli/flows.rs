@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::error::CliError;
+use super::flows_option::drain_time;
 use super::output::Output;
 use super::table::Table;
 use crate::apply::status::{self, Flow};
@@ -48,47 +49,6 @@ Examples:
   sgfw flows expire
   sgfw flows expire -o json | jq '[.FlowTables[].Removed] | add'")]
     Expire,
-}
-
-/// What becomes of live flows that no rule admits any more after a change.
-#[derive(Debug, Args)]
-pub(super) struct FlowsOption {
-    /// What becomes of live flows that no rule admits any more: `keep` lets them live, as AWS does, `cut` ends them at once,
-    /// `drain=5m` after a while. A change that waits to be confirmed does so when it is
-    #[arg(long, value_name = "keep|cut|drain=DURATION", default_value = "keep", value_parser = flows_choice)]
-    flows: FlowsChoice,
-}
-
-/// How long after a change orphaned flows are cut, if they are.
-#[derive(Clone, Copy, Debug)]
-struct FlowsChoice(Option<Duration>);
-
-impl FlowsOption {
-    /// The instance, with the choice in it.
-    pub(super) fn in_instance(&self, instance: &Instance) -> Instance {
-        Instance { cut_after: self.flows.0, ..instance.clone() }
-    }
-}
-
-fn flows_choice(text: &str) -> Result<FlowsChoice, String> {
-    /// The programs' clock tells times apart up to 24 days.
-    const LONGEST: Duration = Duration::from_secs(7 * 86_400);
-    let delay = match text.split_once('=') {
-        None if text == "keep" => return Ok(FlowsChoice(None)),
-        None if text == "cut" => return Ok(FlowsChoice(Some(Duration::ZERO))),
-        Some(("drain", delay)) => humantime::parse_duration(delay).map_err(|error| error.to_string())?,
-        _ => return Err("write keep, cut, or drain=DURATION, for example drain=5m".to_owned()),
-    };
-    if delay > LONGEST {
-        return Err("flows are drained for 7 days at most".to_owned());
-    }
-    Ok(FlowsChoice(Some(delay)))
-}
-
-fn drain_time(text: &str) -> Result<Duration, String> {
-    match flows_choice(&format!("drain={text}"))? {
-        FlowsChoice(delay) => Ok(delay.unwrap_or_default()),
-    }
 }
 
 impl Command {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::aws;
 use super::error::CliError;
+use super::flows_option::{FlowsOption, done_with_flows};
 use super::output::Output;
 use super::rule::rule_table;
 use super::table::Table;
@@ -92,6 +93,8 @@ Examples:
         /// Addresses, as they were declared
         #[arg(required = true, value_name = "PREFIX")]
         prefixes: Vec<String>,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
 }
 
@@ -114,10 +117,11 @@ impl Command {
                 groups::add_members(instance, &group.parse()?, &prefixes)?;
                 output.done()
             }
-            Self::RemoveMember { group, prefixes } => {
+            Self::RemoveMember { group, prefixes, flows } => {
                 let prefixes = parse_prefixes(&prefixes, output)?;
-                groups::remove_members(instance, &group.parse()?, &prefixes)?;
-                output.done()
+                let instance = flows.in_instance(instance);
+                let changed = groups::remove_members(&instance, &group.parse()?, &prefixes)?;
+                done_with_flows(&changed.orphaned_flows, &instance, output)
             }
         }
     }

@@ -4,10 +4,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::error::CliError;
+use super::flows_option::{add_flows, tell_flows};
 use super::output::Output;
 use super::plan::{self, Titles};
 use super::table::Table;
-use crate::apply::{ApplyError, Instance, confirm, document};
+use crate::apply::confirm::{self, RolledBack};
+use crate::apply::{ApplyError, Instance, document};
 use crate::store::Generation;
 
 const TITLES: Titles =
@@ -75,9 +77,12 @@ impl Confirm {
 
 impl Rollback {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let generation = confirm::rollback(instance, self.generation)?;
+        let RolledBack { generation, orphaned_flows } = confirm::rollback(instance, self.generation)?;
+        tell_flows(&orphaned_flows, instance, output);
         if output.is_json() {
-            return output.json(&json!({ "Generation": generation }));
+            let mut outcome = json!({ "Generation": generation });
+            add_flows(&mut outcome, &orphaned_flows, instance);
+            return output.json(&outcome);
         }
         output.note(format_args!("generation {generation} says what was said before"));
         Ok(())

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
-use super::flows::FlowsOption;
+use super::flows_option::{FlowsOption, done_with_flows};
 use super::group::names;
 use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
@@ -16,6 +17,7 @@ use crate::apply::interfaces::{self, AttachRequest, Attached};
 use crate::apply::reload;
 use crate::apply::status::{self, InterfaceStatus, Programs};
 use crate::apply::{ApplyError, Instance, with_sources};
+use crate::datapath::{EgressAttachment, IngressAttachment, LiveLinks};
 use crate::host;
 use crate::model::{GroupId, GroupReference, IngressHook, Interface};
 
@@ -42,7 +44,8 @@ Examples:
     /// Replace the groups of an interface
     #[command(after_help = "\
 Examples:
-  sgfw interface set-groups eth1 --group web --group admin")]
+  sgfw interface set-groups eth1 --group web --group admin
+  sgfw interface set-groups eth1 --group web --flows drain=5m --dry-run")]
     SetGroups {
         /// Name of the interface
         interface: String,
@@ -51,6 +54,9 @@ Examples:
         groups: Vec<String>,
         #[command(flatten)]
         flows: FlowsOption,
+        /// Find out what the change would do and whether it would be refused, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Put the programs of this sgfw in the place of the attached ones, without a gap
     ///
@@ -115,7 +121,8 @@ pub(super) struct Attach {
     /// Begin in audit mode: nothing is dropped, and `sgfw status` counts what would be. `set-options --audit off` ends it
     #[arg(long)]
     audit: bool,
-    /// How many established flows of each family can be tracked; only where nothing is attached yet [default: 262144]
+    /// How many established flows of each family can be tracked; only where nothing is attached yet [default: as
+    /// before for interfaces that are stored, else 262144]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
     flow_entries: Option<u32>,
     /// Mount a bpf filesystem at this directory first, if none is mounted there [default DIR: /sys/fs/bpf]
@@ -160,9 +167,14 @@ impl Command {
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
-            Self::SetGroups { interface, groups, flows } => {
-                interfaces::set_groups(&flows.in_instance(instance), &interface, &parse_groups(&groups)?)?;
-                output.done()
+            Self::SetGroups { interface, groups, flows, dry_run } => {
+                let instance = Instance { dry_run, ..flows.in_instance(instance) };
+                let changed = interfaces::set_groups(&instance, &interface, &parse_groups(&groups)?)?;
+                done_with_flows(&changed.orphaned_flows, &instance, output)?;
+                if dry_run {
+                    output.note(WOULD_SUCCEED);
+                }
+                Ok(())
             }
             Self::Reload { interfaces } => reload(&interfaces, instance, output),
             Self::SetTimeouts(command) => command.run(instance, output),
@@ -181,20 +193,21 @@ pub(super) fn interface_json(status: &InterfaceStatus, group_names: &BTreeMap<Gr
         .iter()
         .map(|id| json!({ "GroupId": id.to_string(), "GroupName": group_names.get(id) }))
         .collect();
-    let (is_attached, attachment) = match programs {
-        Programs::Attached(attachment) => (Some(true), Some(attachment)),
-        Programs::NotAttached | Programs::NoInterface(_) => (Some(false), None),
+    let is_attached = match programs {
+        Programs::Attached(_) => Some(true),
+        Programs::Incomplete(_) | Programs::NotAttached | Programs::NoInterface(_) => Some(false),
         // Cannot be seen from here.
-        Programs::InOtherNamespace => (None, None),
+        Programs::InOtherNamespace => None,
     };
+    let (ingress, egress) = hooks_in_force(programs);
     let mut json = json!({
         "NetworkInterfaceId": interface.id.to_string(),
         "Name": interface.name,
         "Groups": groups,
         "Attached": is_attached,
         "RequestedIngressHook": interface.ingress_hook.name(),
-        "IngressHook": attachment.map(|attachment| attachment.ingress.name()),
-        "EgressHook": attachment.map(|attachment| attachment.egress.name()),
+        "IngressHook": ingress,
+        "EgressHook": egress,
         "LogDrops": interface.log_drops,
     });
     if let Value::Object(fields) = &mut json {
@@ -224,14 +237,26 @@ pub(super) fn interface_table(
     table
 }
 
-/// The hooks in force.
-fn hooks(programs: &Programs) -> (&'static str, &'static str) {
+/// The hooks in force of ingress and egress.
+fn hooks_in_force(programs: &Programs) -> (Option<&'static str>, Option<&'static str>) {
     match programs {
-        Programs::Attached(attachment) => (attachment.ingress.name(), attachment.egress.name()),
-        Programs::NotAttached => ("not attached", "not attached"),
-        Programs::NoInterface(_) => ("no interface", "no interface"),
-        Programs::InOtherNamespace => ("in another netns", "in another netns"),
+        Programs::Attached(attachment) => (Some(attachment.ingress.name()), Some(attachment.egress.name())),
+        Programs::Incomplete(LiveLinks { ingress, egress, .. }) => {
+            (ingress.map(IngressAttachment::name), egress.map(EgressAttachment::name))
+        }
+        Programs::NotAttached | Programs::NoInterface(_) | Programs::InOtherNamespace => (None, None),
     }
+}
+
+/// The same for people.
+fn hooks(programs: &Programs) -> (&'static str, &'static str) {
+    let none = match programs {
+        Programs::NoInterface(_) => "no interface",
+        Programs::InOtherNamespace => "in another netns",
+        Programs::Attached(_) | Programs::Incomplete(_) | Programs::NotAttached => "not attached",
+    };
+    let (ingress, egress) = hooks_in_force(programs);
+    (ingress.unwrap_or(none), egress.unwrap_or(none))
 }
 
 fn carried(interface: &Interface, group_names: &BTreeMap<GroupId, String>) -> String {

@@ -10,6 +10,7 @@ mod error;
 mod exempt;
 mod export;
 mod flows;
+mod flows_option;
 mod global;
 mod group;
 mod help;

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::aws;
 use super::error::CliError;
+use super::flows_option::{FlowsOption, add_flows, tell_flows};
 use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
 use super::tag::{parse_tags, tag_texts};
-use crate::apply::Instance;
 use crate::apply::prefix_lists::{self, CreateRequest, Properties, Target};
+use crate::apply::{Changed, Instance};
 use crate::model::{
     AddressFamily, Description, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
     SecurityGroup, Tags,
@@ -71,6 +72,8 @@ Examples:
         /// The entries
         #[arg(required = true, value_name = "PREFIX")]
         entries: Vec<String>,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
     /// Change the name of a prefix list, or how many entries it may have. That is no new version
     #[command(
@@ -101,6 +104,8 @@ Examples:
         /// The version whose entries are wanted
         #[arg(long, value_name = "N")]
         version: u64,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
     /// List the versions of a prefix list that are kept, which are the last thousand
     #[command(after_help = "\
@@ -163,9 +168,11 @@ impl Command {
                 let entries = parse_entries(&entries, output)?;
                 show_version(&prefix_lists::add_entries(instance, &target.parse()?, entries)?, output)
             }
-            Self::RemoveEntry { target, entries } => {
+            Self::RemoveEntry { target, entries, flows } => {
                 let prefixes = parse_prefixes(&entries, output)?;
-                show_version(&prefix_lists::remove_entries(instance, &target.parse()?, &prefixes)?, output)
+                let instance = flows.in_instance(instance);
+                let changed = prefix_lists::remove_entries(&instance, &target.parse()?, &prefixes)?;
+                show_version_and_flows(&changed, &instance, output)
             }
             Self::Modify { target, name, max_entries } => {
                 let name: Option<PrefixListName> = name.map(|name| name.parse()).transpose()?;
@@ -176,8 +183,10 @@ impl Command {
                 }
                 Ok(())
             }
-            Self::Restore { target, version } => {
-                show_version(&prefix_lists::restore(instance, &target.parse()?, version)?, output)
+            Self::Restore { target, version, flows } => {
+                let instance = flows.in_instance(instance);
+                let changed = prefix_lists::restore(&instance, &target.parse()?, version)?;
+                show_version_and_flows(&changed, &instance, output)
             }
             Self::History { prefix_list } => history(&prefix_list.parse()?, instance, output),
             Self::References { prefix_list } => references(&prefix_list.parse()?, instance, output),
@@ -333,7 +342,26 @@ fn or_none(items: &[String]) -> String {
 
 fn show_version(list: &PrefixList, output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
-        return output.json(&json!({ "PrefixList": aws::ManagedPrefixList::new(list) }));
+        return output.json(&version_json(list));
     }
     output.line(list.version)
+}
+
+fn show_version_and_flows(
+    changed: &Changed<PrefixList>,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let Changed { outcome: list, orphaned_flows } = changed;
+    tell_flows(orphaned_flows, instance, output);
+    if output.is_json() {
+        let mut outcome = version_json(list);
+        add_flows(&mut outcome, orphaned_flows, instance);
+        return output.json(&outcome);
+    }
+    output.line(list.version)
+}
+
+fn version_json(list: &PrefixList) -> Value {
+    json!({ "PrefixList": aws::ManagedPrefixList::new(list) })
 }

@@ -1,6 +1,7 @@
 //! `sgfw status`: one screen about everything.
 
 use clap::Args;
+use firewall_common::abi::Direction;
 use firewall_common::reason::Verdict;
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -75,6 +76,13 @@ fn warn_about_interfaces(status: &status::Status, output: &Output) {
         let name = &interface.name;
         match programs {
             Programs::Attached(_) | Programs::InOtherNamespace => {}
+            Programs::Incomplete(links) => {
+                let direction = links.missing().map_or("", Direction::name);
+                output.warn(format_args!(
+                    "{name} has lost its {direction} program, and its {direction} traffic is open; `sgfw repair` attaches it \
+                     again"
+                ));
+            }
             Programs::NotAttached => output.warn(format_args!(
                 "{name} has lost its programs, and its traffic is open; `sgfw repair` attaches it again"
             )),

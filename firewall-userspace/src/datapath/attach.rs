@@ -1,21 +1,19 @@
-//! Programs on interfaces.
+//! Putting programs on interfaces.
 //!
 //! Each interface gets its own load of the object, with its slot as a constant, sharing the pinned maps. The BPF links
 //! are pinned under names that say all there is to know about them, so that no other record is needed.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs};
 
-use nix::net::if_::if_indextoname;
-
 use super::device::{self, Device};
-use super::pin::{Pin, PinDirection};
+use super::links::LiveLinks;
+use super::pin::Pin;
 use super::{Datapath, DatapathError, OBJECT};
 use crate::model::IngressHook;
 
@@ -114,68 +112,49 @@ impl Datapath {
         log_drops: bool,
     ) -> Result<Attachment, DatapathError> {
         let device = device::find(interface)?;
-        let choices = ingress_choices(interface, &device, hook)?;
+        // Before anything is taken off.
+        ingress_choices(interface, &device, hook)?;
         self.detach(slot)?;
+        let none = LiveLinks { slot, ifindex: device.index, ingress: None, egress: None };
+        self.attach_missing(&none, interface, hook, log_drops)
+    }
+
+    /// Attaches what an interface has lost of its programs; those that it has go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Self::attach).
+    pub fn attach_missing(
+        &mut self,
+        live: &LiveLinks,
+        interface: &str,
+        hook: IngressHook,
+        log_drops: bool,
+    ) -> Result<Attachment, DatapathError> {
+        let device = device::find(interface)?;
+        self.remove_dead_pins(live)?;
         let names = if log_drops { &LOGGING } else { &PLAIN };
-        let mut programs = self.load_programs(slot, device.layer)?;
+        let mut programs = self.load_programs(live.slot, device.layer)?;
         // Egress first: replies to what leaves meanwhile find their flow when ingress begins to be decided.
-        let egress =
-            attach_tc(&mut programs, names.egress_tc, interface, TcAttachType::Egress, LinkOrder::last())?;
-        let (ingress, link) = attach_ingress(&mut programs, names, interface, &device, &choices)?;
-        let attachment = Attachment { slot, ifindex: device.index, ingress, egress: EgressAttachment::Tcx };
-        self.pin(&attachment, egress, link)?;
+        let egress_link = match live.egress {
+            Some(EgressAttachment::Tcx) => None,
+            None => {
+                let order = LinkOrder::last();
+                Some(attach_tc(&mut programs, names.egress_tc, interface, TcAttachType::Egress, order)?)
+            }
+        };
+        let (ingress, ingress_link) = match live.ingress {
+            Some(ingress) => (ingress, None),
+            None => {
+                let choices = ingress_choices(interface, &device, hook)?;
+                let (ingress, link) = attach_ingress(&mut programs, names, interface, &device, &choices)?;
+                (ingress, Some(link))
+            }
+        };
+        let attachment =
+            Attachment { slot: live.slot, ifindex: device.index, ingress, egress: EgressAttachment::Tcx };
+        self.pin(&attachment, egress_link, ingress_link)?;
         Ok(attachment)
-    }
-
-    /// Takes the programs of a slot off their interface. A slot without programs is no error.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where a pin cannot be read or removed.
-    pub fn detach(&mut self, slot: u32) -> Result<(), DatapathError> {
-        for (path, pin) in self.pins()? {
-            if pin.slot == slot {
-                // Held while its pin goes: the kernel lets go of a link at once when a process closes it, but some time
-                // later when a pin was the last to hold it, and until then XDP would be taken.
-                let link = PinnedLink::from_pin(&path);
-                fs::remove_file(&path).map_err(DatapathError::removing(&path))?;
-                drop(link);
-            }
-        }
-        Ok(())
-    }
-
-    /// What is attached to interfaces of the current network namespace. A pin whose interface is gone does not count,
-    /// even if another interface has got its name or index since: the kernel has let go of the link.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where the pins cannot be read.
-    pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
-        let pins = self.pins()?;
-        let mut attachments = Vec::new();
-        for (path, pin) in &pins {
-            if pin.direction == PinDirection::Egress && is_in_force(path, pin.ifindex)? {
-                let ingress = pins.iter().find_map(|(_, other)| other.ingress_of(pin.slot));
-                attachments.extend(ingress.map(|ingress| Attachment {
-                    slot: pin.slot,
-                    ifindex: pin.ifindex,
-                    ingress,
-                    egress: EgressAttachment::Tcx,
-                }));
-            }
-        }
-        attachments.sort_by_key(|attachment| attachment.slot);
-        Ok(attachments)
-    }
-
-    /// Every slot with pinned links, in whatever network namespace its interface is, or was.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where the pins cannot be read.
-    pub fn pinned_slots(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        Ok(self.pins()?.into_iter().map(|(_, pin)| pin.slot).collect())
     }
 
     /// Loads the programs for a slot, sharing this instance's maps, without attaching them.
@@ -196,66 +175,28 @@ impl Datapath {
         Ok(programs)
     }
 
-    /// Ids of one program of each load: the programs of a load share the ring buffer of their log.
-    pub(super) fn logging_programs(&self) -> Result<Vec<u32>, DatapathError> {
-        let pins = self.pins()?;
-        pins.iter()
-            .filter(|(_, pin)| pin.direction != PinDirection::Egress)
-            .map(|(path, _)| program_id(path))
-            .collect()
-    }
-
-    fn pin(&self, attachment: &Attachment, egress: FdLink, ingress: FdLink) -> Result<(), DatapathError> {
-        let directory = self.links_directory();
-        let egress_path = directory.join(Pin::egress(attachment).to_string());
-        let ingress_path = directory.join(Pin::ingress(attachment).to_string());
-        let pin = |link: FdLink, path: &PathBuf| {
-            link.pin(path).map_err(|source| DatapathError::Pin { path: path.clone(), source })
+    fn pin(
+        &self,
+        attachment: &Attachment,
+        egress: Option<FdLink>,
+        ingress: Option<FdLink>,
+    ) -> Result<(), DatapathError> {
+        let egress_path = self.link_path(&Pin::egress(attachment));
+        let ingress_path = self.link_path(&Pin::ingress(attachment));
+        let has_new_egress = egress.is_some();
+        let pin = |link: Option<FdLink>, path: &PathBuf| match link {
+            Some(link) => {
+                link.pin(path).map(drop).map_err(|source| DatapathError::Pin { path: path.clone(), source })
+            }
+            None => Ok(()),
         };
         pin(egress, &egress_path)?;
-        if let Err(error) = pin(ingress, &ingress_path) {
-            let _ = fs::remove_file(&egress_path);
-            return Err(error);
-        }
-        Ok(())
+        pin(ingress, &ingress_path).inspect_err(|_| {
+            if has_new_egress {
+                let _ = fs::remove_file(&egress_path);
+            }
+        })
     }
-
-    pub(super) fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {
-        let directory = self.links_directory();
-        let mut pins = Vec::new();
-        if !directory.try_exists().map_err(DatapathError::reading(&directory))? {
-            return Ok(pins);
-        }
-        for entry in fs::read_dir(&directory).map_err(DatapathError::reading(&directory))? {
-            let entry = entry.map_err(DatapathError::reading(&directory))?;
-            let path = entry.path();
-            let pin = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let pin = pin.ok_or_else(|| DatapathError::ForeignPin { path: path.clone() })?;
-            pins.push((path, pin));
-        }
-        Ok(pins)
-    }
-}
-
-/// Whether the kernel has the program of a pinned TCX link on the egress hook of the interface.
-fn is_in_force(pin: &Path, ifindex: u32) -> Result<bool, DatapathError> {
-    let Ok(name) = if_indextoname(ifindex) else {
-        return Ok(false);
-    };
-    let Some(interface) = name.to_str().ok().filter(|name| !name.is_empty()) else {
-        return Ok(false);
-    };
-    let program = program_id(pin)?;
-    // An error here means that the interface went meanwhile.
-    let attached = SchedClassifier::query_tcx(interface, TcAttachType::Egress);
-    Ok(attached.is_ok_and(|(_, programs)| programs.iter().any(|attached| attached.id() == program)))
-}
-
-fn program_id(pin: &Path) -> Result<u32, DatapathError> {
-    let error = |source| DatapathError::Link { path: pin.to_path_buf(), source };
-    let link = PinnedLink::from_pin(pin).map_err(error)?;
-    let info = FdLink::from(link).info().map_err(error)?;
-    Ok(info.program_id())
 }
 
 /// The ingress hooks to try, in this order.

@@ -108,6 +108,17 @@ impl Datapath {
         Ok(fills)
     }
 
+    /// How many assured flows of each family the tables can hold.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where the map cannot be read.
+    pub fn flow_entries(&self) -> Result<u32, DatapathError> {
+        let data = MapData::from_pin(self.map_path(map::FLOWS_V4));
+        let info = data.and_then(|data| data.info());
+        Ok(info.map_err(DatapathError::in_map(map::FLOWS_V4))?.max_entries())
+    }
+
     /// Removes the flows of a zone: the next interface that gets the zone must not inherit them.
     ///
     /// # Errors

@@ -7,12 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use firewall_common::abi::{ABI_VERSION, Address, FlowEntry, FlowKey, Ipv4, Ipv6, map};
+use firewall_common::abi::{ABI_VERSION, Address, FlowEntry, FlowKey, Ipv4, Ipv6};
 
 use super::batch::{HashTable, Inserted};
 use super::flows::{V4_TABLES, V6_TABLES};
 use super::{Datapath, DatapathError};
-use aya::maps::MapData;
 
 /// The versions whose flows can be read.
 ///
@@ -73,17 +72,6 @@ impl OtherVersion {
         Err(DatapathError::UnreadableFlows { version: self.version })
     }
 
-    /// How many assured flows of each family its tables hold.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Map`] where the map cannot be read.
-    pub fn flow_entries(&self) -> Result<u32, DatapathError> {
-        let data = MapData::from_pin(self.datapath.map_path(map::FLOWS_V4));
-        let info = data.and_then(|data| data.info());
-        Ok(info.map_err(DatapathError::in_map(map::FLOWS_V4))?.max_entries())
-    }
-
     /// Copies the flows that `to` does not have.
     ///
     /// # Errors
@@ -108,7 +96,7 @@ impl OtherVersion {
     /// [`DatapathError`] where a pin cannot be moved.
     pub fn hand_over_links(self, to: &Datapath) -> Result<(), DatapathError> {
         for (path, pin) in self.datapath.pins()? {
-            let moved = to.links_directory().join(pin.to_string());
+            let moved = to.link_path(&pin);
             fs::rename(&path, &moved).map_err(DatapathError::io("move", &path))?;
         }
         self.remove()

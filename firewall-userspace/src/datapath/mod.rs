@@ -20,6 +20,7 @@ mod error;
 mod expire;
 mod flows;
 mod generation;
+mod links;
 pub mod log;
 mod migrate;
 mod pin;
@@ -42,6 +43,7 @@ pub use error::DatapathError;
 pub use expire::ExpiredFlows;
 pub use flows::{FlowRow, FlowTableFill};
 pub use generation::Unconfirmed;
+pub use links::LiveLinks;
 pub use migrate::OtherVersion;
 pub use publish::Prepared;
 pub use seed::Seed;
@@ -103,6 +105,19 @@ impl Datapath {
         let datapath = Self::at(bpffs);
         let is_damaged = datapath.missing_map()?.is_some() && !datapath.pins()?.is_empty();
         Ok(is_damaged.then_some(datapath))
+    }
+
+    /// Removes maps of which no program is pinned: what a process left that was killed while it made or removed them.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a pin cannot be read or removed.
+    pub fn remove_unused(bpffs: &Path) -> Result<(), DatapathError> {
+        let datapath = Self::at(bpffs);
+        if datapath.root.exists() && datapath.pins()?.is_empty() {
+            datapath.remove()?;
+        }
+        Ok(())
     }
 
     /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet. A new one

@@ -28,13 +28,6 @@ impl Pin {
     pub(super) const fn egress(attachment: &Attachment) -> Self {
         Self { slot: attachment.slot, ifindex: attachment.ifindex, direction: PinDirection::Egress }
     }
-
-    pub(super) fn ingress_of(&self, slot: u32) -> Option<IngressAttachment> {
-        match self.direction {
-            PinDirection::Ingress(ingress) if self.slot == slot => Some(ingress),
-            PinDirection::Ingress(_) | PinDirection::Egress => None,
-        }
-    }
 }
 
 impl fmt::Display for Pin {

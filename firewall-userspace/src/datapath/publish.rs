@@ -78,6 +78,9 @@ impl Datapath {
         }
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
+        // The half that is filled is the one that was in force before the last change. Whoever made that waited for its
+        // programs to end, unless it was killed after its flip and before the wait.
+        self.wait_for_readers()?;
         let (v4, v6) = (addresses_v4(policy)?, addresses_v6(policy)?);
         let (services, cells, settings) = (services(policy)?, cells(policy)?, settings(policy)?);
         // The kernel waits for all running programs in each update of an outer map; at the same time they wait once.

@@ -47,7 +47,7 @@ impl Datapath {
     }
 
     fn replace(&self, programs: &mut Ebpf, name: &'static str, pin: &Pin) -> Result<(), DatapathError> {
-        let path = self.links_directory().join(pin.to_string());
+        let path = self.link_path(pin);
         let link_error = |source| DatapathError::Link { path: path.clone(), source };
         let link = FdLink::from(PinnedLink::from_pin(&path).map_err(link_error)?);
         let replaced = match program(programs, name)? {

@@ -35,6 +35,12 @@ pub enum StoreError {
         /// How long this process waited.
         seconds: u64,
     },
+    /// The database has lost all that was in it.
+    #[error("the store is damaged: {} is empty", path.display())]
+    Empty {
+        /// The database.
+        path: PathBuf,
+    },
     /// The database could not be opened.
     #[error("cannot open {}", path.display())]
     CannotOpen {
@@ -108,7 +114,7 @@ impl StoreError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } => true,
+            Self::Corrupt { .. } | Self::Empty { .. } => true,
             Self::CannotOpen { source, .. } | Self::Sqlite(source) => matches!(
                 source.sqlite_error_code(),
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)

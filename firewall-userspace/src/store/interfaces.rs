@@ -50,6 +50,12 @@ impl Snapshot<'_> {
         Ok(addresses)
     }
 
+    /// How many assured flows of each family the tables in the kernel could hold when the policy was last published;
+    /// `None` if it never was.
+    pub fn flow_entries(&self) -> Result<Option<u32>, StoreError> {
+        Ok(u32::try_from(self.meta("flow_entries")?).ok().filter(|entries| *entries != 0))
+    }
+
     /// The network namespace of the interfaces, as `host` numbers it, while the machine is up.
     pub fn namespace(&self) -> Result<u64, StoreError> {
         self.meta("namespace").map(i64::cast_unsigned)
@@ -60,6 +66,11 @@ impl Transaction<'_> {
     /// Sets the network namespace of the interfaces.
     pub fn set_namespace(&self, namespace: u64) -> Result<(), StoreError> {
         self.set_meta("namespace", namespace.cast_signed())
+    }
+
+    /// Sets the size of the flow tables.
+    pub fn set_flow_entries(&self, entries: u32) -> Result<(), StoreError> {
+        self.set_meta("flow_entries", entries.into())
     }
 
     /// A zone that no interface had lately, so that no flow of another interface is mistaken for one of the new one.

@@ -21,7 +21,8 @@ mod tags;
 mod undo;
 
 use std::cmp::Ordering;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ pub use history::{Author, Generation, UnconfirmedGeneration};
 pub use lock::WriteLock;
 
 const DATABASE: &str = "sgfw.db";
+/// A database that is being made. It gets its name when it is whole, so that one of that name was never empty.
+const NEW_DATABASE: &str = "sgfw.db.new";
+const NEW_JOURNAL: &str = "sgfw.db.new-journal";
 /// Kept in SQLite's `user_version`.
 const SCHEMA_VERSION: u32 = 6;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
@@ -64,16 +68,22 @@ impl Store {
     /// sgfw wrote is brought up to date. `lock_timeout` bounds the wait for another process that does either.
     pub fn open(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
         let path = directory.join(DATABASE);
-        if !path.exists() {
-            return Self::create(directory, lock_timeout);
+        if !exists(&path)? {
+            Self::create(directory, lock_timeout)?;
         }
         let mut store = Self { connection: connect(&path, OpenFlags::empty())? };
         let found = store.schema_version()?;
         match found.cmp(&SCHEMA_VERSION) {
-            Ordering::Equal => Ok(store),
-            Ordering::Less => Self::create(directory, lock_timeout),
-            Ordering::Greater => Err(StoreError::UnknownSchema { path, found, supported: SCHEMA_VERSION }),
+            Ordering::Equal => {}
+            Ordering::Less => {
+                let _lock = WriteLock::acquire(directory, lock_timeout)?;
+                store.bring_up_to_date()?;
+            }
+            Ordering::Greater => {
+                return Err(StoreError::UnknownSchema { path, found, supported: SCHEMA_VERSION });
+            }
         }
+        Ok(store)
     }
 
     /// What is stored now. It stays the same while the snapshot lives.
@@ -88,17 +98,33 @@ impl Store {
         Ok(Transaction { snapshot: Snapshot { sql } })
     }
 
-    /// Creates what is missing: the directory, the database, steps of the schema, the group `default`.
-    fn create(directory: &Path, lock_timeout: Duration) -> Result<Self, StoreError> {
+    /// Creates the directory and the database, unless another process does it meanwhile.
+    fn create(directory: &Path, lock_timeout: Duration) -> Result<(), StoreError> {
         let cannot_create = |source| StoreError::CannotCreate { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot_create)?;
         let _lock = WriteLock::acquire(directory, lock_timeout)?;
-        let connection = connect(&directory.join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE)?;
-        let mut store = Self { connection };
+        let (path, new) = (directory.join(DATABASE), directory.join(NEW_DATABASE));
+        if exists(&path)? {
+            return Ok(());
+        }
+        // What a process left that was killed while it was here.
+        for left in [new.clone(), directory.join(NEW_JOURNAL)] {
+            match fs::remove_file(&left) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot_create(error)),
+                _ => {}
+            }
+        }
+        Self { connection: connect(&new, OpenFlags::SQLITE_OPEN_CREATE)? }.bring_up_to_date()?;
+        fs::rename(&new, &path).map_err(cannot_create)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(cannot_create)
+    }
+
+    /// Takes the steps of the schema that are missing; an empty database gets the group `default` too.
+    fn bring_up_to_date(&mut self) -> Result<(), StoreError> {
         // Read under the lock: another process may have done it meanwhile.
-        let found = store.schema_version()?;
+        let found = self.schema_version()?;
         // Not by `begin`: what makes a store is nothing to go back from.
-        let sql = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let transaction = Transaction { snapshot: Snapshot { sql } };
         for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
             transaction.sql.execute_batch(migration)?;
@@ -108,8 +134,7 @@ impl Store {
             let default_group = SecurityGroup::default_group().map_err(StoreError::DefaultGroup)?;
             transaction.insert_group(&default_group)?;
         }
-        transaction.commit()?;
-        Ok(store)
+        transaction.commit()
     }
 
     fn schema_version(&mut self) -> Result<u32, StoreError> {
@@ -161,6 +186,16 @@ impl<'s> Deref for Transaction<'s> {
 
     fn deref(&self) -> &Self::Target {
         &self.snapshot
+    }
+}
+
+/// Whether there is a database. One that is empty was truncated: taken for a new one, all that was stored would be gone.
+fn exists(path: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() == 0 => Err(StoreError::Empty { path: path.to_owned() }),
+        Ok(_) => Ok(true),
+        // Whoever may not look may not create one either, and is told so there.
+        Err(_) => Ok(false),
     }
 }
 
@@ -240,6 +275,20 @@ mod tests {
         drop(store);
         let mut again = Store::open(directory.path(), TIMEOUT).unwrap();
         assert_eq!(again.snapshot().unwrap().groups().unwrap(), groups);
+    }
+
+    #[test]
+    fn a_store_whose_making_was_interrupted_is_made_anew_and_an_empty_one_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(NEW_DATABASE), "half of it").unwrap();
+        fs::write(directory.path().join(NEW_JOURNAL), "of that half").unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        assert_eq!(store.snapshot().unwrap().groups().unwrap().len(), 1);
+        assert!(!directory.path().join(NEW_DATABASE).exists());
+        drop(store);
+        File::create(directory.path().join(DATABASE)).unwrap();
+        let error = Store::open(directory.path(), TIMEOUT).unwrap_err();
+        assert!(error.is_damage(), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::stepper::{self, Step, Stepped};
 use super::{Family, Finished, HostPlan, Instance, Link, Namespace, Process, leftovers, sgfw};
 
 /// The interface of every host. No machine calls its own interface like this, so that a mistake that leaves the
@@ -94,6 +95,17 @@ impl Host {
     #[track_caller]
     pub fn start_sgfw(&self, arguments: &str) -> Process {
         self.start(&self.sgfw.line(arguments))
+    }
+
+    /// Runs `sgfw` on this host and kills it before the step number `last`, counted from 0, of those of some kinds.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be run or traced.
+    #[track_caller]
+    pub fn sgfw_killed(&self, arguments: &str, kinds: &[Step], last: usize) -> Stepped {
+        let stepped = stepper::run(self.command(&self.sgfw.line(arguments)), kinds, last);
+        stepped.unwrap_or_else(|error| panic!("cannot trace `sgfw {arguments}`: {error}"))
     }
 
     #[track_caller]

@@ -13,6 +13,7 @@ mod probe;
 mod process;
 mod server;
 mod sgfw;
+mod stepper;
 mod topology;
 
 use std::fs;
@@ -34,6 +35,7 @@ pub use probe::{Reachability, ping, tcp_connect, udp_exchange};
 pub use process::Process;
 pub use server::{TcpServer, UdpServer};
 pub use sgfw::{IngressHook, Instance};
+pub use stepper::{Step, Stepped};
 pub use topology::{Family, HostPlan, Link, Topology};
 
 /// Where bpffs is mounted.

@@ -6,11 +6,14 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
+use serde_json::Value;
 
-use crate::support::{json, on_every_hook, protect};
+use crate::support::{create_group, json, on_every_hook, protect};
 
 on_every_hook!(
+    a_dry_run_shows_the_flows_that_a_change_would_concern,
+    a_change_says_which_flows_have_lost_their_rule,
     kept_flows_live_until_they_are_cut,
     cut_flows_end_at_once_and_for_both_sides,
     drained_flows_live_for_a_while,
@@ -120,6 +123,74 @@ fn cut_in(host: &Host, listing: &str, port: u16) -> Vec<Option<u64>> {
     let flows = flows["Flows"].as_array().unwrap().iter();
     let of_port = flows.filter(|flow| flow["Responder"]["Port"] == port);
     of_port.map(|flow| flow["CutInSeconds"].as_u64()).collect()
+}
+
+/// Every way of taking the rule away, with what becomes of the flows, the words for it and the seconds to the cut.
+fn a_dry_run_shows_the_flows_that_a_change_would_concern(hook: IngressHook) {
+    const FATES: [(&str, &str, Option<u64>); 3] = [
+        ("keep", "2 flows would live on by state (`sgfw flows list --orphaned`)", None),
+        ("cut", "2 flows would be cut", Some(0)),
+        ("drain=5m", "2 flows would be cut in 5m", Some(300)),
+    ];
+    let mut stage = Stage::new(hook);
+    create_group(stage.app(), "other", &[&rule(OTHER_PORT)]);
+    let changes = [
+        format!("rule revoke app {}", rule(PORT)),
+        format!("interface set-groups {INTERFACE} --group other"),
+    ];
+    let before = json(stage.app(), "rule list")["SecurityGroupRules"].clone();
+    for change in &changes {
+        for (flows, fate, cut_after) in FATES {
+            let command = format!("{change} --flows {flows} --dry-run");
+            let shown = stage.app().sgfw(&command);
+            let said = shown.stderr();
+            assert_eq!(listed_ports(&said), [PORT, PORT], "{shown}");
+            assert!(said.lines().any(|line| line == fate), "{shown}");
+            let outcome = json(stage.app(), &command);
+            assert_eq!(orphaned_ports(&outcome), [PORT, PORT], "{command}: {outcome}");
+            assert_eq!(outcome["CutAfterSeconds"].as_u64(), cut_after, "{command}");
+        }
+    }
+    assert!(stage.all_live());
+    assert_eq!(json(stage.app(), "rule list")["SecurityGroupRules"], before);
+    assert!(cut_in(stage.app(), "flows list --orphaned", PORT).is_empty());
+}
+
+fn a_change_says_which_flows_have_lost_their_rule(hook: IngressHook) {
+    const UNUSED_PORT: u16 = 82;
+    let stage = Stage::new(hook);
+    let app = stage.app();
+    app.sgfw(&format!("rule authorize app {}", rule(UNUSED_PORT))).expect_success();
+    let unconcerned = app.sgfw(&format!("rule revoke app {}", rule(UNUSED_PORT)));
+    assert!(!unconcerned.stderr().contains("flow"), "{unconcerned}");
+
+    let kept = app.sgfw(&format!("rule revoke app {}", rule(PORT)));
+    assert_eq!(listed_ports(&kept.stderr()), [PORT, PORT], "{kept}");
+    assert!(kept.stderr().contains("2 flows live on by state"), "{kept}");
+    // Those that had lost theirs before are cut too.
+    let cut = app.sgfw(&format!("rule revoke app {} --flows cut", rule(OTHER_PORT)));
+    assert_eq!(listed_ports(&cut.stderr()), [PORT, PORT, OTHER_PORT, OTHER_PORT], "{cut}");
+    assert!(cut.stderr().contains("4 flows are cut"), "{cut}");
+    let rollback = json(app, "rollback");
+    assert_eq!(orphaned_ports(&rollback), [0_u16; 0], "what is cut has no more to lose");
+}
+
+/// The ports of the flows that are listed on standard error.
+fn listed_ports(said: &str) -> Vec<u16> {
+    let flows = said.lines().filter(|line| line.contains(" -> "));
+    let port = |line: &str| line.split(" -> ").nth(1)?.split(',').next()?.rsplit(':').next()?.parse().ok();
+    sorted(flows.map(|line| port(line).unwrap()).collect())
+}
+
+/// The same of those in the outcome of a change.
+fn orphaned_ports(outcome: &Value) -> Vec<u16> {
+    let flows = outcome["OrphanedFlows"].as_array().unwrap().iter();
+    sorted(flows.map(|flow| flow["Responder"]["Port"].as_u64().unwrap().try_into().unwrap()).collect())
+}
+
+fn sorted(mut ports: Vec<u16>) -> Vec<u16> {
+    ports.sort_unstable();
+    ports
 }
 
 fn kept_flows_live_until_they_are_cut(hook: IngressHook) {

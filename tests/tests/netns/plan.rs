@@ -7,7 +7,7 @@ use firewall_tests::lab::{Family, INTERFACE, IngressHook, Lab, Topology, tcp_con
 
 use crate::support::{Conversation, json, on_every_hook, protect};
 
-on_every_hook!(a_plan_says_what_applying_it_does);
+on_every_hook!(a_plan_says_what_applying_it_does, a_plan_says_that_nothing_is_dropped_in_audit_mode);
 
 fn a_plan_says_what_applying_it_does(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
@@ -53,6 +53,34 @@ groups:
     // AWS: tracked connections live on.
     conversation.exchange();
     assert_eq!(json(app, &format!("plan -f {policy}"))["HasChanges"], false);
+}
+
+fn a_plan_says_that_nothing_is_dropped_in_audit_mode(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let app = lab.host("app");
+    protect(app, hook, "app", &["--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16"]);
+    let policy = |audit| {
+        let text = format!(
+            "version: 1
+groups:
+  - {{name: app, description: scenario, ingress: [{{protocol: tcp, ports: 81, cidr: 10.77.0.0/16}}]}}
+interfaces:
+  - {{name: {INTERFACE}, groups: [app], audit: {audit}}}
+"
+        );
+        write_policy(&lab, &text)
+    };
+    let notice = format!("{INTERFACE} is in audit mode, where nothing is dropped");
+    let region = format!("    {INTERFACE} (audited) ingress tcp 81 from 10.77.0.0/16\n");
+    let text = app.sgfw(&format!("plan -f {}", policy(true))).expect_success();
+    assert!(text.contains(&notice) && text.contains(&region), "{text}");
+    assert_eq!(json(app, &format!("plan -f {}", policy(true)))["Effect"]["AuditedInterfaces"][0], INTERFACE);
+
+    let text = app.sgfw(&format!("plan -f {}", policy(false))).expect_success();
+    assert!(!text.contains("audit"), "{text}");
+    app.sgfw(&format!("interface set-options {INTERFACE} --audit on")).expect_success();
+    let text = app.sgfw(&format!("plan -f {}", policy(false))).expect_success();
+    assert!(text.contains(&format!("{INTERFACE} leaves audit mode: ")), "{text}");
 }
 
 fn write_policy(lab: &Lab, policy: &str) -> String {

@@ -1,24 +1,31 @@
 //! What the kernel has lost, `sgfw status` says and `sgfw repair` puts right, without being told anything again.
 
 use std::fs;
+use std::path::PathBuf;
 
+use firewall_common::abi::DEFAULT_FLOW_ENTRIES;
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{
     Family, Host, INTERFACE, INTERFACE_INDEX, IngressHook, Lab, TcpServer, Topology, tcp_connect,
 };
 use serde_json::{Value, json};
 
-use crate::support::{json, on_every_hook, protect};
+use crate::support::{close_egress, create_group, json, on_every_hook, probe_during, protect};
 
 on_every_hook!(
     a_bpffs_that_was_cleaned_by_hand_is_repaired,
     links_that_were_removed_by_hand_are_repaired,
     one_link_that_was_removed_by_hand_is_repaired,
+    one_link_that_was_detached_while_its_pin_stays_is_repaired,
+    the_program_that_is_left_decides_during_the_repair,
+    flow_tables_keep_their_size_over_a_reboot,
     one_map_that_was_removed_by_hand_is_repaired,
     an_interface_made_anew_is_repaired,
     a_renamed_interface_needs_no_repair,
     a_vanished_interface_keeps_its_part_of_a_group,
 );
+
+const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 
 const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
 
@@ -31,11 +38,54 @@ fn links_that_were_removed_by_hand_are_repaired(hook: IngressHook) {
 }
 
 fn one_link_that_was_removed_by_hand_is_repaired(hook: IngressHook) {
-    repaired_after(hook, |lab| {
-        let links = fs::read_dir(links(lab.host("app"))).unwrap().flatten();
-        let egress = links.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("egress"));
-        fs::remove_file(egress.unwrap()).unwrap();
-    });
+    repaired_after(hook, |lab| fs::remove_file(link(lab.host("app"), "egress")).unwrap());
+}
+
+fn one_link_that_was_detached_while_its_pin_stays_is_repaired(hook: IngressHook) {
+    for direction in DIRECTIONS {
+        repaired_after(hook, |lab| {
+            let app = lab.host("app");
+            detach_link(app, direction);
+            let status = app.sgfw("status");
+            let warning = format!("{INTERFACE} has lost its {direction} program");
+            assert!(status.stderr().contains(&warning), "{status}");
+        });
+    }
+}
+
+fn the_program_that_is_left_decides_during_the_repair(hook: IngressHook) {
+    const DENIED: u16 = 9000;
+    for (lost, left) in [("ingress", "egress"), ("egress", "ingress")] {
+        let (lab, _servers) = protected(hook);
+        let (client, app) = (lab.host("client"), lab.host("app"));
+        close_egress(app, "app");
+        detach_link(app, lost);
+        let program = program_of(app, left);
+        let (from, to) = if left == "egress" { (app, client) } else { (client, app) };
+        let probed = probe_during(from, to, DENIED, || assert_eq!(outcome(app), "attached-again"));
+        assert_eq!(probed.arrived, 0, "{left}, of {} while {lost} was repaired", probed.sent);
+        assert_eq!(program_of(app, left), program, "{left}");
+        assert_enforced(&lab);
+    }
+}
+
+fn flow_tables_keep_their_size_over_a_reboot(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let app = lab.host("app");
+    create_group(app, "app", &[ADMITTED]);
+    let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
+    let wipe = || fs::remove_dir_all(&app.instance().bpffs_directory).unwrap();
+    let capacity = || json(app, "status")["FlowTables"][0]["Capacity"].as_u64().unwrap();
+    app.sgfw(&format!("{attach} --flow-entries 4096")).expect_success();
+    for attach_again in ["repair", &attach] {
+        wipe();
+        app.sgfw(attach_again).expect_success();
+        assert_eq!(capacity(), 4096, "{attach_again}");
+    }
+    // Who begins anew gets the default.
+    app.sgfw(&format!("interface detach {INTERFACE}")).expect_success();
+    app.sgfw(&attach).expect_success();
+    assert_eq!(capacity(), u64::from(DEFAULT_FLOW_ENTRIES));
 }
 
 fn an_interface_made_anew_is_repaired(hook: IngressHook) {
@@ -45,18 +95,23 @@ fn an_interface_made_anew_is_repaired(hook: IngressHook) {
     });
 }
 
-/// The programs go on without the pin, so that only the repair may say that something is wrong.
+/// The programs go on without the pin, so that only the commands can say that something is wrong, and until they give way
+/// to new ones.
 fn one_map_that_was_removed_by_hand_is_repaired(hook: IngressHook) {
+    const DENIED: u16 = 9000;
     let (lab, _servers) = protected(hook);
-    let app = lab.host("app");
+    let (client, app) = (lab.host("client"), lab.host("app"));
     fs::remove_file(links(app).with_file_name("maps").join("GENERATION")).unwrap();
     assert_enforced(&lab);
     let error = app.sgfw("status").expect_failure(1);
     assert!(error.contains("GENERATION") && error.contains("`sgfw repair`"), "{error}");
 
-    assert_eq!(outcome(app), "attached-again");
+    let probed = probe_during(client, app, DENIED, || assert_eq!(outcome(app), "attached-again"));
+    assert_eq!(probed.arrived, 0, "of {} during the repair", probed.sent);
     assert_enforced(&lab);
     assert_eq!(json(app, "status")["NeedsRepair"], false);
+    app.sgfw("rule authorize app --ingress --protocol tcp --port 22 --cidr 10.77.0.0/16").expect_success();
+    assert_eq!(tcp_connect(client, app.address(Family::V4), 22), Open, "the new programs have the new maps");
 }
 
 fn a_renamed_interface_needs_no_repair(hook: IngressHook) {
@@ -133,7 +188,24 @@ fn outcome(host: &Host) -> String {
     repaired["Interfaces"][0]["Outcome"].as_str().unwrap().to_owned()
 }
 
-fn links(host: &Host) -> std::path::PathBuf {
+/// What somebody does who knows of links and not of sgfw.
+#[track_caller]
+fn detach_link(host: &Host, direction: &str) {
+    host.run(&format!("bpftool link detach pinned {}", link(host, direction).display())).expect_success();
+}
+
+#[track_caller]
+fn program_of(host: &Host, direction: &str) -> Value {
+    let shown = host.run(&format!("bpftool --json link show pinned {}", link(host, direction).display()));
+    serde_json::from_str::<Value>(&shown.expect_success()).unwrap()["prog_id"].clone()
+}
+
+fn link(host: &Host, direction: &str) -> PathBuf {
+    let mut links = fs::read_dir(links(host)).unwrap().flatten().map(|entry| entry.path());
+    links.find(|path| path.to_string_lossy().contains(&format!("-{direction}-"))).unwrap()
+}
+
+fn links(host: &Host) -> PathBuf {
     let versions = fs::read_dir(&host.instance().bpffs_directory).unwrap().flatten();
     versions.map(|entry| entry.path().join("links")).next().unwrap()
 }

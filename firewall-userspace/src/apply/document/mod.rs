@@ -1,9 +1,9 @@
 //! Documents: what one would change, and changing it.
 
-use super::orphans::Zones;
+use super::orphans::{self, Zones};
 use super::publish::{check_namespace, policy_input};
 use super::status::{self, Flow};
-use super::{ApplyError, Instance};
+use super::{ApplyError, Changed, Instance};
 use crate::datapath::Datapath;
 use crate::model::{Document, ExemptAddress, GroupId, Interface, Resource, SecurityGroup, SecurityRule};
 use crate::plan::{Change, Changes, CompiledState, Effect, SavedPlan, State, desired};
@@ -33,6 +33,23 @@ pub struct Difference {
     pub effect: Effect,
     /// Live flows that would go on though no rule would let them begin any more, as in AWS.
     pub orphaned_flows: Vec<Flow>,
+}
+
+impl Difference {
+    /// The interfaces that are in audit mode afterwards: nothing is dropped on them, whatever the effect says.
+    pub fn audited(&self) -> impl Iterator<Item = &Interface> {
+        self.after.interfaces.iter().filter(|interface| interface.options.audit)
+    }
+
+    /// The interfaces that leave audit mode.
+    pub fn audited_no_longer(&self) -> impl Iterator<Item = &Interface> {
+        let was_audited =
+            |id| self.before.interfaces.iter().any(|before| before.id == id && before.options.audit);
+        self.after
+            .interfaces
+            .iter()
+            .filter(move |interface| !interface.options.audit && was_audited(interface.id))
+    }
 }
 
 /// Compares a document with what is stored.
@@ -72,8 +89,8 @@ fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>
 
 /// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
 /// differs. Refused if anything was changed since the plan was made.
-pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changes, ApplyError> {
-    instance.change(|transaction| {
+pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changed<Changes>, ApplyError> {
+    instance.change_with_flows(|transaction| {
         let before = state(transaction)?;
         check_current(plan, instance, default_group(&before)?, transaction.generation()?)?;
         let changes = Changes::between(&before, &desired(&before, &plan.document)?);
@@ -206,8 +223,9 @@ fn orphaned(
     before: &CompiledState,
     after: &CompiledState,
 ) -> Vec<Flow> {
-    let (before, after) = (Zones::new(interfaces, &before.policy), Zones::new(interfaces, &after.policy));
-    flows.into_iter().filter(|flow| before.admit(&flow.row) && !after.admit(&flow.row)).collect()
+    let before = Zones::new(interfaces, &before.policy);
+    let had_rule = flows.into_iter().filter(|flow| before.admit(&flow.row)).collect();
+    orphans::without_rule(had_rule, interfaces, &after.policy)
 }
 
 #[cfg(test)]

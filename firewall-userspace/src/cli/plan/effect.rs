@@ -5,6 +5,7 @@ use super::super::flows::flow_text;
 use super::super::output::Output;
 use super::words::{Words, preposition};
 use crate::apply::document::Difference;
+use crate::model::Interface;
 use crate::plan::{Effect, Redundancy, RedundantRule, Region};
 
 /// How many rows of one kind are shown, and how many peers in one; JSON has all.
@@ -17,6 +18,7 @@ pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Outp
         output.line("")?;
         return output.line("No interface is attached: no traffic is affected yet.");
     }
+    show_audit_mode(difference, output)?;
     let effect = &difference.effect;
     let kinds = [
         ("Newly reachable", &effect.newly_reachable),
@@ -36,9 +38,26 @@ pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Outp
     }
     show_redundant_rules(effect, words, output)?;
     let flows = difference.orphaned_flows.iter().map(flow_text);
-    let title =
-        format!("Live flows that no rule would admit any more, {}; they go on until they end", flows.len());
+    let title = format!(
+        "Live flows that no rule would admit any more, {}; they live on unless `apply --flows` cuts them",
+        flows.len()
+    );
     show_rows(&title, flows, output)
+}
+
+/// What is said of an interface in audit mode must not be taken for what its packets meet.
+fn show_audit_mode(difference: &Difference, output: &mut Output) -> Result<(), CliError> {
+    for Interface { name, .. } in difference.audited() {
+        output.line("")?;
+        output.line(format_args!(
+            "{name} is in audit mode, where nothing is dropped: what is said of it would be so without."
+        ))?;
+    }
+    for Interface { name, .. } in difference.audited_no_longer() {
+        output.line("")?;
+        output.line(format_args!("{name} leaves audit mode: from then on it drops what no rule admits."))?;
+    }
+    Ok(())
 }
 
 /// Shows the rules that change nothing.
@@ -60,7 +79,7 @@ fn region_row(region: &Region, words: &Words<'_>) -> String {
     }
     format!(
         "{} {} {} {} {}",
-        words.interfaces(&region.slots).join(", "),
+        words.deciding_interfaces(&region.slots),
         region.direction.name(),
         services.join(", "),
         preposition(region.direction),

@@ -30,6 +30,7 @@ pub(super) fn difference(difference: &Difference) -> Value {
             "NoLongerTracked": regions(&difference.effect.no_longer_tracked, &words),
             "RedundantRules":
                 difference.effect.redundant_rules.iter().map(|row| redundant(row, &words)).collect::<Vec<_>>(),
+            "AuditedInterfaces": difference.audited().map(|interface| &interface.name).collect::<Vec<_>>(),
             "OrphanedFlows": difference.orphaned_flows.iter().map(flow_json).collect::<Vec<_>>(),
         },
         "Summary": {

@@ -1,6 +1,6 @@
 //! How rules, peers and services are called in a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use firewall_common::abi::Direction;
 
@@ -14,6 +14,7 @@ pub(super) struct Words<'p> {
     prefix_lists: BTreeMap<PrefixListId, &'p str>,
     rules: BTreeMap<RuleId, &'p SecurityRule>,
     interfaces: BTreeMap<u32, &'p str>,
+    audited: BTreeSet<u32>,
 }
 
 impl<'p> Words<'p> {
@@ -23,6 +24,7 @@ impl<'p> Words<'p> {
             prefix_lists: BTreeMap::new(),
             rules: BTreeMap::new(),
             interfaces: BTreeMap::new(),
+            audited: difference.audited().map(|interface| interface.slot).collect(),
         };
         // What changes is called by its new name.
         words.learn(&difference.before);
@@ -49,6 +51,16 @@ impl<'p> Words<'p> {
     /// The interfaces in some slots.
     pub(super) fn interfaces(&self, slots: &[u32]) -> Vec<&'p str> {
         slots.iter().filter_map(|slot| self.interfaces.get(slot)).copied().collect()
+    }
+
+    /// The same where it is said what their packets meet, which is nothing in audit mode.
+    pub(super) fn deciding_interfaces(&self, slots: &[u32]) -> String {
+        let named = slots.iter().filter_map(|slot| {
+            let name = self.interfaces.get(slot)?;
+            let mode = if self.audited.contains(slot) { " (audited)" } else { "" };
+            Some(format!("{name}{mode}"))
+        });
+        named.collect::<Vec<_>>().join(", ")
     }
 
     /// `ingress tcp 443 from 0.0.0.0/0`.

@@ -4,15 +4,15 @@ mod arguments;
 mod table;
 
 use clap::{ArgGroup, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::aws;
 use super::error::CliError;
-use super::flows::FlowsOption;
+use super::flows_option::{FlowsOption, add_flows, tell_flows};
 use super::output::Output;
 use super::tag::parse_tags;
 use crate::apply::rules::{self, Modification, RuleSelection};
-use crate::apply::{Instance, status};
+use crate::apply::{Changed, Instance, status};
 use crate::model::{Description, Filters, GroupReference, RuleFilter, RuleId, SecurityRule, Tags};
 
 use arguments::{PeerArguments, RuleArguments, ServiceArguments, warn_about_useless_rules};
@@ -52,7 +52,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   sgfw rule revoke sgr-0123456789abcdef0
-  sgfw rule revoke web --ingress --protocol tcp --port 443 --cidr 0.0.0.0/0 --cidr ::/0")]
+  sgfw rule revoke web --ingress --protocol tcp --port 443 --cidr 0.0.0.0/0 --cidr ::/0
+  sgfw rule revoke sgr-0123456789abcdef0 --flows cut --dry-run")]
     Revoke {
         /// Ids or ARNs of rules, or with --protocol the name, id or ARN of one group
         #[arg(required = true, value_name = "SGR|GROUP")]
@@ -86,6 +87,8 @@ Examples:
         /// What the rule is for
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
+        #[command(flatten)]
+        flows: FlowsOption,
     },
     /// Replace the description of rules, all or none, or remove it where none is given
     #[command(after_help = "\
@@ -134,20 +137,33 @@ impl Command {
                 authorize(&group.parse()?, &rule, description.as_ref(), &all, instance, output)
             }
             Self::Revoke { targets, rule, flows } => {
-                let revoked =
-                    rules::revoke(&flows.in_instance(instance), &selection(&targets, &rule, output)?)?;
+                let instance = flows.in_instance(instance);
+                let Changed { outcome: revoked, orphaned_flows } =
+                    rules::revoke(&instance, &selection(&targets, &rule, output)?)?;
+                tell_flows(&orphaned_flows, &instance, output);
                 if output.is_json() {
                     let revoked: Vec<_> = revoked.iter().map(aws::RevokedRule::new).collect();
-                    return output.json(&json!({ "Return": true, "RevokedSecurityGroupRules": revoked }));
+                    let mut outcome = json!({ "Return": true, "RevokedSecurityGroupRules": revoked });
+                    add_flows(&mut outcome, &orphaned_flows, &instance);
+                    return output.json(&outcome);
                 }
                 revoked.iter().try_for_each(|rule| output.line(rule.id))
             }
-            Self::Modify { rule, service, peers, description } => {
+            Self::Modify { rule, service, peers, description, flows } => {
                 let description = parse_description(description)?;
                 let (service, peers) = (service.parse(output)?, peers.parse(output)?);
                 warn_about_useless_rules(service, &peers, instance, output)?;
                 let modification = Modification { service, peers, description };
-                show_changed(&[rules::modify(instance, rule.parse()?, &modification)?], output)
+                let instance = flows.in_instance(instance);
+                let Changed { outcome: rule, orphaned_flows } =
+                    rules::modify(&instance, rule.parse()?, &modification)?;
+                tell_flows(&orphaned_flows, &instance, output);
+                if output.is_json() {
+                    let mut outcome = rules_json(&[rule]);
+                    add_flows(&mut outcome, &orphaned_flows, &instance);
+                    return output.json(&outcome);
+                }
+                output.line(rule.id)
             }
             Self::UpdateDescription { targets, rule, description } => {
                 let description = parse_description(description)?;
@@ -194,10 +210,14 @@ fn authorize(
 /// Rules as they are now.
 fn show_changed(rules: &[SecurityRule], output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
-        let rules: Vec<_> = rules.iter().map(aws::Rule::new).collect();
-        return output.json(&json!({ "Return": true, "SecurityGroupRules": rules }));
+        return output.json(&rules_json(rules));
     }
     rules.iter().try_for_each(|rule| output.line(rule.id))
+}
+
+fn rules_json(rules: &[SecurityRule]) -> Value {
+    let rules: Vec<_> = rules.iter().map(aws::Rule::new).collect();
+    json!({ "Return": true, "SecurityGroupRules": rules })
 }
 
 fn list(

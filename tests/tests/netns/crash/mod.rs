@@ -1,10 +1,14 @@
 //! `sgfw` killed at any moment: never a wrong verdict, never a lost change, and one command that puts all right.
 
+mod confirmation;
+mod each_step;
+
 use std::collections::BTreeSet;
-use std::fs;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
@@ -33,10 +37,9 @@ const ALWAYS_OPEN: u16 = 80;
 const NEVER_OPEN: u16 = 22;
 
 fn changes_killed_at_random_leave_what_is_stored_in_force(hook: IngressHook) {
-    let is_soak = std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1");
     let mut random = Random(0x5eed_0042);
     under_watch(hook, |client, app| {
-        let end = Instant::now() + if is_soak { SOAK_DURATION } else { DURATION };
+        let end = Instant::now() + if is_soak() { SOAK_DURATION } else { DURATION };
         let latest_kill = latest_kill(app);
         let (mut acknowledged, mut killed) = (0_u32, 0_u32);
         let mut before = Stored::of(app);
@@ -81,6 +84,11 @@ fn a_change_killed_at_any_part_of_its_way_is_repaired(hook: IngressHook) {
     });
 }
 
+/// Whether the long form is wanted.
+fn is_soak() -> bool {
+    std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1")
+}
+
 /// After this time nearly every change has ended: half as long again as the slowest of some.
 fn latest_kill(app: &Host) -> Duration {
     let port = PORTS.start;
@@ -97,7 +105,7 @@ fn under_watch(hook: IngressHook, scenario: impl FnOnce(&Host, &Host)) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
     let ports = PORTS.chain([ALWAYS_OPEN, NEVER_OPEN]);
-    let _servers: Vec<_> = ports.map(|port| TcpServer::start(app, port, |_| Ok(())).unwrap()).collect();
+    let _servers: Vec<_> = ports.map(|port| TcpServer::start(app, port, hold).unwrap()).collect();
     protect(app, hook, "app", &["--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16"]);
     create_group(app, "spare", &[]);
     let is_over = AtomicBool::new(false);
@@ -125,6 +133,12 @@ fn under_watch(hook: IngressHook, scenario: impl FnOnce(&Host, &Host)) {
             assert_eq!(watch.join().unwrap(), 0, "wrong verdicts on port {port}");
         }
     });
+}
+
+/// Keeps a connection open until the client closes it, however long that takes.
+fn hold(mut connection: TcpStream) -> io::Result<()> {
+    connection.set_read_timeout(None)?;
+    io::copy(&mut connection, &mut io::sink()).map(drop)
 }
 
 /// Ends the watches also when a scenario fails, so that the failure is seen.
