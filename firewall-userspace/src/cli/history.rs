@@ -79,7 +79,11 @@ impl Rollback {
         if output.is_json() {
             return output.json(&json!({ "Generation": generation }));
         }
-        output.note(format_args!("generation {generation} says what was said before"));
+        match self.generation {
+            Some(to) => output
+                .note(format_args!("generation {generation} takes back what was changed after generation {to}")),
+            None => output.note(format_args!("generation {generation} takes back the last change")),
+        }
         Ok(())
     }
 }

@@ -19,13 +19,20 @@ impl Identifiers {
         Self { pattern: pattern(), fixed, numbers: BTreeMap::new(), counts: BTreeMap::new() }
     }
 
-    /// A line of a transcript with the identifiers of this run.
-    pub(super) fn real(&self, line: &str) -> String {
+    /// A line of a transcript with the identifiers of this run. One that is no number is meant as it is written.
+    pub(super) fn real(&mut self, line: &str) -> String {
+        let Self { pattern, fixed, numbers, .. } = self;
         let real = |number: &Captures<'_>| {
-            let found = self.numbers.iter().find(|(_, known)| **known == number[0]);
-            found.map_or_else(|| number[0].to_owned(), |(id, _)| id.clone())
+            let found = numbers.iter().find(|(_, known)| **known == number[0]);
+            found.map_or_else(
+                || {
+                    fixed.insert(number[0].to_owned());
+                    number[0].to_owned()
+                },
+                |(id, _)| id.clone(),
+            )
         };
-        self.pattern.replace_all(line, real).into_owned()
+        pattern.replace_all(line, real).into_owned()
     }
 
     /// What was printed, with numbers for the identifiers of this run.
