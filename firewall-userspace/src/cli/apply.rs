@@ -32,7 +32,7 @@ const CONFIRM_TIMEOUT_OVER_SSH: Duration = Duration::from_secs(60);
 Examples:
   sgfw apply -f policy.yaml
   sgfw apply -f policy.yaml --confirm-timeout 60s
-  sgfw apply -f /etc/sgfw/policy.d --yes
+  sgfw apply -f policy.d --yes
   sgfw plan -f policy.yaml -O change.plan && sgfw apply change.plan"
 )]
 pub(super) struct Apply {

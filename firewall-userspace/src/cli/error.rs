@@ -1,5 +1,6 @@
 //! How a command that failed ends: message, advice, exit status.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,17 +105,20 @@ struct Mistake {
     help: Option<String>,
 }
 
-impl Mistake {
-    fn say(&self) {
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {
-            Some(code) => say(format_args!("error[{code}]: {}", self.message)),
-            None => say(format_args!("error: {}", self.message)),
+            Some(code) => write!(f, "error[{code}]: {}", self.message)?,
+            None => write!(f, "error: {}", self.message)?,
         }
-        if let Some(help) = &self.help {
-            say(format_args!("help: {help}"));
+        match &self.help {
+            Some(help) => write!(f, "\nhelp: {help}"),
+            None => Ok(()),
         }
     }
+}
 
+impl Mistake {
     fn json(&self) -> Value {
         json!({ "Code": self.code, "Message": self.message, "Help": self.help })
     }
@@ -138,7 +142,7 @@ impl CliError {
             say(json!({ "Error": error }));
             return status;
         }
-        self.mistakes().iter().for_each(Mistake::say);
+        self.mistakes().iter().for_each(say);
         status
     }
 
@@ -171,10 +175,11 @@ impl CliError {
             | Self::Write(_)
             | Self::CannotWriteFile { .. }
             | Self::Declined => ExitStatus::Failed,
-            Self::NothingLogs | Self::Document(_) | Self::SavedPlan { .. } | Self::CannotReadFile { .. } => {
-                ExitStatus::InvalidData
-            }
-            Self::Import(error) => error.exit_status(),
+            Self::NothingLogs
+            | Self::Import(_)
+            | Self::Document(_)
+            | Self::SavedPlan { .. }
+            | Self::CannotReadFile { .. } => ExitStatus::InvalidData,
             Self::Apply(error) => apply_status(error),
             Self::NotRepaired { source, .. } => apply_status(source),
         }

@@ -93,9 +93,10 @@ pub(super) fn show_cut(flows: u64, after: Duration, output: &mut Output) -> Resu
         return output.json(&json!({ "CutFlows": flows, "AfterSeconds": after.as_secs() }));
     }
     if after.is_zero() {
-        output.note(format_args!("{flows} flows were cut"));
+        output.note(format_args!("flows that were cut: {flows}"));
     } else {
-        output.note(format_args!("{flows} flows end in {} at the latest", humantime::format_duration(after)));
+        let after = humantime::format_duration(after);
+        output.note(format_args!("flows that end in {after} at the latest: {flows}"));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Arg, Args, ValueEnum};
 
 use crate::apply::Instance;
 use crate::host;
@@ -68,10 +68,61 @@ impl GlobalOptions {
     }
 }
 
-/// Who typed which command.
+/// Who typed which command. Where it worked and how its outcome was shown is no part of what it changed.
 fn author() -> Author {
-    let words: Vec<String> = std::env::args().collect();
-    Author { user: host::user_name(), command: shell_words::join(words.iter().skip(1)) }
+    let words = without_global_options(std::env::args().skip(1));
+    Author { user: host::user_name(), command: shell_words::join(words) }
+}
+
+/// The words of a command line but for global options and their values. `--allow-lockout` stays: it says how a change
+/// came to be.
+fn without_global_options(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let command = GlobalOptions::augment_args(clap::Command::new("sgfw"));
+    let options: Vec<&Arg> = command.get_arguments().filter(|option| *option.get_id() != "allow_lockout").collect();
+    let mut words = words.into_iter();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            kept.push(word);
+            kept.extend(words);
+            break;
+        }
+        let (rest, value_follows) = match word.strip_prefix("--") {
+            Some(long) => without_long(long, &options).map_or((Some(word.clone()), false), |follows| (None, follows)),
+            None => without_shorts(&word, &options),
+        };
+        kept.extend(rest);
+        if value_follows {
+            words.next();
+        }
+    }
+    kept
+}
+
+/// For a long option that is one of them: whether the next word is its value.
+fn without_long(long: &str, options: &[&Arg]) -> Option<bool> {
+    let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+    let option = options.iter().find(|option| option.get_long() == Some(name))?;
+    Some(takes_value(option) && value.is_none())
+}
+
+/// What is left of a word such as `-qf`, and whether the next word is the value of an option that was left out.
+fn without_shorts(word: &str, options: &[&Arg]) -> (Option<String>, bool) {
+    let Some(shorts) = word.strip_prefix('-').filter(|shorts| !shorts.is_empty()) else {
+        return (Some(word.to_owned()), false);
+    };
+    for (position, short) in shorts.char_indices() {
+        match options.iter().find(|option| option.get_short() == Some(short)) {
+            None => return (Some(format!("-{}", &shorts[position..])), false),
+            Some(option) if takes_value(option) => return (None, position + short.len_utf8() == shorts.len()),
+            Some(_) => {}
+        }
+    }
+    (None, false)
+}
+
+fn takes_value(option: &Arg) -> bool {
+    option.get_action().takes_values()
 }
 
 /// The name becomes part of paths.
@@ -108,6 +159,21 @@ mod tests {
         assert_eq!(instance.bpffs, Path::new("/sys/fs/bpf/sgfw/netns/lab"));
         let instance = options(Some("lab"), Some("/tmp/state")).instance();
         assert_eq!(instance.state_dir, Path::new("/tmp/state"));
+    }
+
+    #[test]
+    fn the_history_shows_a_command_without_where_and_how_it_was_shown() {
+        let cases = [
+            ("--state-dir /tmp/s group create web --bpffs=/tmp/b", "group create web"),
+            ("-o json apply -qf policy.yaml --yes", "apply -f policy.yaml --yes"),
+            ("-qojson apply -f -", "apply -f -"),
+            ("rule revoke sgr-1 --allow-lockout --lock-timeout 3", "rule revoke sgr-1 --allow-lockout"),
+            ("--netns lab group create --description quiet -- -q", "group create --description quiet -- -q"),
+        ];
+        for (typed, shown) in cases {
+            let words = typed.split(' ').map(str::to_owned);
+            assert_eq!(without_global_options(words).join(" "), shown, "{typed}");
+        }
     }
 
     #[test]

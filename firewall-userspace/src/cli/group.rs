@@ -104,7 +104,7 @@ impl Command {
             Self::Create { name, description, tags } => {
                 let mut all = Tags::default();
                 all.set(parse_tags(&tags)?)?;
-                create(name.parse()?, description.parse()?, all, instance, output)
+                create(name.parse()?, Description::of_group(&description)?, all, instance, output)
             }
             Self::List { filters } => list(&Filters::parse(&filters)?, instance, output),
             Self::Show { group } => show(&group.parse()?, instance, output),

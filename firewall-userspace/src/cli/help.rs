@@ -3,9 +3,10 @@
 use ipnet::IpNet;
 
 use crate::apply::ApplyError;
+use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::HostError;
-use crate::model::{GroupName, ManagementProperties, ModelError, Quota};
+use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::store::StoreError;
 
 pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
@@ -61,6 +62,14 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
         ApplyError::PlanOfOtherInstance { .. } => {
             "give the --state-dir or the --netns that the plan was made with".to_owned()
         }
+        ApplyError::NoFreeSlot { .. } => "detach an interface that needs no protection".to_owned(),
+        ApplyError::Compile(CompileError::TooManyServices { .. }) => {
+            "give rules the same ports where they may have them".to_owned()
+        }
+        ApplyError::Compile(CompileError::TooManyPolicies { .. }) => {
+            "give more interfaces the same groups and the same always-tracked prefixes".to_owned()
+        }
+        ApplyError::NoDefaultGroup => DAMAGED_STORE.to_owned(),
         ApplyError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
         }
@@ -72,80 +81,61 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
 pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
         ModelError::MalformedId { prefix, .. } => {
-            format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN")
+            return Some(format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"));
         }
-        ModelError::InvalidGroupName { .. } => "a name has 1 to 255 characters from \
-            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does not begin with sg-"
-            .to_owned(),
-        ModelError::InvalidDescription { .. } => "a description has at most 255 characters from \
-            a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
-            .to_owned(),
-        ModelError::InvalidTagKey { .. } => "a tag key has 1 to 127 characters, which are letters, digits, spaces and \
-            + - = . _ : / @, and does not begin with aws:"
-            .to_owned(),
-        ModelError::InvalidTagValue { .. } => "a tag value has at most 256 characters, which are letters, digits, \
-            spaces and + - = . _ : / @"
-            .to_owned(),
-        ModelError::TooManyTags { .. } => "remove tags that are not needed".to_owned(),
-        ModelError::GroupNotFound { .. } => "`sgfw group list` shows the groups".to_owned(),
-        ModelError::PrefixListNotFound { .. } => "`sgfw prefix-list list` shows the prefix lists".to_owned(),
+        ModelError::QuotaExceeded { quota, .. } => {
+            return Some(format!(
+                "remove what is not needed, or raise the quota: `sgfw quota set {}=N`, or `sgfw quota reset {0}` for no \
+                 limit",
+                quota.name()
+            ));
+        }
+        ModelError::DuplicateRule { .. } => {
+            "`sgfw rule list` shows it; a rule with another description alone is the same rule"
+        }
+        ModelError::DuplicateMember { group, .. } | ModelError::MemberNotFound { group, .. } => {
+            return Some(format!("`sgfw group show '{group}'` shows the members"));
+        }
+        ModelError::DuplicateEntry { list, .. } | ModelError::EntryNotFound { list, .. } => {
+            return Some(format!("`sgfw prefix-list show '{list}'` shows the entries"));
+        }
+        ModelError::DefaultGroupUndeletable { .. } => {
+            "every instance has it; `sgfw rule revoke` takes its rules away"
+        }
+        ModelError::GroupNotFound { .. } => "`sgfw group list` shows the groups",
+        ModelError::PrefixListNotFound { .. } => "`sgfw prefix-list list` shows the prefix lists",
         ModelError::RuleNotFound { .. } | ModelError::RuleIdNotFound { .. } => {
-            "`sgfw rule list` shows the rules; protocol, ports and peer must be exactly those of the rule".to_owned()
+            "`sgfw rule list` shows the rules; protocol, ports and peer must be exactly those of the rule"
         }
         ModelError::HasDependents { .. } => {
             "`sgfw rule revoke` removes rules; `sgfw interface set-groups` or `interface detach` frees a group of its \
              interfaces"
-                .to_owned()
         }
-        ModelError::UnknownProtocol { .. } => "use tcp, udp, icmp, icmpv6, all or a number from 0 to 255".to_owned(),
-        ModelError::PortsRequired { .. } => "add --port P or --port P-Q; every port is 0-65535".to_owned(),
-        ModelError::PortsNotApplicable { .. } => {
-            "leave --port out; --icmp-type selects ICMP messages".to_owned()
-        }
-        ModelError::IcmpTypeNotApplicable { .. } => "leave --icmp-type out".to_owned(),
-        ModelError::InvalidPort { .. } => "a port is P, a range P-Q, with numbers from 0 to 65535".to_owned(),
-        ModelError::ReversedPorts { first, last } => format!("write {last}-{first}"),
+        ModelError::PortsRequired { .. } => "add --port P or --port P-Q; every port is 0-65535",
+        ModelError::PortsNotApplicable { .. } => "leave --port out; --icmp-type selects ICMP messages",
+        ModelError::IcmpTypeNotApplicable { .. } => "leave --icmp-type out",
         ModelError::InvalidIcmpType { .. } => {
-            "write T or T/CODE with numbers from 0 to 255; leave it out for every type".to_owned()
+            "write T or T/CODE with numbers from 0 to 255; leave it out for every type"
         }
-        ModelError::MalformedCidr { .. } => {
-            "write ADDRESS/LENGTH, for example 203.0.113.0/24 or 2001:db8::/32; one host is /32 or /128".to_owned()
-        }
-        ModelError::ExemptAddressNotFound { .. } | ModelError::ExemptAddressIdNotFound { .. } => {
-            "`sgfw exempt list` shows the exempt addresses".to_owned()
-        }
-        ModelError::PeerKindChanged { .. } => {
-            "authorize a rule with the other peer, then revoke this one".to_owned()
-        }
-        ModelError::NotOnePeer { .. } => "give --cidr, --source-group or --prefix-list once".to_owned(),
+        ModelError::DuplicateExemptAddress { .. }
+        | ModelError::ExemptAddressNotFound { .. }
+        | ModelError::ExemptAddressIdNotFound { .. } => "`sgfw exempt list` shows the exempt addresses",
+        ModelError::PeerKindChanged { .. } => "authorize a rule with the other peer, then revoke this one",
+        ModelError::NotOnePeer { .. } => "give --cidr, --source-group or --prefix-list once",
         ModelError::VersionMismatch { .. } => {
             "somebody has changed it since: look at `sgfw prefix-list show`, and repeat the command with that version"
-                .to_owned()
         }
-        ModelError::VersionNotFound { .. } => {
-            "`sgfw prefix-list history` shows the versions that are kept".to_owned()
-        }
-        ModelError::QuotaExceeded { quota, .. } => format!(
-            "remove what is not needed, or raise the quota: `sgfw quota set {}=N`, or `sgfw quota reset {0}` for no limit",
-            quota.name()
-        ),
-        ModelError::UnknownQuota { .. } => format!("the quotas are {}", Quota::ALL.map(Quota::name).join(", ")),
-        ModelError::UnknownFilter { known, .. } => format!("the filters are {}", known.join(", ")),
-        ModelError::FilterWithoutValue { .. } => "write NAME=VALUE, for example tag:env=production".to_owned(),
+        ModelError::VersionNotFound { .. } => "`sgfw prefix-list history` shows the versions that are kept",
         ModelError::TooManyEntries { .. } => {
-            "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`".to_owned()
+            "remove entries, or make more room: `sgfw prefix-list modify LIST --max-entries N`"
         }
-        ModelError::NotForManagement { .. } => "use --protocol tcp or --protocol udp".to_owned(),
+        ModelError::NotForManagement { .. } => "use --protocol tcp or --protocol udp",
         ModelError::DuplicateManagementPrefix { .. } | ModelError::ManagementPrefixNotFound { .. } => {
-            "`sgfw management list` shows the management prefixes".to_owned()
+            "`sgfw management list` shows the management prefixes"
         }
-        ModelError::TimeoutOutOfRange { timeout, .. } => {
-            format!("{} is {} to {} seconds", timeout.name(), timeout.range().start(), timeout.range().end())
-        }
-        ModelError::UnknownAddressFamily { .. } => "use ipv4 or ipv6".to_owned(),
-        _ => return None,
+        _ => return error.hint(),
     };
-    Some(help)
+    Some(help.to_owned())
 }
 
 fn host_help(error: &HostError) -> Option<String> {
@@ -192,15 +182,15 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
     Some(help)
 }
 
+const DAMAGED_STORE: &str = "what is in force goes on; bring sgfw.db of the state directory back from a backup, then \
+    `sgfw repair`; or move it away, `sgfw apply` a file of `sgfw export` and attach the interfaces again";
+
 /// Whatever happens to the store, what is in force stays in force.
 fn store_help(error: &StoreError) -> Option<String> {
     let help = match error {
         StoreError::LockHeld { .. } => "try again, or wait longer with --lock-timeout",
         StoreError::UnknownSchema { .. } => "use the sgfw that wrote it, or a newer one",
-        _ if error.is_damage() => {
-            "what is in force goes on; bring sgfw.db of the state directory back from a backup, then `sgfw repair`; or move \
-             it away, `sgfw apply` a file of `sgfw export` and attach the interfaces again"
-        }
+        _ if error.is_damage() => DAMAGED_STORE,
         _ if error.is_full_disk() => {
             "what is in force goes on; make room on the filesystem of the state directory, then repeat the command"
         }

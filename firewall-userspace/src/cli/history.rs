@@ -84,7 +84,11 @@ impl Rollback {
             add_flows(&mut outcome, &orphaned_flows, instance);
             return output.json(&outcome);
         }
-        output.note(format_args!("generation {generation} says what was said before"));
+        match self.generation {
+            Some(to) => output
+                .note(format_args!("generation {generation} takes back what was changed after generation {to}")),
+            None => output.note(format_args!("generation {generation} takes back the last change")),
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::error::{CliError, ExitStatus};
+use super::error::CliError;
 use super::omissions;
 use super::output::Output;
 use crate::document;
@@ -85,10 +85,6 @@ struct Options {
 pub(super) enum ImportFailure {
     #[error(transparent)]
     Import(#[from] ImportError),
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
     #[error("the files have no group \"{group}\" for interface {interface}")]
     UnknownGroup { group: String, interface: String, existing: Vec<String> },
     #[error("not everything is carried over: {count} left out")]
@@ -102,7 +98,7 @@ impl Command {
                 let entries = entries.into_iter().map(|(prefix_list, path)| {
                     Ok(ListEntries { prefix_list, file: source(Path::new(&path))? })
                 });
-                let entries = entries.collect::<Result<Vec<_>, ImportFailure>>()?;
+                let entries = entries.collect::<Result<Vec<_>, CliError>>()?;
                 (aws::read(&sources(&files)?, &entries, options.vpc.as_deref()), options)
             }
             Self::Terraform(Terraform { files, options }) => {
@@ -114,21 +110,11 @@ impl Command {
 }
 
 impl ImportFailure {
-    pub(super) const fn exit_status(&self) -> ExitStatus {
-        match self {
-            Self::Import(_) | Self::UnknownGroup { .. } | Self::NotCarriedOver { .. } => {
-                ExitStatus::InvalidData
-            }
-            Self::Read { .. } | Self::Write { .. } => ExitStatus::Failed,
-        }
-    }
-
     pub(super) fn help(&self) -> Option<String> {
         match self {
             Self::Import(error) => import_help(error),
             Self::UnknownGroup { existing, .. } => Some(format!("there are: {}", existing.join(", "))),
             Self::NotCarriedOver { .. } => Some("leave --strict out to import the rest".to_owned()),
-            Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 }
@@ -147,8 +133,7 @@ impl Options {
         let Some(path) = &self.out else {
             return output.text(&text);
         };
-        let write = fs::write(path, text);
-        Ok(write.map_err(|source| ImportFailure::Write { path: path.clone(), source })?)
+        fs::write(path, text).map_err(|source| CliError::CannotWriteFile { path: path.clone(), source })
     }
 
     /// What each interface is to carry, in the order in which they were given.
@@ -180,14 +165,14 @@ impl Options {
     }
 }
 
-fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, ImportFailure> {
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, CliError> {
     paths.iter().map(|path| source(path)).collect()
 }
 
-fn source(path: &Path) -> Result<Source, ImportFailure> {
+fn source(path: &Path) -> Result<Source, CliError> {
     let is_stdin = path == Path::new(STDIN);
     let text = if is_stdin { read_stdin() } else { fs::read_to_string(path) };
-    let text = text.map_err(|source| ImportFailure::Read { path: path.to_owned(), source })?;
+    let text = text.map_err(|source| CliError::CannotReadFile { path: path.to_owned(), source })?;
     let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
     Ok(Source { name, text })
 }

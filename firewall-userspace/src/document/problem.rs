@@ -177,47 +177,16 @@ fn did_you_mean(text: &str, candidates: &[&'static str]) -> String {
     }
 }
 
-/// What a field of the model may hold, in the words of the document.
+/// What a field of the model may hold, in the words of the document where it has its own.
 fn model_hint(error: &ModelError) -> Option<String> {
     let hint = match error {
-        ModelError::MalformedId { prefix, .. } => {
-            return Some(format!("an id is {prefix} and 17 digits from 0-9 and a-f"));
-        }
-        ModelError::TimeoutOutOfRange { timeout, .. } => {
-            return Some(format!("{} to {} seconds", timeout.range().start(), timeout.range().end()));
-        }
-        ModelError::ReversedPorts { first, last } => return Some(format!("write {last}-{first}")),
-        ModelError::InvalidGroupName { .. } => {
-            "a name has 1 to 255 characters from a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ * and does \
-             not begin with sg-"
-        }
-        ModelError::InvalidDescription { .. } => {
-            "a description has at most 255 characters from a-z A-Z 0-9 space . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
-        }
-        ModelError::InvalidPrefixListName { .. } => {
-            "a name has 1 to 255 characters, none of them a control character, and does not begin with pl- or \
-             com.amazonaws"
-        }
-        ModelError::InvalidTagKey { .. } => {
-            "a key has 1 to 127 characters, which are letters, digits, spaces and + - = . _ : / @, and does not begin \
-             with aws:"
-        }
-        ModelError::InvalidTagValue { .. } => {
-            "a value has at most 256 characters, which are letters, digits, spaces and + - = . _ : / @"
-        }
-        ModelError::UnknownProtocol { .. } => "tcp, udp, icmp, icmpv6, all or a number from 0 to 255",
         ModelError::PortsRequired { .. } => "add ports: P or P-Q; every port is 0-65535",
         ModelError::PortsNotApplicable { .. } => "leave ports out; type selects ICMP messages",
         ModelError::IcmpTypeNotApplicable { .. } => "leave type and code out",
-        ModelError::InvalidPort { .. } => "a port is P, a range P-Q, with numbers from 0 to 65535",
         ModelError::InvalidIcmpType { .. } => {
             "type and code are numbers from 0 to 255; leave them out for every one"
         }
-        ModelError::MalformedCidr { .. } => {
-            "write ADDRESS/LENGTH, for example 203.0.113.0/24 or 2001:db8::/32; one host is /32 or /128"
-        }
-        ModelError::UnknownAddressFamily { .. } => "ipv4 or ipv6",
-        _ => return None,
+        _ => return error.hint(),
     };
     Some(hint.to_owned())
 }

@@ -92,7 +92,7 @@ mod reading {
     #[test]
     fn files_of_a_directory_are_one_document_and_refer_to_each_other() {
         let group = "version: 1\ngroups: [{name: b, description: x, ingress: [{protocol: all, group: A}]}]";
-        let other = "version = 1\n[[groups]]\nname = 'a'\ndescription = ''\n";
+        let other = "version = 1\n[[groups]]\nname = 'a'\ndescription = 'x'\n";
         let document = read_files(&[("b.yaml", group), ("c.toml", other)]).unwrap().document;
         let groups = document.groups.unwrap();
         assert_eq!(groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);

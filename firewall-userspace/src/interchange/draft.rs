@@ -28,7 +28,7 @@ pub(super) struct DraftGroup {
     pub(super) keys: Vec<String>,
     pub(super) id: Option<GroupId>,
     pub(super) name: GroupName,
-    pub(super) description: Description,
+    pub(super) description: Option<Description>,
     pub(super) tags: Tags,
     pub(super) members: BTreeSet<IpNet>,
     pub(super) vpc: Option<String>,

@@ -10,7 +10,7 @@ use super::draft::{Draft, DraftGroup, DraftPeer, DraftPrefixList, DraftRule, Pee
 use super::omission::{Cause, Omissions};
 use super::{ImportError, Imported};
 use crate::model::{
-    AddressFamily, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule, GroupName,
+    Description, AddressFamily, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule, GroupName,
     GroupReference, ModelError, PrefixListName, PrefixListReference, Service,
 };
 
@@ -65,6 +65,8 @@ impl Resolver {
             let DraftGroup { keys, id, name, description, tags, members, .. } = draft;
             positions.insert(name.to_string(), position);
             positions.extend(keys.into_iter().map(|key| (key, position)));
+            let description = description.filter(|text| !text.as_str().is_empty());
+            let description = description.unwrap_or_else(|| Description::from(&name));
             groups.push(DocumentGroup { id, name, description, tags, members, rules: Vec::new() });
         }
         Self { groups, positions, of_other_vpcs, list_names, known_rules: HashMap::new(), omissions }

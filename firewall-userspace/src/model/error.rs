@@ -65,6 +65,9 @@ pub enum ModelError {
         /// What was given.
         description: String,
     },
+    /// A group that says nothing about what it is for.
+    #[error("the description of a security group is empty")]
+    NoGroupDescription,
     /// Not a protocol.
     #[error("unknown protocol \"{text}\"")]
     UnknownProtocol {
@@ -400,6 +403,7 @@ impl ModelError {
             | Self::ManagementPrefixNotFound { .. } => return None,
             Self::InvalidGroupName { .. }
             | Self::InvalidDescription { .. }
+            | Self::NoGroupDescription
             | Self::UnknownProtocol { .. }
             | Self::PortsRequired { .. }
             | Self::PortsNotApplicable { .. }

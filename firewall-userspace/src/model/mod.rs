@@ -9,6 +9,7 @@ mod error;
 mod exempt;
 mod filter;
 mod group;
+mod hint;
 mod icmp;
 mod id;
 mod interface;

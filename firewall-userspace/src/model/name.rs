@@ -68,10 +68,25 @@ impl fmt::Display for GroupName {
 pub struct Description(String);
 
 impl Description {
+    /// That of a group, which AWS demands: it is not empty.
+    pub fn of_group(text: &str) -> Result<Self, ModelError> {
+        if text.is_empty() {
+            return Err(ModelError::NoGroupDescription);
+        }
+        text.parse()
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// For a group of which nothing else is known.
+impl From<&GroupName> for Description {
+    fn from(name: &GroupName) -> Self {
+        Self(name.0.clone())
     }
 }
 
@@ -161,6 +176,13 @@ mod tests {
     fn an_apostrophe_in_a_description_is_refused() {
         assert!("the office's network".parse::<Description>().is_err());
         assert!("office & home".parse::<Description>().is_ok());
+    }
+
+    #[test]
+    fn a_rule_needs_no_description_and_a_group_does() {
+        assert!("".parse::<Description>().is_ok());
+        assert_eq!(Description::of_group("").unwrap_err().aws_code(), Some("InvalidParameterValue"));
+        assert!(Description::of_group("web tier").is_ok());
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn what_cannot_be_imported_is_refused_with_what_to_do() {
         let message = instance.fails(65, &[&["import"], arguments].concat());
         assert!(message.contains(help), "{arguments:?}: {message}");
     }
-    let message = instance.fails(1, &["import", "aws", "/nonexistent"]);
+    let message = instance.fails(65, &["import", "aws", "/nonexistent"]);
     assert!(message.contains("error: cannot read /nonexistent: No such file"), "{message}");
     instance.fails(64, &["import", "aws", GROUPS, "--interface", "eth1"]);
 }

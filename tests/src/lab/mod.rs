@@ -34,7 +34,7 @@ pub use packet_socket::PacketSocket;
 pub use probe::{Reachability, ping, tcp_connect, udp_exchange};
 pub use process::Process;
 pub use server::{TcpServer, UdpServer};
-pub use sgfw::{IngressHook, Instance};
+pub use sgfw::{IngressHook, Instance, binary};
 pub use stepper::{Step, Stepped};
 pub use topology::{Family, HostPlan, Link, Topology};
 

@@ -53,7 +53,7 @@ impl Instance {
 /// # Panics
 ///
 /// When there is none.
-pub(super) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("SGFW_BIN") {
         return path.into();
     }

@@ -45,6 +45,7 @@ mod support;
 mod three_tier;
 mod throughput;
 mod timeouts;
+mod transcripts;
 mod updates;
 mod virtual_devices;
 mod vlan;

@@ -29,7 +29,10 @@ pub(super) fn group(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<DocumentGrou
         walk.whole.ids.push(Definition { name: id.to_string(), place: walk.place(node.span.clone()) });
         Ok(id)
     });
-    let description = walk.required(&fields, "description", parsed::<Description>);
+    let description = walk.required(&fields, "description", |node, walk| {
+        let text = walk.text(node)?;
+        Description::of_group(text).map_err(|error| walk.report(node, error))
+    });
     let tags = walk.optional(&fields, "tags", tags);
     let members = walk.optional(&fields, "members", prefixes);
     let ingress = walk.optional(&fields, "ingress", rules(Direction::Ingress));

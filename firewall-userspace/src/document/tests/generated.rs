@@ -18,6 +18,9 @@ use crate::model::{
 /// Of names and descriptions.
 const TEXT: &str = r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,12}";
 
+/// Of the descriptions of groups.
+const GROUP_DESCRIPTION: &str = r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,12}";
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -76,7 +79,7 @@ pub(crate) fn documents() -> impl Strategy<Value = Document> {
 
 fn groups_of(number: usize, groups: usize, lists: usize) -> impl Strategy<Value = DocumentGroup> {
     let rules = vec(rules(groups, lists), 0..6);
-    (ids("sg-"), TEXT, tags(), btree_set(prefixes(), 0..12), rules).prop_map(
+    (ids("sg-"), GROUP_DESCRIPTION, tags(), btree_set(prefixes(), 0..12), rules).prop_map(
         move |(id, description, tags, members, mut rules)| {
             let mut seen = HashSet::new();
             rules.retain(|rule| {

@@ -35,7 +35,7 @@ fn accept_what_is_valid() {
     let rule = "/groups/0/ingress/0";
     let valid = [
         ("/groups/2/name", json!("a.b c_-:/()#,@[]+=&;{}!$*")),
-        ("/groups/0/description", json!("")),
+        ("/groups/0/ingress/0/description", json!("")),
         ("/groups/0/tags", json!({ "größe": "4/2 @x" })),
         ("/groups/0/members", json!([])),
         (rule, json!({ "protocol": "all", "cidr": "::/0" })),
@@ -73,6 +73,7 @@ fn refuse_what_is_not() {
         ("/groups/2/name", json!(1)),
         ("/groups/0/id", json!("sg-0123")),
         ("/groups/0/description", json!("naïve")),
+        ("/groups/0/description", json!("")),
         ("/groups/0/tags", json!({ "aws:x": "y" })),
         ("/groups/0/tags", json!({ "a": 1 })),
         ("/groups/0/tags", json!({ "a": "b\nc" })),

@@ -100,7 +100,7 @@ fn add_group(draft: &mut Draft, group: SecurityGroup, of: &str, index: usize) ->
         keys: group.group_id.into_iter().collect(),
         id,
         name: group.group_name,
-        description: group.description.unwrap_or_default(),
+        description: group.description,
         tags: tags(&group.tags, &format!("{place}.Tags"), &mut draft.omissions),
         members: group.members.into_iter().map(|member| member.0.canonical()).collect(),
         vpc: group.vpc_id,

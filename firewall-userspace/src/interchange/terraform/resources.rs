@@ -118,7 +118,7 @@ fn add_group(draft: &mut Draft, resource: &Resource, references: &References<'_>
         keys: group.id.into_iter().chain([address]).collect(),
         id,
         name,
-        description: group.description.unwrap_or_default(),
+        description: group.description,
         tags: input::tags(group.tags.iter(), &format!("{place}.tags"), &mut draft.omissions),
         members: Default::default(),
         vpc: group.vpc_id,
