@@ -56,7 +56,7 @@ fn put_into_force(
     rule_sets: &RuleSetIds,
 ) -> Result<Published, ApplyError> {
     for (id, rules) in rule_sets.added() {
-        transaction.insert_rule_set(*id, rules)?;
+        transaction.insert_rule_set(id, rules)?;
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
     let generation = prepared.generation();
