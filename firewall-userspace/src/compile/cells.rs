@@ -32,7 +32,7 @@ pub(super) fn fill(
     let mut cells = Cells { cells: Vec::new(), matches: 0, limits };
     for policy in policies {
         for direction in [Direction::Ingress, Direction::Egress] {
-            let table = DirectionTable::new(policy, direction, exempt, partitions, limits)?;
+            let mut table = DirectionTable::new(policy, direction, exempt, partitions, limits)?;
             for class in table.classes(&classes_by_peer) {
                 table.fill(class, rule_sets, &mut cells)?;
             }
@@ -71,6 +71,8 @@ struct DirectionTable<'p, 'a> {
     /// What the other direction opens to any peer, as (is IPv6, kind).
     open_reverse: HashSet<(bool, ClassKind)>,
     partitions: &'p Partitions<'p>,
+    /// The id of the set of each rule alone, once it is known; 0 until then. Most cells are of one rule.
+    alone: Vec<u32>,
 }
 
 impl<'p, 'a> DirectionTable<'p, 'a> {
@@ -99,7 +101,8 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
         }
         matches.extend(exemptions(exempt, direction, partitions.services));
         matches.sort_unstable();
-        Ok(Self { policy, direction, matches, open_reverse, partitions })
+        let alone = vec![0; policy.rules.len()];
+        Ok(Self { policy, direction, matches, open_reverse, partitions, alone })
     }
 
     /// The address classes for which there are cells.
@@ -112,7 +115,12 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
     }
 
     /// Fills the cells of one address class.
-    fn fill(&self, class: u32, rule_sets: &mut RuleSetIds, cells: &mut Cells) -> Result<(), CompileError> {
+    fn fill(
+        &mut self,
+        class: u32,
+        rule_sets: &mut RuleSetIds,
+        cells: &mut Cells,
+    ) -> Result<(), CompileError> {
         let peers = self.partitions.addresses.peers_of(class);
         let of_peers: Vec<&[(u32, Match)]> = peers.iter().map(|peer| self.of_peer(*peer)).collect();
         cells.matches += of_peers.iter().map(|matches| matches.len()).sum::<usize>();
@@ -145,28 +153,44 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
     }
 
     /// The value of the cell in which these match.
-    fn value(&self, matches: &[Match], kind: ClassKind, rule_sets: &mut RuleSetIds) -> u32 {
+    fn value(&mut self, matches: &[Match], kind: ClassKind, rule_sets: &mut RuleSetIds) -> u32 {
         let mut value = 0;
         // In ascending order, as the rules of a policy are.
-        let mut rules: Vec<RuleId> = Vec::with_capacity(matches.len());
+        let mut places: Vec<u32> = Vec::with_capacity(matches.len());
         for Match { what, .. } in matches {
             match what {
                 Matching::Exemption => value |= EXEMPT,
                 Matching::Rule(place) => {
-                    let rule = &self.policy.rules[*place as usize];
-                    rules.push(rule.rule.id);
-                    if self.is_open_both_ways(&self.partitions.peers[rule.peer as usize], kind) {
+                    places.push(*place);
+                    if self.is_open_both_ways(self.policy.rules[*place as usize].peer, kind) {
                         value |= UNTRACKED;
                     }
                 }
             }
         }
-        if rules.is_empty() { value } else { value | rule_sets.id_of(&rules) }
+        value | self.rule_set(&places, rule_sets)
+    }
+
+    /// The id of the set of the rules at these places of the policy; 0 if there are none.
+    fn rule_set(&mut self, places: &[u32], rule_sets: &mut RuleSetIds) -> u32 {
+        let id_at = |place: &u32| self.policy.rules[*place as usize].rule.id;
+        match places {
+            [] => 0,
+            [place] => {
+                let known = &mut self.alone[*place as usize];
+                if *known == 0 {
+                    *known = rule_sets.id_of(&[id_at(place)]);
+                }
+                *known
+            }
+            _ => rule_sets.id_of(&places.iter().map(id_at).collect::<Vec<RuleId>>()),
+        }
     }
 
     /// AWS, "Untracked connections": TCP or UDP that a rule for `0.0.0.0/0` or `::/0` admits is not tracked where the
     /// other direction has a rule that admits any peer of the family on every port of the protocol.
-    fn is_open_both_ways(&self, peer: &FamilyPeer, kind: ClassKind) -> bool {
+    fn is_open_both_ways(&self, peer: u32, kind: ClassKind) -> bool {
+        let peer = &self.partitions.peers[peer as usize];
         peer.is_any() && self.open_reverse.contains(&(peer.is_ipv6, kind))
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, HashMap, InnerMap, MapData, MapError};
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use aya::maps::{Array, InnerMap, MapData, MapError};
+use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
+use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{
     CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, Timeouts,
     exempt_flag, interface_flag, map,
@@ -20,20 +21,26 @@ use firewall_common::decide::Half;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::batch::{BPF_F_NO_PREALLOC, HashTable, filled_map};
 use super::clock::{jiffies_per_second, to_jiffies};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 use crate::compile::{CompiledInterface, CompiledPolicy};
 use crate::model::{FlowTimeouts, IcmpErrors, InterfaceOptions};
 
-/// Flags of `BPF_MAP_CREATE` (`linux/bpf.h`).
-const BPF_F_NO_PREALLOC: u32 = 1 << 0;
+/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 type V4Trie = LpmTrie<MapData, [u8; 4], u32>;
-type V6Trie = LpmTrie<MapData, [u8; 16], u32>;
-type Cells = HashMap<MapData, Wire<CellKey>, u32>;
 pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
+
+/// Key of an IPv6 trie.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PrefixV6 {
+    length: u32,
+    address: [u8; 16],
+}
 
 /// A policy that stands in the idle half of the maps.
 #[must_use = "a prepared policy is not in force until it is activated"]
@@ -50,14 +57,20 @@ impl Datapath {
     ///
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
-        let error = DatapathError::in_map(map::CELLS);
         let generation = self.generation()?;
         if generation == 0 {
             return Ok(Vec::new());
         }
-        let halves: ArrayOfMaps<MapData, Cells> = self.map(map::CELLS)?;
-        let cells = halves.get(&Half::of_generation(generation).slot(), 0).map_err(&error)?;
-        cells.iter().map(|item| item.map(|(_, value)| value).map_err(&error)).collect()
+        let halves: ArrayOfMaps<MapData, MapData> = self.map(map::CELLS)?;
+        let cells = halves.get(&Half::of_generation(generation).slot(), 0);
+        let cells: HashTable<CellKey, u32> =
+            HashTable::new(map::CELLS, cells.map_err(DatapathError::in_map(map::CELLS))?)?;
+        let mut all = Vec::new();
+        cells.each_batch(|_, values| {
+            all.extend_from_slice(values);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
@@ -78,16 +91,15 @@ impl Datapath {
         }
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
-        let (v4, v6) = (addresses_v4(policy)?, addresses_v6(policy)?);
-        let (services, cells, settings) = (services(policy)?, cells(policy)?, settings(policy)?);
-        // The kernel waits for all running programs in each update of an outer map; at the same time they wait once.
+        // The kernel waits for all running programs in each update of an outer map; at the same time they wait once, and
+        // the large maps are filled meanwhile.
         std::thread::scope(|scope| {
             let puts = [
-                scope.spawn(|| self.put(map::ADDRESSES_V4, slot, &v4)),
-                scope.spawn(|| self.put(map::ADDRESSES_V6, slot, &v6)),
-                scope.spawn(|| self.put(map::SERVICES, slot, &services)),
-                scope.spawn(|| self.put(map::CELLS, slot, &cells)),
-                scope.spawn(|| self.put(map::SETTINGS, slot, &settings)),
+                scope.spawn(|| self.put(map::ADDRESSES_V4, slot, &addresses_v4(policy)?)),
+                scope.spawn(|| self.put(map::ADDRESSES_V6, slot, &addresses_v6(policy)?)),
+                scope.spawn(|| self.put(map::SERVICES, slot, &services(policy)?)),
+                scope.spawn(|| self.put(map::CELLS, slot, &cells(policy)?)),
+                scope.spawn(|| self.put(map::SETTINGS, slot, &settings(policy)?)),
             ];
             puts.into_iter().try_for_each(|put| put.join().unwrap_or_else(|panic| resume_unwind(panic)))
         })?;
@@ -143,25 +155,17 @@ fn addresses_v4(policy: &CompiledPolicy) -> Result<V4Trie, DatapathError> {
     Ok(trie)
 }
 
-fn addresses_v6(policy: &CompiledPolicy) -> Result<V6Trie, DatapathError> {
-    let error = DatapathError::in_map(map::ADDRESSES_V6);
+fn addresses_v6(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
     let size = max_entries("IPv6 prefixes", policy.addresses_v6.len())?;
-    let mut trie = V6Trie::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
-    for (prefix, class) in &policy.addresses_v6 {
-        let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
-        trie.insert(&key, class, 0).map_err(&error)?;
-    }
-    Ok(trie)
+    let elements = policy.addresses_v6.iter().map(|(prefix, class)| {
+        (PrefixV6 { length: prefix.prefix_len().into(), address: prefix.network().octets() }, *class)
+    });
+    filled_map(map::ADDRESSES_V6, BPF_MAP_TYPE_LPM_TRIE, size, elements)
 }
 
-fn cells(policy: &CompiledPolicy) -> Result<Cells, DatapathError> {
-    let error = DatapathError::in_map(map::CELLS);
+fn cells(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
     let size = max_entries("cells", policy.cells.len())?;
-    let mut cells = Cells::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
-    for (key, value) in &policy.cells {
-        cells.insert(Wire(*key), value, 0).map_err(&error)?;
-    }
-    Ok(cells)
+    filled_map(map::CELLS, BPF_MAP_TYPE_HASH, size, policy.cells.iter().copied())
 }
 
 /// The kernel has no map of 0 entries.
