@@ -34,7 +34,7 @@ fn a_large_policy_is_applied_and_changed_by_single_rules() {
             assert_eq!([reaches(stranger, LISTED), reaches(stranger, OTHER)], [Filtered, Filtered]);
         }
 
-        let peers = Family::ALL.map(|family| format!("--cidr {}", stranger.address(family))).join(" ");
+        let peers = Family::ALL.map(|family| format!("--cidr {}", stranger.prefix(family))).join(" ");
         let rule = format!("app --ingress --protocol tcp --port {OTHER} {peers}");
         let reach = |expected: [Reachability; 2]| {
             for family in Family::ALL {
@@ -61,7 +61,7 @@ fn policy(listed: &Host) -> String {
         for number in 0..ENTRIES {
             writeln!(policy, "      - {{cidr: {}}}", elsewhere(family, 2 * number)).unwrap();
         }
-        writeln!(policy, "      - {{cidr: {}}}", listed.address(family)).unwrap();
+        writeln!(policy, "      - {{cidr: {}}}", listed.prefix(family)).unwrap();
     }
     policy.push_str("groups:\n  - name: app\n    description: scenario\n    ingress:\n");
     for family in Family::ALL {
