@@ -61,7 +61,7 @@ pub(super) fn put_into_force(
 ) -> Result<Published, ApplyError> {
     remember_kernel(&transaction, datapath, attachments)?;
     for (id, rules) in rule_sets.added() {
-        transaction.insert_rule_set(*id, rules)?;
+        transaction.insert_rule_set(id, rules)?;
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
     let generation = prepared.generation();

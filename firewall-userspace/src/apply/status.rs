@@ -1,6 +1,6 @@
 //! What is stored beside what the kernel has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use firewall_common::abi::{RULE_SET, UNTRACKED};
 use ipnet::IpNet;
@@ -193,6 +193,8 @@ pub fn tracking(instance: &Instance) -> Result<BTreeMap<RuleId, Tracking>, Apply
         Some(datapath) => datapath.cells()?,
         None => Vec::new(),
     };
+    // A rule for every port may stand in a million cells with the same value.
+    let cells: HashSet<u32> = cells.into_iter().collect();
     let mut tracking: BTreeMap<RuleId, Tracking> = BTreeMap::new();
     for cell in cells {
         let of_cell = if cell & UNTRACKED == 0 { Tracking::Tracked } else { Tracking::Untracked };

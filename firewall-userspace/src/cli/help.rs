@@ -15,6 +15,7 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
         ApplyError::Host(error) => return host_help(error),
         ApplyError::Datapath(error) => return datapath_help(error),
         ApplyError::Store(error) => return store_help(error),
+        ApplyError::Compile(error) => return Some(compile_help(error)),
         ApplyError::AlreadyAttached { interface } => {
             format!("`sgfw interface set-groups {interface} --group …` changes its groups")
         }
@@ -76,6 +77,27 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+fn compile_help(error: &CompileError) -> String {
+    let help = match error {
+        CompileError::TooManyServices { .. } => "use wider port ranges, or the same ones in more rules",
+        CompileError::TooManyPolicies { .. } => {
+            "give interfaces the same groups and the same always-tracked peers"
+        }
+        CompileError::NestedPrefixes { .. } => {
+            "leave out prefixes that lie in another one with the same rules, and put prefixes of the same rules into one \
+             prefix list"
+        }
+        CompileError::NestedPorts { .. } => {
+            "replace port ranges that lie in each other by ranges beside each other"
+        }
+        CompileError::TooManyCells { .. } | CompileError::TooManyMatches { .. } => {
+            "put prefixes of the same rules into one prefix list, which counts once, and give prefixes that have many others \
+             in them fewer port ranges"
+        }
+    };
+    help.to_owned()
 }
 
 pub(super) fn model_help(error: &ModelError) -> Option<String> {

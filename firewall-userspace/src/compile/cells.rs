@@ -1,122 +1,216 @@
 //! The cells: which rules match for each pair of classes.
+//!
+//! The work and the memory are bounded by what matches, not by the product of the classes: a pair that no rule matches is
+//! never looked at, and where too much matches, compiling ends with an error before anything is filled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 
 use firewall_common::abi::{CellKey, Direction, EXEMPT, UNTRACKED};
 
 use super::addresses::AddressClasses;
 use super::services::{ClassKind, ServiceClasses};
-use super::{FamilyPeer, FamilyRule, Policy, RuleSetIds};
-use crate::model::{ExemptProperties, PortRange, Service};
+use super::{CompileError, ExemptPeer, FamilyPeer, Limits, Policy, RuleSetIds};
+use crate::model::{PortRange, RuleId, Service};
 
-/// Fills the cells of all policies.
+/// What the classes mean.
+pub(super) struct Partitions<'p> {
+    /// By number.
+    pub(super) peers: &'p [FamilyPeer],
+    pub(super) addresses: &'p AddressClasses,
+    pub(super) services: &'p ServiceClasses,
+}
+
+/// Fills the cells of all policies: by policy, direction, address class and service class.
 pub(super) fn fill(
     policies: &[Policy<'_>],
-    exempt: &[ExemptProperties],
-    addresses: &AddressClasses,
-    services: &ServiceClasses,
+    exempt: &[ExemptPeer],
+    partitions: &Partitions<'_>,
+    limits: Limits,
     rule_sets: &mut RuleSetIds,
-) -> Vec<(CellKey, u32)> {
-    let mut cells = Vec::new();
+) -> Result<Vec<(CellKey, u32)>, CompileError> {
+    let classes_by_peer = partitions.addresses.by_peer(partitions.peers.len());
+    let mut cells = Cells { cells: Vec::new(), matches: 0, limits };
     for policy in policies {
         for direction in [Direction::Ingress, Direction::Egress] {
-            let table = DirectionTable::new(policy, direction);
-            for (class, peers) in (1..).zip(&addresses.peers) {
-                let mut values = table.values(peers, services, rule_sets);
-                for service_class in exempt_classes(exempt, direction, peers, services) {
-                    *values.entry(service_class).or_insert(0) |= EXEMPT;
-                }
-                let key = |service_class| CellKey::new(policy.number, direction, class, service_class);
-                cells.extend(values.into_iter().map(|(service_class, value)| (key(service_class), value)));
+            let mut table = DirectionTable::new(policy, direction, exempt, partitions, limits)?;
+            for class in table.classes(&classes_by_peer) {
+                table.fill(class, rule_sets, &mut cells)?;
             }
         }
     }
-    cells
+    Ok(cells.cells)
 }
 
-/// The service classes that are exempt in a direction for addresses contained in `peers`.
-///
-/// What leaves for an exempt server is. Of what arrives, the programs know the replies of TCP and UDP by their source
-/// port; other protocols have none, so that they are exempt both ways.
-fn exempt_classes(
-    exempt: &[ExemptProperties],
-    direction: Direction,
-    peers: &BTreeSet<FamilyPeer>,
-    services: &ServiceClasses,
-) -> BTreeSet<u16> {
-    exempt
-        .iter()
-        .filter(|exempt| peers.contains(&FamilyPeer::cidr(exempt.prefix)))
-        .filter_map(|exempt| services.classes_of.get(&exempt.service))
-        .flatten()
-        .copied()
-        .filter(|class| direction == Direction::Egress || services.kind(*class) == ClassKind::Other)
-        .collect()
+struct Cells {
+    cells: Vec<(CellKey, u32)>,
+    /// How many matches they are made of.
+    matches: usize,
+    limits: Limits,
+}
+
+/// Something that matches the addresses of a peer, and one service class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    service_class: u16,
+    what: Matching,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Matching {
+    /// The rule at this place in its policy.
+    Rule(u32),
+    Exemption,
 }
 
 /// The rules of one policy and direction, by peer.
 struct DirectionTable<'p, 'a> {
-    by_peer: BTreeMap<FamilyPeer, Vec<&'p FamilyRule<'a>>>,
-    /// The services that the other direction opens to any peer, as (is IPv6, service).
-    open_reverse: Vec<(bool, Service)>,
-    always_track: &'p BTreeSet<FamilyPeer>,
+    policy: &'p Policy<'a>,
+    direction: Direction,
+    /// By number of the peer.
+    matches: Vec<(u32, Match)>,
+    /// What the other direction opens to any peer, as (is IPv6, kind).
+    open_reverse: HashSet<(bool, ClassKind)>,
+    partitions: &'p Partitions<'p>,
+    /// The id of the set of each rule alone, once it is known; 0 until then. Most cells are of one rule.
+    alone: Vec<u32>,
 }
 
 impl<'p, 'a> DirectionTable<'p, 'a> {
-    fn new(policy: &'p Policy<'a>, direction: Direction) -> Self {
-        let mut by_peer: BTreeMap<FamilyPeer, Vec<&FamilyRule<'a>>> = BTreeMap::new();
-        let mut open_reverse = Vec::new();
-        for rule in &policy.rules {
+    fn new(
+        policy: &'p Policy<'a>,
+        direction: Direction,
+        exempt: &[ExemptPeer],
+        partitions: &'p Partitions<'p>,
+        limits: Limits,
+    ) -> Result<Self, CompileError> {
+        let mut matches = Vec::new();
+        let mut open_reverse = HashSet::new();
+        for (place, rule) in (0..).zip(&policy.rules) {
+            let peer = &partitions.peers[rule.peer as usize];
             if rule.rule.direction == direction {
-                by_peer.entry(rule.peer).or_default().push(rule);
-            } else if rule.peer.is_any() {
-                open_reverse.push((rule.peer.is_ipv6, rule.rule.service));
+                let classes = partitions.services.classes_of(rule.service);
+                check_matches(matches.len() + classes.len(), limits, policy)?;
+                let what = Matching::Rule(place);
+                matches
+                    .extend(classes.iter().map(|class| (rule.peer, Match { service_class: *class, what })));
+            } else if peer.is_any() {
+                let kinds = [ClassKind::Tcp, ClassKind::Udp].into_iter();
+                let opened = kinds.filter(|kind| opens_every_port(rule.rule.service, *kind));
+                open_reverse.extend(opened.map(|kind| (peer.is_ipv6, kind)));
             }
         }
-        Self { by_peer, open_reverse, always_track: &policy.always_track }
+        matches.extend(exemptions(exempt, direction, partitions.services));
+        matches.sort_unstable();
+        let alone = vec![0; policy.rules.len()];
+        Ok(Self { policy, direction, matches, open_reverse, partitions, alone })
     }
 
-    /// The values of the cells of addresses contained in `peers`, by service class.
-    fn values(
-        &self,
-        peers: &BTreeSet<FamilyPeer>,
-        services: &ServiceClasses,
+    /// The address classes for which there are cells.
+    fn classes(&self, classes_by_peer: &[Vec<u32>]) -> Vec<u32> {
+        let peers = self.matches.chunk_by(|(one, _), (other, _)| one == other).map(|same| same[0].0);
+        let mut classes: Vec<u32> = peers.flat_map(|peer| &classes_by_peer[peer as usize]).copied().collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// Fills the cells of one address class.
+    fn fill(
+        &mut self,
+        class: u32,
         rule_sets: &mut RuleSetIds,
-    ) -> BTreeMap<u16, u32> {
-        let is_always_tracked = !self.always_track.is_disjoint(peers);
-        let mut values = BTreeMap::new();
-        for (service_class, rules) in self.matching(peers.iter(), services) {
-            let is_untracked = !is_always_tracked && self.is_untracked(&rules, services.kind(service_class));
-            let rule_set = rule_sets.id_of(rules.iter().map(|rule| rule.rule.id).collect());
-            values.insert(service_class, if is_untracked { rule_set | UNTRACKED } else { rule_set });
+        cells: &mut Cells,
+    ) -> Result<(), CompileError> {
+        let peers = self.partitions.addresses.peers_of(class);
+        let of_peers: Vec<&[(u32, Match)]> = peers.iter().map(|peer| self.of_peer(*peer)).collect();
+        cells.matches += of_peers.iter().map(|matches| matches.len()).sum::<usize>();
+        check_matches(cells.matches, cells.limits, self.policy)?;
+        let mut matches: Vec<Match> = of_peers.into_iter().flatten().map(|(_, found)| *found).collect();
+        matches.sort_unstable();
+        let is_always_tracked = peers.iter().any(|peer| self.policy.always_track.contains(peer));
+        for matches in matches.chunk_by(|one, other| one.service_class == other.service_class) {
+            let service_class = matches[0].service_class;
+            let mut value = self.value(matches, self.partitions.services.kind(service_class), rule_sets);
+            if is_always_tracked {
+                value &= !UNTRACKED;
+            }
+            let key = CellKey::new(self.policy.number, self.direction, class, service_class);
+            cells.cells.push((key, value));
         }
-        values
+        if cells.cells.len() > cells.limits.cells {
+            return Err(CompileError::TooManyCells {
+                groups: self.policy.group_names(),
+                limit: cells.limits.cells,
+            });
+        }
+        Ok(())
     }
 
-    /// The rules that match addresses contained in `peers`, by service class.
-    fn matching<'t>(
-        &'t self,
-        peers: impl Iterator<Item = &'t FamilyPeer>,
-        services: &ServiceClasses,
-    ) -> BTreeMap<u16, Vec<&'p FamilyRule<'a>>> {
-        let mut matching: BTreeMap<u16, Vec<&FamilyRule<'a>>> = BTreeMap::new();
-        for rule in peers.filter_map(|peer| self.by_peer.get(peer)).flatten() {
-            for class in services.classes_of.get(&rule.rule.service).into_iter().flatten() {
-                matching.entry(*class).or_default().push(rule);
+    fn of_peer(&self, peer: u32) -> &[(u32, Match)] {
+        let start = self.matches.partition_point(|(other, _)| *other < peer);
+        let length = self.matches[start..].iter().take_while(|(other, _)| *other == peer).count();
+        &self.matches[start..start + length]
+    }
+
+    /// The value of the cell in which these match.
+    fn value(&mut self, matches: &[Match], kind: ClassKind, rule_sets: &mut RuleSetIds) -> u32 {
+        let mut value = 0;
+        // In ascending order, as the rules of a policy are.
+        let mut places: Vec<u32> = Vec::with_capacity(matches.len());
+        for Match { what, .. } in matches {
+            match what {
+                Matching::Exemption => value |= EXEMPT,
+                Matching::Rule(place) => {
+                    places.push(*place);
+                    if self.is_open_both_ways(self.policy.rules[*place as usize].peer, kind) {
+                        value |= UNTRACKED;
+                    }
+                }
             }
         }
-        matching
+        value | self.rule_set(&places, rule_sets)
+    }
+
+    /// The id of the set of the rules at these places of the policy; 0 if there are none.
+    fn rule_set(&mut self, places: &[u32], rule_sets: &mut RuleSetIds) -> u32 {
+        let id_at = |place: &u32| self.policy.rules[*place as usize].rule.id;
+        match places {
+            [] => 0,
+            [place] => {
+                let known = &mut self.alone[*place as usize];
+                if *known == 0 {
+                    *known = rule_sets.id_of(&[id_at(place)]);
+                }
+                *known
+            }
+            _ => rule_sets.id_of(&places.iter().map(id_at).collect::<Vec<RuleId>>()),
+        }
     }
 
     /// AWS, "Untracked connections": TCP or UDP that a rule for `0.0.0.0/0` or `::/0` admits is not tracked where the
     /// other direction has a rule that admits any peer of the family on every port of the protocol.
-    fn is_untracked(&self, rules: &[&FamilyRule<'_>], kind: ClassKind) -> bool {
-        rules.iter().filter(|rule| rule.peer.is_any()).any(|rule| {
-            self.open_reverse
-                .iter()
-                .any(|(is_ipv6, service)| *is_ipv6 == rule.peer.is_ipv6 && opens_every_port(*service, kind))
-        })
+    fn is_open_both_ways(&self, peer: u32, kind: ClassKind) -> bool {
+        let peer = &self.partitions.peers[peer as usize];
+        peer.is_any() && self.open_reverse.contains(&(peer.is_ipv6, kind))
     }
+}
+
+/// What is exempt in a direction, by peer.
+///
+/// What leaves for an exempt server is. Of what arrives, the programs know the replies of TCP and UDP by their source
+/// port; other protocols have none, so that they are exempt both ways.
+fn exemptions(
+    exempt: &[ExemptPeer],
+    direction: Direction,
+    services: &ServiceClasses,
+) -> impl Iterator<Item = (u32, Match)> {
+    let pairs = exempt
+        .iter()
+        .flat_map(|exempt| services.classes_of(exempt.service).iter().map(|class| (exempt.peer, *class)));
+    let is_exempt = move |class| direction == Direction::Egress || services.kind(class) == ClassKind::Other;
+    pairs
+        .filter(move |(_, class)| is_exempt(*class))
+        .map(|(peer, service_class)| (peer, Match { service_class, what: Matching::Exemption }))
 }
 
 fn opens_every_port(service: Service, kind: ClassKind) -> bool {
@@ -127,4 +221,11 @@ fn opens_every_port(service: Service, kind: ClassKind) -> bool {
         }
         _ => false,
     }
+}
+
+fn check_matches(matches: usize, limits: Limits, policy: &Policy<'_>) -> Result<(), CompileError> {
+    if matches > limits.matches {
+        return Err(CompileError::TooManyMatches { groups: policy.group_names(), limit: limits.matches });
+    }
+    Ok(())
 }

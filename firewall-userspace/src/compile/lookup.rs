@@ -3,7 +3,7 @@
 //! Asked by `apply` about connections that are open already and about those that must stay possible, and by the compiler's
 //! own tests.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use firewall_common::abi::{CellKey, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
@@ -11,13 +11,11 @@ use ipnet::IpNet;
 
 use super::CompiledPolicy;
 
-/// The policy of one interface, indexed for many lookups.
+/// The policy of one interface, for many lookups. The tables are sorted, so that nothing but the lengths needs an index.
 #[derive(Debug)]
 pub struct InterfaceLookup<'a> {
     policy: u16,
     tables: &'a CompiledPolicy,
-    cells: HashMap<CellKey, u32>,
-    address_classes: HashMap<IpNet, u32>,
     /// The prefix lengths that occur, by family.
     lengths_v4: BTreeSet<u8>,
     lengths_v6: BTreeSet<u8>,
@@ -28,13 +26,9 @@ impl CompiledPolicy {
     #[must_use]
     pub fn lookup(&self, slot: u32) -> Option<InterfaceLookup<'_>> {
         let policy = self.interfaces.iter().find(|interface| interface.slot == slot)?.policy;
-        let v4 = self.addresses_v4.iter().map(|(prefix, class)| (IpNet::V4(*prefix), *class));
-        let v6 = self.addresses_v6.iter().map(|(prefix, class)| (IpNet::V6(*prefix), *class));
         Some(InterfaceLookup {
             policy,
             tables: self,
-            cells: self.cells.iter().copied().filter(|(key, _)| key.policy == policy).collect(),
-            address_classes: v4.chain(v6).collect(),
             lengths_v4: self.addresses_v4.iter().map(|(prefix, _)| prefix.prefix_len()).collect(),
             lengths_v6: self.addresses_v6.iter().map(|(prefix, _)| prefix.prefix_len()).collect(),
         })
@@ -79,7 +73,9 @@ impl InterfaceLookup<'_> {
 
     fn cell_of_classes(&self, direction: Direction, address_class: u32, service_class: u16) -> u32 {
         let key = CellKey::new(self.policy, direction, address_class, service_class);
-        self.cells.get(&key).copied().unwrap_or(0)
+        let cells = &self.tables.cells;
+        let place = cells.binary_search_by_key(&place(&key), |(other, _)| place(other));
+        place.map_or(0, |place| cells[place].1)
     }
 
     fn service_class(&self, service: ServiceIndex) -> u16 {
@@ -94,7 +90,15 @@ impl InterfaceLookup<'_> {
         };
         let shorter = lengths.range(..=prefix.prefix_len()).rev();
         let containing = shorter.filter_map(|length| IpNet::new(prefix.addr(), *length).ok());
-        containing.filter_map(|prefix| self.address_classes.get(&prefix.trunc())).next().copied().unwrap_or(0)
+        containing.filter_map(|prefix| self.class_of_prefix(prefix.trunc())).next().unwrap_or(0)
+    }
+
+    /// The class of a prefix, if the tables have it.
+    fn class_of_prefix(&self, prefix: IpNet) -> Option<u32> {
+        match prefix {
+            IpNet::V4(prefix) => class_of(prefix, &self.tables.addresses_v4),
+            IpNet::V6(prefix) => class_of(prefix, &self.tables.addresses_v6),
+        }
     }
 
     /// The prefixes of the tables inside `outer`, with their classes, by address and then by length.
@@ -114,6 +118,16 @@ impl InterfaceLookup<'_> {
             }
         }
     }
+}
+
+/// What the cells are sorted by.
+const fn place(key: &CellKey) -> (u16, u32, u16) {
+    (key.policy, key.direction_and_address_class, key.service_class)
+}
+
+fn class_of<N: Ord>(prefix: N, classes: &[(N, u32)]) -> Option<u32> {
+    let place = classes.binary_search_by(|(other, _)| other.cmp(&prefix)).ok()?;
+    Some(classes[place].1)
 }
 
 /// Cuts `prefix`, whose addresses are of `class` where none of the prefixes `inside` says otherwise, into pieces of one

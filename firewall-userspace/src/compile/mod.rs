@@ -14,10 +14,11 @@
 mod addresses;
 mod cells;
 mod lookup;
+mod numbering;
 mod rule_sets;
 mod services;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use firewall_common::abi::CellKey;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -25,8 +26,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use lookup::InterfaceLookup;
 pub use rule_sets::RuleSetIds;
 
+use cells::Partitions;
+use numbering::Numbering;
+
 use crate::model::{
-    AddressFamily, ExemptProperties, GroupId, InterfaceOptions, Peer, PrefixList, SecurityGroup, SecurityRule,
+    AddressFamily, ExemptProperties, GroupId, GroupName, InterfaceOptions, Peer, PrefixList, SecurityGroup,
+    SecurityRule, Service,
 };
 
 /// Everything that decides what the tables hold.
@@ -69,7 +74,8 @@ pub struct CompiledPolicy {
     pub addresses_v6: Vec<(Ipv6Net, u32)>,
     /// Service classes by [`ServiceIndex`](firewall_common::abi::ServiceIndex); as long as the whole index space.
     pub services: Vec<u16>,
-    /// Rule set ids, with the untracked and the exempt bit, by cell. A missing cell is a deny.
+    /// Rule set ids, with the untracked and the exempt bit, by policy, direction, address class and service class. A missing
+    /// cell is a deny.
     pub cells: Vec<(CellKey, u32)>,
 }
 
@@ -103,6 +109,42 @@ pub enum CompileError {
         /// How many there may be.
         limit: usize,
     },
+    /// Prefixes that lie in the prefixes of too many other peers.
+    #[error("the peers of the rules lie in each other more than {limit} times")]
+    NestedPrefixes {
+        /// How many times they may.
+        limit: usize,
+    },
+    /// Port ranges that lie in too many others.
+    #[error("the port ranges of the rules lie in each other more than {limit} times")]
+    NestedPorts {
+        /// How many times they may.
+        limit: usize,
+    },
+    /// More pairs of addresses and services than the tables can hold.
+    #[error(
+        "the rules of {} distinguish more than {limit} combinations of peers and services, with those of other interfaces",
+        list(groups)
+    )]
+    TooManyCells {
+        /// The groups of the interface that is one too many.
+        groups: Vec<GroupName>,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Rules that match together too often.
+    #[error("the rules of {} overlap more than {limit} times, with those of other interfaces", list(groups))]
+    TooManyMatches {
+        /// The groups of the interface that is one too many.
+        groups: Vec<GroupName>,
+        /// How many times they may.
+        limit: usize,
+    },
+}
+
+fn list(groups: &[GroupName]) -> String {
+    let names: Vec<String> = groups.iter().map(|name| format!("'{name}'")).collect();
+    names.join(", ")
 }
 
 /// Compiles. Rule sets that `rule_sets` does not know yet are added to it.
@@ -111,17 +153,41 @@ pub enum CompileError {
 ///
 /// [`CompileError`] where a table is too small.
 pub fn compile(input: &PolicyInput, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, CompileError> {
-    let (policies, interfaces) = pool(input)?;
-    let rules = family_rules(&policies);
-    let exempt: Vec<ExemptProperties> =
-        input.exempt_addresses.iter().copied().filter(ExemptProperties::can_match).collect();
-    let mut peers: BTreeSet<FamilyPeer> = rules.iter().map(|rule| rule.peer).collect();
-    peers.extend(policies.iter().flat_map(|policy| &policy.always_track));
-    peers.extend(exempt.iter().map(|exempt| FamilyPeer::cidr(exempt.prefix)));
-    let addresses = addresses::partition(&peers, input);
-    let named = rules.iter().map(|rule| rule.rule.service).chain(exempt.iter().map(|exempt| exempt.service));
-    let services = services::partition(named)?;
-    let cells = cells::fill(&policies, &exempt, &addresses, &services, rule_sets);
+    compile_within(LIMITS, input, rule_sets)
+}
+
+/// How much there may be. What rules distinguish grows with their product where wide and narrow ones overlap, so there is
+/// an end to it, before anything is put into force.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Cells. One takes 96 bytes in the kernel and up to 32 in the buckets of its table.
+    cells: usize,
+    /// How many times rules match in cells, prefixes lie in each other, and ports belong to services, each counted by
+    /// itself. One takes up to 32 bytes while the policy is compiled.
+    matches: usize,
+}
+
+/// Half a gigabyte in the kernel, twice with the policy in force, and as much in user space.
+const LIMITS: Limits = Limits { cells: 1 << 22, matches: 1 << 24 };
+
+fn compile_within(
+    limits: Limits,
+    input: &PolicyInput,
+    rule_sets: &mut RuleSetIds,
+) -> Result<CompiledPolicy, CompileError> {
+    let mut numbers = Numbers::default();
+    let (policies, interfaces) = pool(input, &mut numbers)?;
+    let exempt: Vec<ExemptPeer> = input
+        .exempt_addresses
+        .iter()
+        .filter(|exempt| exempt.can_match())
+        .map(|exempt| numbers.exempt(exempt))
+        .collect();
+    let peers = numbers.peers.values();
+    let addresses = addresses::partition(peers, input, limits)?;
+    let services = services::partition(numbers.services.values(), limits)?;
+    let partitions = Partitions { peers, addresses: &addresses, services: &services };
+    let cells = cells::fill(&policies, &exempt, &partitions, limits, rule_sets)?;
     Ok(CompiledPolicy {
         interfaces,
         addresses_v4: addresses.v4,
@@ -131,11 +197,21 @@ pub fn compile(input: &PolicyInput, rule_sets: &mut RuleSetIds) -> Result<Compil
     })
 }
 
+/// The peers and services of all policies.
+#[derive(Default)]
+struct Numbers {
+    peers: Numbering<FamilyPeer>,
+    services: Numbering<Service>,
+}
+
 /// The pooled rules of one combination of groups and always-tracked peers.
 struct Policy<'a> {
     number: u16,
+    groups: Vec<&'a GroupName>,
+    /// By their ids.
     rules: Vec<FamilyRule<'a>>,
-    always_track: BTreeSet<FamilyPeer>,
+    /// Numbers of peers.
+    always_track: BTreeSet<u32>,
 }
 
 /// A rule for one address family. The families are disjoint: `0.0.0.0/0` admits no IPv6, `icmp` means ICMP in IPv4 and
@@ -143,7 +219,53 @@ struct Policy<'a> {
 #[derive(Clone, Copy)]
 struct FamilyRule<'a> {
     rule: &'a SecurityRule,
-    peer: FamilyPeer,
+    /// Number of its peer in the family.
+    peer: u32,
+    /// Number of its service.
+    service: u32,
+}
+
+/// An exempt address, as the numbers of its peer and its service.
+#[derive(Clone, Copy)]
+struct ExemptPeer {
+    peer: u32,
+    service: u32,
+}
+
+impl Policy<'_> {
+    /// For messages.
+    fn group_names(&self) -> Vec<GroupName> {
+        self.groups.iter().map(|name| (*name).clone()).collect()
+    }
+}
+
+impl Numbers {
+    fn exempt(&mut self, exempt: &ExemptProperties) -> ExemptPeer {
+        let peer = self.peers.number(FamilyPeer::cidr(exempt.prefix));
+        ExemptPeer { peer, service: self.services.number(exempt.service) }
+    }
+
+    fn policy<'a>(
+        &mut self,
+        number: u16,
+        groups: &[&'a SecurityGroup],
+        always_track: BTreeSet<u32>,
+    ) -> Policy<'a> {
+        let mut rules: Vec<FamilyRule<'a>> = Vec::new();
+        for rule in groups.iter().flat_map(|group| &group.rules) {
+            let families = [AddressFamily::Ipv4, AddressFamily::Ipv6].into_iter();
+            rules.extend(
+                families.filter(|family| applies_to(rule, *family)).map(|family| self.rule(rule, family)),
+            );
+        }
+        rules.sort_unstable_by_key(|rule| rule.rule.id);
+        Policy { number, groups: groups.iter().map(|group| &group.name).collect(), rules, always_track }
+    }
+
+    fn rule<'a>(&mut self, rule: &'a SecurityRule, family: AddressFamily) -> FamilyRule<'a> {
+        let peer = FamilyPeer { is_ipv6: family == AddressFamily::Ipv6, peer: rule.peer };
+        FamilyRule { rule, peer: self.peers.number(peer), service: self.services.number(rule.service) }
+    }
 }
 
 /// The addresses of one family that a peer stands for.
@@ -165,27 +287,30 @@ impl FamilyPeer {
     }
 }
 
-fn pool(input: &PolicyInput) -> Result<(Vec<Policy<'_>>, Vec<CompiledInterface>), CompileError> {
-    let groups: BTreeMap<GroupId, &SecurityGroup> =
+fn pool<'a>(
+    input: &'a PolicyInput,
+    numbers: &mut Numbers,
+) -> Result<(Vec<Policy<'a>>, Vec<CompiledInterface>), CompileError> {
+    let groups: HashMap<GroupId, &SecurityGroup> =
         input.groups.iter().map(|group| (group.id, group)).collect();
-    let mut numbers: BTreeMap<(BTreeSet<GroupId>, BTreeSet<FamilyPeer>), u16> = BTreeMap::new();
+    let has_exempt_addresses = input.exempt_addresses.iter().any(ExemptProperties::can_match);
+    let mut known: BTreeMap<(BTreeSet<GroupId>, BTreeSet<u32>), u16> = BTreeMap::new();
     let mut policies = Vec::new();
     let mut interfaces = Vec::new();
     for interface in &input.interfaces {
         let carried: BTreeSet<GroupId> = interface.groups.iter().copied().collect();
-        let always_track: BTreeSet<FamilyPeer> =
-            interface.options.always_track.iter().copied().map(FamilyPeer::cidr).collect();
+        let always_track = interface.options.always_track.iter().copied().map(FamilyPeer::cidr);
+        let always_track: BTreeSet<u32> = always_track.map(|peer| numbers.peers.number(peer)).collect();
         let key = (carried, always_track);
-        let number = match numbers.get(&key) {
+        let number = match known.get(&key) {
             Some(number) => *number,
             None => {
-                let number = u16::try_from(numbers.len() + 1)
+                let number = u16::try_from(known.len() + 1)
                     .map_err(|_| CompileError::TooManyPolicies { limit: usize::from(u16::MAX) })?;
-                let (carried, always_track) = &key;
-                let pooled = carried.iter().filter_map(|id| groups.get(id)).flat_map(|group| &group.rules);
-                let rules = pooled.flat_map(by_family).collect();
-                policies.push(Policy { number, rules, always_track: always_track.clone() });
-                numbers.insert(key, number);
+                let groups: Vec<&SecurityGroup> =
+                    key.0.iter().filter_map(|id| groups.get(id)).copied().collect();
+                policies.push(numbers.policy(number, &groups, key.1.clone()));
+                known.insert(key, number);
                 number
             }
         };
@@ -193,24 +318,11 @@ fn pool(input: &PolicyInput) -> Result<(Vec<Policy<'_>>, Vec<CompiledInterface>)
             slot: interface.slot,
             zone: interface.zone,
             policy: number,
-            has_exempt_addresses: input.exempt_addresses.iter().any(ExemptProperties::can_match),
+            has_exempt_addresses,
             options: interface.options.clone(),
         });
     }
     Ok((policies, interfaces))
-}
-
-fn family_rules<'a>(policies: &[Policy<'a>]) -> Vec<FamilyRule<'a>> {
-    policies.iter().flat_map(|policy| policy.rules.iter().copied()).collect()
-}
-
-fn by_family(rule: &SecurityRule) -> impl Iterator<Item = FamilyRule<'_>> {
-    [AddressFamily::Ipv4, AddressFamily::Ipv6].into_iter().filter(|family| applies_to(rule, *family)).map(
-        move |family| {
-            let peer = FamilyPeer { is_ipv6: family == AddressFamily::Ipv6, peer: rule.peer };
-            FamilyRule { rule, peer }
-        },
-    )
 }
 
 fn applies_to(rule: &SecurityRule, family: AddressFamily) -> bool {

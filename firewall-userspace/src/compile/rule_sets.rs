@@ -1,6 +1,7 @@
 //! Numbers for sets of rules.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::RuleId;
 
@@ -10,29 +11,27 @@ use crate::model::RuleId;
 /// generations. The store keeps the list.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSetIds {
-    ids: HashMap<Vec<RuleId>, u32>,
+    ids: HashMap<Arc<[RuleId]>, u32>,
     highest: u32,
-    added: Vec<(u32, Vec<RuleId>)>,
+    added: Vec<(u32, Arc<[RuleId]>)>,
 }
 
 impl RuleSetIds {
-    /// The id of a set, given now if it has none. The order of `rules` and repetitions in it do not matter.
-    pub fn id_of(&mut self, mut rules: Vec<RuleId>) -> u32 {
-        rules.sort_unstable();
-        rules.dedup();
-        if let Some(id) = self.ids.get(&rules) {
+    /// The id of a set, given now if it has none. The rules are in ascending order, each once.
+    pub fn id_of(&mut self, rules: &[RuleId]) -> u32 {
+        if let Some(id) = self.ids.get(rules) {
             return *id;
         }
         self.highest += 1;
-        self.added.push((self.highest, rules.clone()));
+        let rules: Arc<[RuleId]> = rules.into();
+        self.added.push((self.highest, Arc::clone(&rules)));
         self.ids.insert(rules, self.highest);
         self.highest
     }
 
     /// The sets that were given an id since the list was made.
-    #[must_use]
-    pub fn added(&self) -> &[(u32, Vec<RuleId>)] {
-        &self.added
+    pub fn added(&self) -> impl Iterator<Item = (u32, &[RuleId])> {
+        self.added.iter().map(|(id, rules)| (*id, rules.as_ref()))
     }
 }
 
@@ -42,7 +41,7 @@ impl FromIterator<(u32, Vec<RuleId>)> for RuleSetIds {
         for (id, mut rules) in known {
             rules.sort_unstable();
             sets.highest = sets.highest.max(id);
-            sets.ids.insert(rules, id);
+            sets.ids.insert(rules.into(), id);
         }
         sets
     }

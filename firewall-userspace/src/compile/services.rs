@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use firewall_common::abi::{Be16, SERVICE_INDEXES, ServiceIndex};
 
-use super::CompileError;
+use super::numbering::NumberSets;
+use super::{CompileError, Limits};
 use crate::model::{IcmpSelector, PortRange, Service};
 
 const ICMP: u8 = 1;
@@ -27,8 +28,8 @@ pub(super) struct ServiceClasses {
     pub(super) indexes: Vec<u16>,
     /// Kind of class `i + 1`. Class 0 is the services that neither a rule nor an exemption names.
     kinds: Vec<ClassKind>,
-    /// The classes whose members a service contains.
-    pub(super) classes_of: BTreeMap<Service, Vec<u16>>,
+    /// The classes whose members each service contains, by the number of the service.
+    classes_of: Vec<Vec<u16>>,
 }
 
 impl ServiceClasses {
@@ -36,25 +37,29 @@ impl ServiceClasses {
     pub(super) fn kind(&self, class: u16) -> ClassKind {
         self.kinds[usize::from(class) - 1]
     }
+
+    /// The classes whose members a service contains.
+    pub(super) fn classes_of(&self, service: u32) -> &[u16] {
+        &self.classes_of[service as usize]
+    }
 }
 
-/// Partitions the index space by the services that contain each point.
-pub(super) fn partition(services: impl Iterator<Item = Service>) -> Result<ServiceClasses, CompileError> {
-    let services: BTreeSet<Service> = services.collect();
-    let mut ranges: Vec<(u32, u32, Service)> = Vec::new();
-    for service in &services {
-        ranges.extend(index_ranges(*service).into_iter().map(|(first, last)| (first, last, *service)));
+/// Partitions the index space by the services that contain each point, which are numbered by their places.
+pub(super) fn partition(services: &[Service], limits: Limits) -> Result<ServiceClasses, CompileError> {
+    let mut ranges: Vec<(u32, u32, u32)> = Vec::new();
+    for (number, service) in (0..).zip(services) {
+        ranges.extend(index_ranges(*service).into_iter().map(|(first, last)| (first, last, number)));
     }
     let mut classes = Classes::default();
     let mut indexes = vec![0; SERVICE_INDEXES];
-    for (start, end, members) in elementary_ranges(ranges) {
-        let class = classes.number(kind(start), members)?;
-        indexes[start as usize..end as usize].fill(class);
-    }
-    let mut classes_of: BTreeMap<Service, Vec<u16>> = BTreeMap::new();
-    for ((_, members), class) in &classes.numbers {
-        for service in members {
-            classes_of.entry(*service).or_default().push(*class);
+    each_elementary_range(&ranges, limits, |start, end, members| {
+        indexes[start as usize..end as usize].fill(classes.number(kind(start), members)?);
+        Ok(())
+    })?;
+    let mut classes_of = vec![Vec::new(); services.len()];
+    for (class, members) in (1..).zip(&classes.members) {
+        for service in classes.sets.members(*members) {
+            classes_of[*service as usize].push(class);
         }
     }
     Ok(ServiceClasses { indexes, kinds: classes.kinds, classes_of })
@@ -102,23 +107,31 @@ fn icmp_ranges(
     }
 }
 
-/// Cuts the index space wherever a range begins or ends, or the kind changes, and tells for each piece which services
-/// cover it; pieces that none covers are left out. Ends are exclusive.
-fn elementary_ranges(ranges: Vec<(u32, u32, Service)>) -> Vec<(u32, u32, BTreeSet<Service>)> {
-    let mut begins: BTreeMap<u32, Vec<Service>> = BTreeMap::new();
-    let mut ends: BTreeMap<u32, Vec<Service>> = BTreeMap::new();
+/// Cuts the index space wherever a range begins or ends, or the kind changes, and calls `visit` for each piece with the
+/// services that cover it, in ascending order; pieces that none covers are left out. Ends are exclusive.
+fn each_elementary_range(
+    ranges: &[(u32, u32, u32)],
+    limits: Limits,
+    mut visit: impl FnMut(u32, u32, &[u32]) -> Result<(), CompileError>,
+) -> Result<(), CompileError> {
+    let mut begins: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut ends: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (first, last, service) in ranges {
-        begins.entry(first).or_default().push(service);
-        ends.entry(last + 1).or_default().push(service);
+        begins.entry(*first).or_default().push(*service);
+        ends.entry(last + 1).or_default().push(*service);
     }
     let mut cuts: BTreeSet<u32> = begins.keys().chain(ends.keys()).copied().collect();
     cuts.extend([ServiceIndex::udp(Be16::new(0)).get(), ServiceIndex::icmp(0, 0).get()]);
-    let mut pieces = Vec::new();
-    let mut active: BTreeSet<Service> = BTreeSet::new();
-    let mut start = 0;
+    let mut active: BTreeSet<u32> = BTreeSet::new();
+    let (mut start, mut visited) = (0, 0);
     for cut in cuts {
         if !active.is_empty() && cut > start {
-            pieces.push((start, cut, active.clone()));
+            visited += active.len();
+            if visited > limits.matches {
+                return Err(CompileError::NestedPorts { limit: limits.matches });
+            }
+            let members: Vec<u32> = active.iter().copied().collect();
+            visit(start, cut, &members)?;
         }
         for service in ends.get(&cut).into_iter().flatten() {
             active.remove(service);
@@ -126,7 +139,7 @@ fn elementary_ranges(ranges: Vec<(u32, u32, Service)>) -> Vec<(u32, u32, BTreeSe
         active.extend(begins.get(&cut).into_iter().flatten());
         start = cut;
     }
-    pieces
+    Ok(())
 }
 
 fn kind(index: u32) -> ClassKind {
@@ -141,16 +154,21 @@ fn kind(index: u32) -> ClassKind {
 
 #[derive(Default)]
 struct Classes {
-    numbers: HashMap<(ClassKind, BTreeSet<Service>), u16>,
+    sets: NumberSets,
+    numbers: HashMap<(ClassKind, u32), u16>,
     kinds: Vec<ClassKind>,
+    /// The services that contain class `i + 1`, as a set.
+    members: Vec<u32>,
 }
 
 impl Classes {
-    fn number(&mut self, kind: ClassKind, members: BTreeSet<Service>) -> Result<u16, CompileError> {
-        if let Some(number) = self.numbers.get(&(kind, members.clone())) {
+    fn number(&mut self, kind: ClassKind, members: &[u32]) -> Result<u16, CompileError> {
+        let members = self.sets.number(members);
+        if let Some(number) = self.numbers.get(&(kind, members)) {
             return Ok(*number);
         }
         self.kinds.push(kind);
+        self.members.push(members);
         let number = u16::try_from(self.kinds.len())
             .map_err(|_| CompileError::TooManyServices { limit: usize::from(u16::MAX) })?;
         self.numbers.insert((kind, members), number);

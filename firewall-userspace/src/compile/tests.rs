@@ -279,13 +279,13 @@ fn a_rule_set_keeps_its_id_whatever_is_added_later() {
     let mut fixture = Fixture::new(&["in tcp 22 0.0.0.0/0"]);
     let mut ids = RuleSetIds::default();
     let before = compile(&fixture.input, &mut ids).unwrap().cells;
-    assert_eq!(ids.added().len(), 1);
+    assert_eq!(ids.added().count(), 1);
 
-    let mut known: RuleSetIds = ids.added().iter().cloned().collect();
+    let mut known: RuleSetIds = ids.added().map(|(id, rules)| (id, rules.to_vec())).collect();
     let rule = fixture.rule(fixture.input.groups[0].id, "in tcp 80 0.0.0.0/0");
     fixture.input.groups[0].rules.insert(0, rule);
     let after = compile(&fixture.input, &mut known).unwrap().cells;
-    assert_eq!(known.added().len(), 1, "only the new set is new");
+    assert_eq!(known.added().count(), 1, "only the new set is new");
     assert!(after.iter().any(|(_, id)| *id == before[0].1));
     assert_eq!(after.len(), 2);
 }
@@ -388,4 +388,55 @@ fn a_flow_is_tracked_by_the_rules_that_admit_its_first_packet() {
     // Untracked.
     assert!(fixture.admits("192.0.2.1", tcp(80)));
     assert_eq!(tracked_by(0, Direction::Ingress, "192.0.2.1", tcp(80)), None);
+}
+
+/// The error of compiling a policy of which so many cells and matches are too many.
+fn refused(fixture: &Fixture, cells: usize, matches: usize) -> CompileError {
+    compile_within(Limits { cells, matches }, &fixture.input, &mut RuleSetIds::default()).unwrap_err()
+}
+
+/// Rules for one prefix each, on the same port or each on its own, with one around them all for every port.
+fn hosts_below_a_wide_rule(hosts: usize, port_of: impl Fn(usize) -> usize) -> Fixture {
+    let mut rules = vec!["in tcp 0-65535 10.0.0.0/8".to_owned()];
+    rules.extend((0..hosts).map(|host| format!("in tcp {} 10.0.0.{host}/32", port_of(host))));
+    Fixture::new(&rules.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_number_of_cells_is_what_matches_and_not_the_product_of_the_classes() {
+    let rules: Vec<String> =
+        (0..100).map(|host| format!("in tcp {} 10.0.0.{host}/32", 1000 + host)).collect();
+    let fixture = Fixture::new(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(fixture.tables().cells.len(), 100, "every host has its own port");
+    // The wide rule matches each of 100 ports, the ports between them and what has no port, for each of 101 classes.
+    let fixture = hosts_below_a_wide_rule(100, |host| 1000 + host);
+    assert_eq!(fixture.tables().cells.len(), 101 * 102);
+    let fixture = hosts_below_a_wide_rule(100, |_| 1000);
+    assert_eq!(fixture.tables().cells.len(), 101 * 3);
+}
+
+#[test]
+fn a_policy_of_too_many_cells_is_refused_with_the_groups_that_need_them() {
+    let fixture = hosts_below_a_wide_rule(100, |host| 1000 + host);
+    match refused(&fixture, 101 * 102 - 1, usize::MAX) {
+        CompileError::TooManyCells { groups, limit } => {
+            assert_eq!((groups[0].as_str(), limit), ("web", 101 * 102 - 1));
+        }
+        error => panic!("{error}"),
+    }
+    let limits = Limits { cells: 101 * 102, matches: usize::MAX };
+    compile_within(limits, &fixture.input, &mut RuleSetIds::default()).unwrap();
+}
+
+#[test]
+fn rules_ports_and_prefixes_that_overlap_too_often_are_refused() {
+    let fixture = hosts_below_a_wide_rule(100, |host| 1000 + host);
+    let error = refused(&fixture, usize::MAX, 101 * 102);
+    assert!(matches!(error, CompileError::TooManyMatches { .. }), "{error}");
+    let nested: Vec<String> = (0..100).map(|port| format!("in tcp {port}-1000 10.0.0.0/8")).collect();
+    let error = refused(&Fixture::new(&nested.iter().map(String::as_str).collect::<Vec<_>>()), 1000, 1000);
+    assert!(matches!(error, CompileError::NestedPorts { .. }), "{error}");
+    let nested: Vec<String> = (0..32).map(|length| format!("in tcp 22 0.0.0.0/{length}")).collect();
+    let error = refused(&Fixture::new(&nested.iter().map(String::as_str).collect::<Vec<_>>()), 1000, 500);
+    assert!(matches!(error, CompileError::NestedPrefixes { .. }), "{error}");
 }

@@ -1,18 +1,21 @@
-//! Hash maps walked many elements at a time, and elements taken out in one step, by bpf(2) itself: aya has neither.
+//! Maps filled and walked many elements at a time, and elements taken out in one step, by bpf(2) itself: aya has none of it.
 //!
 //! Walking a flow table one element at a time takes two system calls for each; a batch takes one for thousands. Used by
-//! whatever reads or sweeps the flow tables.
+//! whatever reads or sweeps the flow tables, and by the publisher, whose maps may have millions of elements.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{MapData, MapError};
-use aya_obj::generated::{bpf_attr, bpf_cmd};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type};
 use bytemuck::Pod;
 use nix::errno::Errno;
 use nix::libc;
 
 use super::DatapathError;
+
+/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
+pub(super) const BPF_F_NO_PREALLOC: u32 = 1 << 0;
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: create, never overwrite.
 const BPF_NOEXIST: u64 = 1;
@@ -22,6 +25,50 @@ const BPF_EXIST: u64 = 2;
 
 /// Elements of a batch. Buckets are never split, so it grows if a bucket has more.
 const BATCH: usize = 4096;
+
+/// A new hash map or trie with room for `max_entries` elements, which no program sees yet, with these in it. Elements are
+/// allocated as they come, as in the maps that the programs were loaded with.
+pub(super) fn filled_map<K: Pod, V: Pod>(
+    name: &'static str,
+    kind: bpf_map_type,
+    max_entries: u32,
+    elements: impl ExactSizeIterator<Item = (K, V)>,
+) -> Result<MapData, DatapathError> {
+    // By way of aya-obj, because aya's own types do not give their file descriptors away.
+    let (key_size, value_size) = (size_of::<K>() as u32, size_of::<V>() as u32);
+    let definition =
+        aya_obj::Map::new_from_params(kind as u32, key_size, value_size, max_entries, BPF_F_NO_PREALLOC);
+    let data = MapData::create(definition, name, None).map_err(DatapathError::in_map(name))?;
+    let room = elements.len().min(BATCH);
+    let (mut keys, mut values) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    for (key, value) in elements {
+        keys.push(key);
+        values.push(value);
+        if keys.len() == BATCH {
+            update_batch(&data, &keys, &values).map_err(|errno| in_map(name, errno))?;
+            keys.clear();
+            values.clear();
+        }
+    }
+    update_batch(&data, &keys, &values).map_err(|errno| in_map(name, errno))?;
+    Ok(data)
+}
+
+/// Puts the elements into a map of the types' sizes, or a part of them where it fails.
+fn update_batch<K: Pod, V: Pod>(data: &MapData, keys: &[K], values: &[V]) -> nix::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attributes = zeroed_attributes();
+    // SAFETY: every field of a union of plain data may be written.
+    let batch = unsafe { &mut attributes.batch };
+    batch.keys = keys.as_ptr() as u64;
+    batch.values = values.as_ptr() as u64;
+    batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    batch.map_fd = descriptor(data);
+    // SAFETY: `keys` and `values` hold `count` elements of the map's sizes, and live until the call returns.
+    unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, attributes) }.1
+}
 
 /// A hash map of the kernel, LRU or not, with keys and values of plain data.
 #[derive(Debug)]
@@ -174,12 +221,20 @@ impl<K: Pod, V: Pod> HashTable<K, V> {
     }
 
     fn descriptor(&self) -> u32 {
-        self.data.fd().as_fd().as_raw_fd().cast_unsigned()
+        descriptor(&self.data)
     }
 
     fn error(&self, errno: Errno) -> DatapathError {
-        DatapathError::in_map(self.name)(MapError::IoError(errno.into()))
+        in_map(self.name, errno)
     }
+}
+
+fn descriptor(data: &MapData) -> u32 {
+    data.fd().as_fd().as_raw_fd().cast_unsigned()
+}
+
+fn in_map(name: &'static str, errno: Errno) -> DatapathError {
+    DatapathError::in_map(name)(MapError::IoError(errno.into()))
 }
 
 fn zeroed_attributes() -> bpf_attr {
@@ -208,7 +263,7 @@ mod tests {
     use super::*;
 
     /// A table of so many elements, `None` where maps cannot be created.
-    fn table(kind: aya_obj::generated::bpf_map_type, capacity: u32) -> Option<HashTable<u32, u64>> {
+    fn table(kind: bpf_map_type, capacity: u32) -> Option<HashTable<u32, u64>> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: this test needs root");
             return None;
@@ -241,6 +296,26 @@ mod tests {
                 assert_eq!(table.insert_new(key, value).unwrap(), Inserted::New);
             }
             assert_eq!(contents(&table), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_map_is_filled_with_is_in_it_whether_it_is_nothing_or_many_batches() {
+        for count in [0, 1, BATCH as u32, 10_000] {
+            if table(BPF_MAP_TYPE_HASH, 1).is_none() {
+                return;
+            }
+            let expected: BTreeMap<u32, u64> = (0..count).map(|key| (key, u64::from(key) << 33)).collect();
+            let filled = filled_map("batch_test", BPF_MAP_TYPE_HASH, 10_000, expected.clone().into_iter());
+            assert_eq!(contents(&HashTable::new("batch_test", filled.unwrap()).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_is_an_error() {
+        if table(BPF_MAP_TYPE_HASH, 1).is_some() {
+            let elements = (0..5001_u32).map(|key| (key, 0_u64));
+            assert!(filled_map("batch_test", BPF_MAP_TYPE_HASH, 5000, elements).is_err());
         }
     }
 

@@ -6,12 +6,14 @@
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, HashMap, InnerMap, MapData, MapError};
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use aya::maps::{Array, InnerMap, MapData, MapError};
+use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
+use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{
     CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, Timeouts,
     exempt_flag, interface_flag, map,
@@ -20,20 +22,26 @@ use firewall_common::decide::Half;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::batch::{BPF_F_NO_PREALLOC, HashTable, filled_map};
 use super::clock::{jiffies_per_second, to_jiffies};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 use crate::compile::{CompiledInterface, CompiledPolicy};
 use crate::model::{FlowTimeouts, IcmpErrors, InterfaceOptions};
 
-/// Flags of `BPF_MAP_CREATE` (`linux/bpf.h`).
-const BPF_F_NO_PREALLOC: u32 = 1 << 0;
+/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 type V4Trie = LpmTrie<MapData, [u8; 4], u32>;
-type V6Trie = LpmTrie<MapData, [u8; 16], u32>;
-type Cells = HashMap<MapData, Wire<CellKey>, u32>;
 pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
+
+/// Key of an IPv6 trie.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PrefixV6 {
+    length: u32,
+    address: [u8; 16],
+}
 
 /// A policy that stands in the idle half of the maps.
 #[must_use = "a prepared policy is not in force until it is activated"]
@@ -50,14 +58,20 @@ impl Datapath {
     ///
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
-        let error = DatapathError::in_map(map::CELLS);
         let generation = self.generation()?;
         if generation == 0 {
             return Ok(Vec::new());
         }
-        let halves: ArrayOfMaps<MapData, Cells> = self.map(map::CELLS)?;
-        let cells = halves.get(&Half::of_generation(generation).slot(), 0).map_err(&error)?;
-        cells.iter().map(|item| item.map(|(_, value)| value).map_err(&error)).collect()
+        let halves: ArrayOfMaps<MapData, MapData> = self.map(map::CELLS)?;
+        let cells = halves.get(&Half::of_generation(generation).slot(), 0);
+        let cells: HashTable<CellKey, u32> =
+            HashTable::new(map::CELLS, cells.map_err(DatapathError::in_map(map::CELLS))?)?;
+        let mut all = Vec::new();
+        cells.each_batch(|_, values| {
+            all.extend_from_slice(values);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
@@ -79,12 +93,18 @@ impl Datapath {
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
         // The half that is filled is the one that was in force before the last change. Whoever made that waited for its
-        // programs to end, unless it was killed after its flip and before the wait.
-        self.wait_for_readers()?;
-        let (v4, v6) = (addresses_v4(policy)?, addresses_v6(policy)?);
-        let (services, cells, settings) = (services(policy)?, cells(policy)?, settings(policy)?);
+        // programs to end, unless it was killed after its flip and before the wait. Nobody sees the new maps yet, so they
+        // are filled meanwhile.
+        let (v4, v6, services, cells, settings) = thread::scope(|scope| {
+            let waiting = scope.spawn(|| self.wait_for_readers());
+            let v6 = scope.spawn(|| addresses_v6(policy));
+            let cells = scope.spawn(|| cells(policy));
+            let (v4, services, settings) = (addresses_v4(policy)?, services(policy)?, settings(policy)?);
+            joined(waiting)?;
+            Ok::<_, DatapathError>((v4, joined(v6)?, services, joined(cells)?, settings))
+        })?;
         // The kernel waits for all running programs in each update of an outer map; at the same time they wait once.
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let puts = [
                 scope.spawn(|| self.put(map::ADDRESSES_V4, slot, &v4)),
                 scope.spawn(|| self.put(map::ADDRESSES_V6, slot, &v6)),
@@ -92,7 +112,7 @@ impl Datapath {
                 scope.spawn(|| self.put(map::CELLS, slot, &cells)),
                 scope.spawn(|| self.put(map::SETTINGS, slot, &settings)),
             ];
-            puts.into_iter().try_for_each(|put| put.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            puts.into_iter().try_for_each(joined)
         })?;
         Ok(Prepared { datapath: self, generation })
     }
@@ -129,6 +149,11 @@ impl Prepared<'_> {
     }
 }
 
+/// What a thread has returned; its panic is this thread's.
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, DatapathError>>) -> Result<T, DatapathError> {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// Above both, and in the half that is idle now.
 const fn next_generation(in_force: u64, newer_than: u64) -> u64 {
     let candidate = if in_force > newer_than { in_force + 1 } else { newer_than + 1 };
@@ -146,25 +171,17 @@ fn addresses_v4(policy: &CompiledPolicy) -> Result<V4Trie, DatapathError> {
     Ok(trie)
 }
 
-fn addresses_v6(policy: &CompiledPolicy) -> Result<V6Trie, DatapathError> {
-    let error = DatapathError::in_map(map::ADDRESSES_V6);
+fn addresses_v6(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
     let size = max_entries("IPv6 prefixes", policy.addresses_v6.len())?;
-    let mut trie = V6Trie::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
-    for (prefix, class) in &policy.addresses_v6 {
-        let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
-        trie.insert(&key, class, 0).map_err(&error)?;
-    }
-    Ok(trie)
+    let elements = policy.addresses_v6.iter().map(|(prefix, class)| {
+        (PrefixV6 { length: prefix.prefix_len().into(), address: prefix.network().octets() }, *class)
+    });
+    filled_map(map::ADDRESSES_V6, BPF_MAP_TYPE_LPM_TRIE, size, elements)
 }
 
-fn cells(policy: &CompiledPolicy) -> Result<Cells, DatapathError> {
-    let error = DatapathError::in_map(map::CELLS);
+fn cells(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
     let size = max_entries("cells", policy.cells.len())?;
-    let mut cells = Cells::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
-    for (key, value) in &policy.cells {
-        cells.insert(Wire(*key), value, 0).map_err(&error)?;
-    }
-    Ok(cells)
+    filled_map(map::CELLS, BPF_MAP_TYPE_HASH, size, policy.cells.iter().copied())
 }
 
 /// The kernel has no map of 0 entries.

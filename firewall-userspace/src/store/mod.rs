@@ -221,16 +221,20 @@ fn parse_column<T: FromStr<Err: Into<CorruptValue>>>(
     row: &rusqlite::Row<'_>,
     column: &'static str,
 ) -> Result<T, StoreError> {
-    let text: String = row.get(column)?;
-    parse_text(&text, column)
+    parse_text(text_column(row, column)?, column)
+}
+
+/// A text column as it stands there.
+fn text_column<'r>(row: &'r rusqlite::Row<'_>, column: &'static str) -> Result<&'r str, StoreError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
 fn parse_optional_column<T: FromStr<Err: Into<CorruptValue>>>(
     row: &rusqlite::Row<'_>,
     column: &'static str,
 ) -> Result<Option<T>, StoreError> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| parse_text(&text, column)).transpose()
+    let text = row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    text.map(|text| parse_text(text, column)).transpose()
 }
 
 fn parse_text<T: FromStr<Err: Into<CorruptValue>>>(

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use rusqlite::{Row, params};
 
 use super::tags::PREFIX_LIST_TAGS;
-use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column};
+use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column, text_column};
 use crate::model::{
     Description, PrefixList, PrefixListEntry, PrefixListId, PrefixListVersion, Resource, Tags,
 };
@@ -14,13 +14,7 @@ use crate::model::{
 impl Snapshot<'_> {
     /// Every prefix list with the entries of its current version, by name.
     pub fn prefix_lists(&self) -> Result<Vec<PrefixList>, StoreError> {
-        let mut entries: BTreeMap<PrefixListId, Vec<PrefixListEntry>> = BTreeMap::new();
-        let current = "SELECT * FROM prefix_list_entries WHERE until IS NULL ORDER BY rowid";
-        let mut statement = self.sql.prepare_cached(current)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            entries.entry(parse_column(row, "list")?).or_default().push(read_entry(row)?);
-        }
+        let mut entries = self.entries_by_list()?;
         let mut tags: BTreeMap<PrefixListId, Tags> = self.tags(PREFIX_LIST_TAGS)?;
         let mut lists = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM prefix_lists ORDER BY name")?;
@@ -34,10 +28,30 @@ impl Snapshot<'_> {
                 max_entries: row.get("max_entries")?,
                 version: row.get::<_, i64>("version")?.cast_unsigned(),
                 tags: tags.remove(&id).unwrap_or_default(),
-                entries: entries.remove(&id).unwrap_or_default(),
+                entries: entries.remove(text_column(row, "id")?).unwrap_or_default(),
             });
         }
         Ok(lists)
+    }
+
+    /// The entries of the current version of each prefix list that has any, by its id. There may be a million, so the id is
+    /// not read anew with each.
+    fn entries_by_list(&self) -> Result<HashMap<String, Vec<PrefixListEntry>>, StoreError> {
+        let current =
+            "SELECT prefix, description, list FROM prefix_list_entries WHERE until IS NULL ORDER BY rowid";
+        let mut statement = self.sql.prepare_cached(current)?;
+        let mut rows = statement.query([])?;
+        let mut entries: HashMap<String, Vec<PrefixListEntry>> = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let list = text_column(row, "list")?;
+            match entries.get_mut(list) {
+                Some(of_list) => of_list.push(read_entry(row)?),
+                None => {
+                    entries.insert(list.to_owned(), vec![read_entry(row)?]);
+                }
+            }
+        }
+        Ok(entries)
     }
 
     /// The entries of a version of a prefix list, or `None` if the version is not kept or never was.

@@ -6,6 +6,7 @@
 
 mod ageing;
 mod counters;
+mod memory;
 mod pressure;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ pub struct Harness {
     pressure: Pressure,
     rule_sets: RuleSetIds,
     // Last: the pins go after everything that was opened through them.
-    _directory: InstanceDirectory,
+    directory: InstanceDirectory,
 }
 
 impl Harness {
@@ -107,7 +108,7 @@ impl Harness {
             state: StateMaps::open(&maps)?,
             pressure: Pressure::open(&maps, jiffies_per_second()?)?,
             rule_sets: RuleSetIds::default(),
-            _directory: directory,
+            directory,
         })
     }
 
@@ -129,6 +130,15 @@ impl Harness {
         let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
         self.datapath.prepare(&compiled, 0)?.activate(confirm_within)?;
         Ok(())
+    }
+
+    /// How many bytes of the kernel's memory one of the maps of the policy in force takes.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from telling.
+    pub fn memory_of(&self, map: &str) -> Result<u64> {
+        memory::of_inner_map(&self.directory.maps()?, map, self.datapath.generation()?)
     }
 
     /// Forgets every flow and fragment, for the next scenario, and what the last one may have left uncounted.

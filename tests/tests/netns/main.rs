@@ -39,6 +39,7 @@ mod reattach;
 mod reload;
 mod repair;
 mod replies;
+mod scale;
 mod settings;
 mod sshd;
 mod support;

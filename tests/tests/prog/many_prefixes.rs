@@ -1,9 +1,9 @@
-//! A prefix list of ten thousand entries beside a wide rule around them all: each entry counts, and nothing between
-//! them.
+//! Large policies: a prefix list of a hundred thousand entries beside a wide rule around them all, and twenty thousand rules.
+//! Each entry and each rule counts, and nothing between them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firewall_common::abi::Direction;
+use firewall_common::abi::{Direction, map};
 use firewall_common::reason::Reason;
 use firewall_tests::packets::{Frame, Packet, Transport};
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
@@ -11,12 +11,27 @@ use firewall_tests::scenario::{Arrival, Firewall as _, Peer, Policy, Rule};
 use firewall_userspace::model::{PortRange, Service};
 use ipnet::IpNet;
 
-const ENTRIES: u32 = 10_000;
+const ENTRIES: u32 = 100_000;
+/// With `SGFW_SOAK=1`.
+const ENTRIES_OF_SOAK: u32 = 1_000_000;
+
+const RULES: u32 = 20_000;
+/// The ports that the rules are for by turns.
+const PORTS: u32 = 20;
+
+/// How many entries and rules are probed.
+const PROBED: usize = 100;
+
+/// What a prefix may take in the kernel, and what a cell may: issue 5 and the limits of the compiler.
+const BYTES_PER_PREFIX: u64 = 200;
+const BYTES_PER_CELL: u64 = 128;
 
 /// Open to the list.
 const LISTED: u16 = 443;
 /// Open to the prefix around it.
 const WIDE: u16 = 53;
+/// The first one that is open to hosts of [`RULES`].
+const FIRST_PORT: u16 = 1000;
 
 const FAMILIES: [(&str, &str); 2] = [("pl-v4", "10.0.0.0/8"), ("pl-v6", "2001:db8::/32")];
 
@@ -25,9 +40,15 @@ fn every_entry_of_a_long_prefix_list_counts() {
     if !can_load_programs() {
         return;
     }
+    let is_soak = std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1");
+    let entries = if is_soak { ENTRIES_OF_SOAK } else { ENTRIES };
     let mut harness = Harness::new(Ingress::Xdp).unwrap();
-    harness.publish(&policy()).unwrap();
-    for entry in (0..ENTRIES).step_by(97).chain([ENTRIES - 1]) {
+    harness.publish(&lists(entries)).unwrap();
+    for map in [map::ADDRESSES_V4, map::ADDRESSES_V6] {
+        let bytes = harness.memory_of(map).unwrap();
+        assert!(bytes <= BYTES_PER_PREFIX * u64::from(entries), "{map} has {bytes} bytes");
+    }
+    for entry in (0..entries).step_by(entries as usize / PROBED).chain([entries - 1]) {
         for is_ipv6 in [false, true] {
             for (place, expected) in
                 [(0, Reason::Rule), (1, Reason::Rule), (2, Reason::NoRule), (3, Reason::NoRule)]
@@ -40,24 +61,58 @@ fn every_entry_of_a_long_prefix_list_counts() {
     }
 }
 
+#[test]
+fn every_one_of_many_rules_counts_for_its_port() {
+    if !can_load_programs() {
+        return;
+    }
+    let mut harness = Harness::new(Ingress::Xdp).unwrap();
+    harness.publish(&rules()).unwrap();
+    let bytes = harness.memory_of(map::CELLS).unwrap();
+    assert!(bytes <= BYTES_PER_CELL * u64::from(2 * RULES), "the cells have {bytes} bytes");
+    for rule in (0..RULES).step_by(RULES as usize / PROBED).chain([RULES - 1]) {
+        for is_ipv6 in [false, true] {
+            let host = address(is_ipv6, rule);
+            assert_eq!(decide(&mut harness, host, port(rule)), Reason::Rule, "{host}");
+            assert_eq!(decide(&mut harness, host, port(rule + 1)), Reason::NoRule, "{host}");
+        }
+    }
+    for is_ipv6 in [false, true] {
+        assert_eq!(decide(&mut harness, address(is_ipv6, RULES), port(RULES)), Reason::NoRule);
+    }
+}
+
 /// An entry is the first two of four addresses.
-fn policy() -> Policy {
+fn lists(entries: u32) -> Policy {
     let mut policy = Policy::default();
-    let rule = |port, peer| Rule {
-        direction: Direction::Ingress,
-        service: Service::Udp(PortRange::new(port, port).unwrap()),
-        peer,
-    };
     let mut rules = Vec::new();
     for (is_ipv6, (name, around)) in [false, true].into_iter().zip(FAMILIES) {
         let length = if is_ipv6 { 127 } else { 31 };
         let entry = |number| IpNet::new(address(is_ipv6, 4 * number), length).unwrap();
-        policy.prefix_lists.insert(name.to_owned(), (0..ENTRIES).map(entry).collect());
-        rules.push(rule(LISTED, Peer::PrefixList(name.to_owned())));
-        rules.push(rule(WIDE, Peer::Cidr(around.parse().unwrap())));
+        policy.prefix_lists.insert(name.to_owned(), (0..entries).map(entry).collect());
+        rules.push(udp_rule(LISTED, Peer::PrefixList(name.to_owned())));
+        rules.push(udp_rule(WIDE, Peer::Cidr(around.parse().unwrap())));
     }
     policy.groups.get_mut(Policy::MAIN_GROUP).unwrap().rules = rules;
     policy
+}
+
+/// For each of many hosts of either family one port.
+fn rules() -> Policy {
+    let mut policy = Policy::default();
+    let rule = |is_ipv6, number| udp_rule(port(number), Peer::Cidr(address(is_ipv6, number).into()));
+    let rules =
+        [false, true].into_iter().flat_map(|is_ipv6| (0..RULES).map(move |number| rule(is_ipv6, number)));
+    policy.groups.get_mut(Policy::MAIN_GROUP).unwrap().rules = rules.collect();
+    policy
+}
+
+fn port(rule: u32) -> u16 {
+    FIRST_PORT + u16::try_from(rule % PORTS).unwrap()
+}
+
+fn udp_rule(port: u16, peer: Peer) -> Rule {
+    Rule { direction: Direction::Ingress, service: Service::Udp(PortRange::new(port, port).unwrap()), peer }
 }
 
 fn address(is_ipv6: bool, number: u32) -> IpAddr {

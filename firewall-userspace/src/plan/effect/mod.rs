@@ -58,7 +58,8 @@ impl CompiledState {
         let mut ids = RuleSetIds::default();
         let policy = compile(input, &mut ids)?;
         let rules = input.groups.iter().flat_map(|group| &group.rules).map(|rule| rule.id).collect();
-        Ok(Self { policy, rule_sets: ids.added().iter().cloned().collect(), rules })
+        let rule_sets = ids.added().map(|(id, rules)| (id, rules.to_vec())).collect();
+        Ok(Self { policy, rule_sets, rules })
     }
 }
 
