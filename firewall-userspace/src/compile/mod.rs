@@ -13,6 +13,7 @@
 
 mod addresses;
 mod cells;
+mod intervals;
 mod lookup;
 mod rule_sets;
 mod services;
