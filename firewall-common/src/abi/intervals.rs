@@ -36,7 +36,7 @@ pub struct IntervalNode {
 impl IntervalNode {
     /// A node of these entries, sorted by address; of up to [`INTERVAL_NODE_ENTRIES`].
     ///
-    /// The last entry fills the rest: an address that is none lower than the filling, 255.255.255.255, finds the same.
+    /// The rest is filled with 255.255.255.255 and the value of the last entry, so that this address finds it too.
     #[must_use]
     pub fn new(entries: &[(u32, u32)]) -> Self {
         let last = entries.last().map_or(0, |(_, value)| *value);
@@ -81,7 +81,7 @@ pub fn class_in<'a>(node: impl Fn(u32) -> Option<&'a IntervalNode>, address: Ipv
     0
 }
 
-/// Where the last number stands that is not above `address`; the first one is not, whatever it is.
+/// Where the last number stands that is not above `address`. The first one never counts as above.
 ///
 /// Without branches, of which half would be mispredicted: a number is above where the difference borrows. The numbers
 /// above are counted and subtracted by an exclusive or, because the compiler would multiply every summand of a plain

@@ -1,4 +1,4 @@
-//! A prefix list of ten thousand entries beside a wide rule around them all: each entry counts, and nothing between
+//! A prefix list of forty thousand entries beside a wide rule around them all: each entry counts, and nothing between
 //! them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,8 @@ use firewall_tests::scenario::{Arrival, Firewall as _, Peer, Policy, Rule};
 use firewall_userspace::model::{PortRange, Service};
 use ipnet::IpNet;
 
-const ENTRIES: u32 = 10_000;
+/// Two intervals each, so that the tree of IPv4 has three levels.
+const ENTRIES: u32 = 40_000;
 
 /// Open to the list.
 const LISTED: u16 = 443;
@@ -27,7 +28,7 @@ fn every_entry_of_a_long_prefix_list_counts() {
     }
     let mut harness = Harness::new(Ingress::Xdp).unwrap();
     harness.publish(&policy()).unwrap();
-    for entry in (0..ENTRIES).step_by(97).chain([ENTRIES - 1]) {
+    for entry in (0..ENTRIES).step_by(389).chain([ENTRIES - 1]) {
         for is_ipv6 in [false, true] {
             for (place, expected) in
                 [(0, Reason::Rule), (1, Reason::Rule), (2, Reason::NoRule), (3, Reason::NoRule)]
