@@ -1,12 +1,12 @@
 //! The maps. Their names are those of [`firewall_common::abi::map`]; their contents are explained there.
 
-use aya_ebpf::bindings::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC};
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
     CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FlowEntry, FlowKey, FragmentEntry, FragmentKey,
-    HALF_OPEN_ENTRIES, InterfaceSettings, Ipv4, Ipv6, MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS,
-    SERVICE_CHUNK, SERVICE_CHUNKS,
+    HALF_OPEN_ENTRIES, InterfaceSettings, IntervalNode, Ipv4, Ipv6, MAX_INTERFACES, POLICY_SLOTS,
+    REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
 };
 
 const SLOTS: usize = POLICY_SLOTS as usize;
@@ -17,13 +17,16 @@ const INTERFACES: usize = MAX_INTERFACES as usize;
 const SERVICE_ELEMENTS: usize = SERVICE_CHUNKS as usize;
 const COUNTED: usize = (MAX_INTERFACES * 2 * REASON_SLOTS) as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
+/// An array that may be put in the place of one of another size. The kernel does not inline lookups in it.
+const ANY_SIZE: usize = BPF_F_INNER_MAP as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Each CPU keeps its own list of entries: a flood on one CPU does not contend with the others.
 const LRU_PER_CPU: usize = BPF_F_NO_COMMON_LRU as usize;
 
-// Inner maps of a policy half. Tries and hashes are created with as many entries as the policy has; the sizes here are
-// only those of the template. Arrays keep their size, so the kernel can inline the lookup.
-pub type Addresses<A> = LpmTrie<A, u32, 1>;
+// Inner maps of a policy half. Trees, tries and hashes are created with as many entries as the policy has; the sizes here
+// are only those of the template. The other arrays keep their size, so the kernel can inline the lookup.
+pub type AddressesV4 = Array<IntervalNode, 1, { ANY_SIZE | MMAPABLE }>;
+pub type AddressesV6 = LpmTrie<Ipv6, u32, 1>;
 pub type Services = Array<[u16; SERVICE_CHUNK], SERVICE_ELEMENTS, MMAPABLE>;
 pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
 pub type Settings = Array<InterfaceSettings, INTERFACES>;
@@ -32,10 +35,10 @@ pub type Settings = Array<InterfaceSettings, INTERFACES>;
 pub static GENERATION: Array<u64, 2> = Array::new();
 
 #[btf_map]
-pub static ADDRESSES_V4: ArrayOfMaps<Addresses<Ipv4>, SLOTS> = ArrayOfMaps::new();
+pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
-pub static ADDRESSES_V6: ArrayOfMaps<Addresses<Ipv6>, SLOTS> = ArrayOfMaps::new();
+pub static ADDRESSES_V6: ArrayOfMaps<AddressesV6, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
 pub static SERVICES: ArrayOfMaps<Services, SLOTS> = ArrayOfMaps::new();

@@ -6,7 +6,7 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
     Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD,
-    InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK, ServiceIndex,
+    InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK, ServiceIndex, class_in,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
@@ -112,25 +112,36 @@ fn generation_element(index: u32) -> u64 {
     })
 }
 
+#[inline(always)]
+fn address_class_v4(half: Half, address: &Ipv4) -> u32 {
+    maps::ADDRESSES_V4.get(half.slot()).map_or(0, |tree| class_in(|index| tree.get(index), *address))
+}
+
+#[inline(always)]
+fn address_class_v6(half: Half, address: &Ipv6) -> u32 {
+    let key = HostKey::new(*address);
+    maps::ADDRESSES_V6.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
+}
+
 /// The key of one address in a trie.
 ///
 /// The kernel wants the length in four bytes and the address right behind it. The four bytes in front of both put the
 /// address on a multiple of 8, as the verifier wants every 8-byte access to the stack.
 #[repr(C, align(8))]
-struct HostKey<A> {
+struct HostKey {
     unused: u32,
     prefix_length: u32,
-    address: A,
+    address: Ipv6,
 }
 
-impl<A> HostKey<A> {
+impl HostKey {
     #[inline(always)]
-    const fn new(address: A) -> Self {
-        Self { unused: 0, prefix_length: 8 * size_of::<A>() as u32, address }
+    const fn new(address: Ipv6) -> Self {
+        Self { unused: 0, prefix_length: u8::BITS * size_of::<Ipv6>() as u32, address }
     }
 
     #[inline(always)]
-    fn get(&self) -> &Key<A> {
+    fn get(&self) -> &Key<Ipv6> {
         // SAFETY: `Key` is a packed length and address, which is what begins at `prefix_length`; it needs no alignment.
         unsafe { &*(&raw const self.prefix_length).cast() }
     }
@@ -143,14 +154,13 @@ const fn pressure_index<A: Address>() -> u32 {
 
 /// The maps of one family.
 macro_rules! flow_tables {
-    ($family:ty, $addresses:ident, $assured:ident, $half_open:ident) => {
+    ($family:ty, $address_class:ident, $assured:ident, $half_open:ident) => {
         impl FlowTables<$family> for KernelTables {
             type Handle = Handle;
 
             #[inline(always)]
             fn address_class(&self, half: Half, address: &$family) -> u32 {
-                let key = HostKey::new(*address);
-                maps::$addresses.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
+                $address_class(half, address)
             }
 
             #[inline(always)]
@@ -203,5 +213,5 @@ macro_rules! flow_tables {
     };
 }
 
-flow_tables!(Ipv4, ADDRESSES_V4, FLOWS_V4, HALF_OPEN_V4);
-flow_tables!(Ipv6, ADDRESSES_V6, FLOWS_V6, HALF_OPEN_V6);
+flow_tables!(Ipv4, address_class_v4, FLOWS_V4, HALF_OPEN_V4);
+flow_tables!(Ipv6, address_class_v6, FLOWS_V6, HALF_OPEN_V6);

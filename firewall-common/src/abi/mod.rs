@@ -7,19 +7,21 @@
 
 mod address;
 mod flow;
+mod intervals;
 mod policy;
 
 use crate::reason::Decision;
 
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag};
+pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
 pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
     ServiceIndex, Timeouts, UNTRACKED, exempt_flag, interface_flag,
 };
 
 /// Version of everything in this module. Pins live in a directory named after it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Interfaces that one instance can protect; a program's `SLOT` is below it.
 pub const MAX_INTERFACES: u32 = 256;
@@ -42,7 +44,8 @@ pub mod map {
     /// jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was
     /// published.
     pub const GENERATION: &str = "GENERATION";
-    /// `ARRAY_OF_MAPS[3] LPM_TRIE`: IPv4 prefix → address class, by half.
+    /// `ARRAY_OF_MAPS[3] ARRAY`: nodes of the tree IPv4 address → address class
+    /// ([`IntervalNode`](super::IntervalNode)), by half.
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
     /// `ARRAY_OF_MAPS[3] LPM_TRIE`: IPv6 prefix → address class, by half.
     pub const ADDRESSES_V6: &str = "ADDRESSES_V6";

@@ -1,6 +1,6 @@
 //! The compiled policy as the programs read it.
 //!
-//! Address → address class by longest-prefix match; (protocol, destination port or ICMP type and code) → service
+//! Address → address class by interval tree in IPv4 and by longest-prefix match in IPv6; (protocol, destination port or ICMP type and code) → service
 //! class by array; (policy, direction, address class, service class) → rule set id by hash. Class 0 means that no
 //! rule anywhere names the address or the service.
 

@@ -64,12 +64,6 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
             "give the --state-dir or the --netns that the plan was made with".to_owned()
         }
         ApplyError::NoFreeSlot { .. } => "detach an interface that needs no protection".to_owned(),
-        ApplyError::Compile(CompileError::TooManyServices { .. }) => {
-            "give rules the same ports where they may have them".to_owned()
-        }
-        ApplyError::Compile(CompileError::TooManyPolicies { .. }) => {
-            "give more interfaces the same groups and the same always-tracked prefixes".to_owned()
-        }
         ApplyError::NoDefaultGroup => DAMAGED_STORE.to_owned(),
         ApplyError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
@@ -103,7 +97,9 @@ fn compile_help(error: &CompileError) -> String {
 pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
         ModelError::MalformedId { prefix, .. } => {
-            return Some(format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"));
+            return Some(format!(
+                "an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"
+            ));
         }
         ModelError::QuotaExceeded { quota, .. } => {
             return Some(format!(

@@ -85,8 +85,9 @@ impl Rollback {
             return output.json(&outcome);
         }
         match self.generation {
-            Some(to) => output
-                .note(format_args!("generation {generation} takes back what was changed after generation {to}")),
+            Some(to) => output.note(format_args!(
+                "generation {generation} takes back what was changed after generation {to}"
+            )),
             None => output.note(format_args!("generation {generation} takes back the last change")),
         }
         Ok(())

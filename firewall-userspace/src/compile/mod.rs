@@ -13,6 +13,7 @@
 
 mod addresses;
 mod cells;
+mod intervals;
 mod lookup;
 mod numbering;
 mod rule_sets;

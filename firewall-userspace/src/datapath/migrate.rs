@@ -15,8 +15,9 @@ use super::{Datapath, DatapathError};
 
 /// The versions whose flows can be read.
 ///
-/// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none.
-const READABLE_FLOWS: [u32; 1] = [1];
+/// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none. Version 2: as
+/// now.
+const READABLE_FLOWS: [u32; 2] = [1, 2];
 
 /// The pins of another version of the ABI.
 #[derive(Debug)]

@@ -3,13 +3,14 @@
 //! Everything lives in one directory of a bpffs, pinned, so that enforcement needs no process:
 //!
 //! ```text
-//! <bpffs>/v2/maps/GENERATION …                one pin per map of the ABI
-//! <bpffs>/v2/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
+//! <bpffs>/v3/maps/GENERATION …                one pin per map of the ABI
+//! <bpffs>/v3/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
 //! ```
 //!
 //! Called by `apply` and by the commands that show state. This is the only module that imports aya; it knows nothing of
 //! groups and rules, only of a [`CompiledPolicy`](crate::compile::CompiledPolicy).
 
+mod array;
 mod attach;
 mod batch;
 mod clock;

@@ -3,26 +3,21 @@
 //! A policy is a set of fresh maps, filled before any program can see them, that are put into the idle half of the
 //! outer maps. One write of the generation word then changes the half for both hooks of all interfaces at once.
 
-use std::num::NonZeroUsize;
-use std::os::fd::AsFd as _;
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, InnerMap, MapData, MapError};
-use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
+use aya::maps::{Array, InnerMap, MapData};
+use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
 use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{
-    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES, Timeouts,
-    exempt_flag, interface_flag, map,
+    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, Timeouts, exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
-use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::batch::{BPF_F_NO_PREALLOC, HashTable, filled_map};
+use super::array::filled_array;
+use super::batch::{HashTable, filled_map};
 use super::clock::{jiffies_per_second, to_jiffies};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
@@ -31,8 +26,9 @@ use crate::model::{FlowTimeouts, IcmpErrors, InterfaceOptions};
 
 /// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
 const BPF_F_MMAPABLE: u32 = 1 << 10;
+/// May stand in an outer map beside arrays of other sizes.
+const BPF_F_INNER_MAP: u32 = 1 << 12;
 
-type V4Trie = LpmTrie<MapData, [u8; 4], u32>;
 pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
 
 /// Key of an IPv6 trie.
@@ -160,15 +156,8 @@ const fn next_generation(in_force: u64, newer_than: u64) -> u64 {
     if candidate & 1 == in_force & 1 { candidate + 1 } else { candidate }
 }
 
-fn addresses_v4(policy: &CompiledPolicy) -> Result<V4Trie, DatapathError> {
-    let error = DatapathError::in_map(map::ADDRESSES_V4);
-    let size = max_entries("IPv4 prefixes", policy.addresses_v4.len())?;
-    let mut trie = V4Trie::create(size, BPF_F_NO_PREALLOC).map_err(&error)?;
-    for (prefix, class) in &policy.addresses_v4 {
-        let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
-        trie.insert(&key, class, 0).map_err(&error)?;
-    }
-    Ok(trie)
+fn addresses_v4(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
+    filled_array(map::ADDRESSES_V4, &policy.interval_tree_v4(), BPF_F_MMAPABLE | BPF_F_INNER_MAP)
 }
 
 fn addresses_v6(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
@@ -190,37 +179,9 @@ fn max_entries(what: &'static str, needed: usize) -> Result<u32, DatapathError> 
     u32::try_from(needed.max(1)).map_err(|_| DatapathError::TooLarge { what, needed, limit })
 }
 
-/// The service array is half a megabyte: copied through memory instead of by 8 208 system calls.
 fn services(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
-    const LENGTH: NonZeroUsize = match NonZeroUsize::new(SERVICE_INDEXES * size_of::<u16>()) {
-        Some(length) => length,
-        None => unreachable!(),
-    };
-    let failed = |errno: Errno| DatapathError::Map {
-        map: map::SERVICES,
-        source: Box::new(MapError::IoError(errno.into())),
-    };
-    // By way of aya-obj, because aya's own array type does not give its file descriptor away.
-    let value_size = (SERVICE_CHUNK * size_of::<u16>()) as u32;
-    let array = BPF_MAP_TYPE_ARRAY as u32;
-    let definition = aya_obj::Map::new_from_params(array, 4, value_size, SERVICE_CHUNKS, BPF_F_MMAPABLE);
-    let services =
-        MapData::create(definition, map::SERVICES, None).map_err(DatapathError::in_map(map::SERVICES))?;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let memory = unsafe {
-        mmap(None, LENGTH, ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, services.fd().as_fd(), 0)
-            .map_err(failed)?
-    };
-    // SAFETY: the mapping is `LENGTH` bytes, page-aligned, and nothing else refers to it; the source is as long.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            policy.services.as_ptr(),
-            memory.cast::<u16>().as_ptr(),
-            SERVICE_INDEXES,
-        );
-        munmap(memory, LENGTH.get()).map_err(failed)?;
-    }
-    Ok(services)
+    let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
+    filled_array(map::SERVICES, chunks, BPF_F_MMAPABLE)
 }
 
 fn settings(policy: &CompiledPolicy) -> Result<Settings, DatapathError> {

@@ -68,7 +68,8 @@ impl<'h> Sandbox<'h> {
     fn search_path(&self) -> OsString {
         let program = lab::binary();
         let system = env::var_os("PATH").unwrap_or_default();
-        let folders = [self.folder.path().join("bin"), program.parent().map(Path::to_owned).unwrap_or_default()];
+        let folders =
+            [self.folder.path().join("bin"), program.parent().map(Path::to_owned).unwrap_or_default()];
         let folders = folders.into_iter().chain(env::split_paths(&system));
         env::join_paths(folders).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 on_every_hook!(
-    what_version_1_has_attached_is_taken_over_without_a_gap,
+    what_earlier_versions_have_attached_is_taken_over_without_a_gap,
     a_takeover_that_was_killed_is_finished_by_the_next,
     pins_without_links_are_removed,
     what_an_unknown_version_has_attached_is_left_in_force,
@@ -28,7 +28,7 @@ fn pins(host: &Host, version: u32) -> PathBuf {
     host.instance().bpffs_directory.join(format!("v{version}"))
 }
 
-/// Makes the pins look as another version has made them. The flow tables of version 1 are those of this one.
+/// Makes the pins look as another version has made them. The flow tables of all earlier versions are those of this one.
 fn rename_pins(host: &Host, from: u32, to: u32) {
     fs::rename(pins(host, from), pins(host, to)).unwrap();
 }
@@ -51,7 +51,13 @@ fn assert_in_force(client: &Host, app: &Host) {
     }
 }
 
-fn what_version_1_has_attached_is_taken_over_without_a_gap(hook: IngressHook) {
+fn what_earlier_versions_have_attached_is_taken_over_without_a_gap(hook: IngressHook) {
+    for version in 1..ABI_VERSION {
+        is_taken_over_without_a_gap(hook, version);
+    }
+}
+
+fn is_taken_over_without_a_gap(hook: IngressHook, version: u32) {
     const PORT: u16 = 9000;
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
@@ -63,12 +69,13 @@ fn what_version_1_has_attached_is_taken_over_without_a_gap(hook: IngressHook) {
     let mut conversations = Family::ALL.map(|family| Conversation::open(client, app, family, 80));
     conversations.iter_mut().for_each(Conversation::exchange);
     orphan_flows(app);
-    rename_pins(app, ABI_VERSION, 1);
+    rename_pins(app, ABI_VERSION, version);
     let programs = attached_programs(app);
 
     for command in ["status", "interface list", LATE_RULE, &format!("interface detach {INTERFACE}")] {
         let error = app.sgfw(command).expect_failure(65);
-        assert!(error.contains("ABI 1") && error.contains("`sgfw interface reload`"), "{error}");
+        assert!(error.contains(&format!("ABI {version}")), "{error}");
+        assert!(error.contains("`sgfw interface reload`"), "{error}");
     }
     assert_in_force(client, app);
     conversations.iter_mut().for_each(Conversation::exchange);
@@ -84,7 +91,7 @@ fn what_version_1_has_attached_is_taken_over_without_a_gap(hook: IngressHook) {
     assert_eq!(inward.arrived, 0, "of {} that may not enter", inward.sent);
     assert_eq!(outward.unwrap().arrived, 0, "of {} that may not leave", outward.unwrap().sent);
 
-    assert!(!pins(app, 1).exists(), "pins of version 1 are left");
+    assert!(!pins(app, version).exists(), "pins of version {version} are left");
     let new = attached_programs(app);
     assert!(new.len() == 2 && new.iter().all(|id| !programs.contains(id)), "{programs:?} {new:?}");
     assert_in_force(client, app);

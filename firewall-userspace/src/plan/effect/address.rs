@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use crate::compile::CompiledPolicy;
 use crate::model::AddressFamily;
@@ -118,51 +118,14 @@ impl<'s> Cursor<'s> {
     }
 }
 
-/// Where the class changes, and to which, ascending; what a longest-prefix match finds for every address.
+/// Where the class changes, and to which, ascending from 0.
 fn steps(family: AddressFamily, policy: &CompiledPolicy) -> Vec<(u128, u32)> {
-    let mut prefixes: Vec<(u128, u128, u32)> = match family {
+    match family {
         AddressFamily::Ipv4 => {
-            policy.addresses_v4.iter().map(|(prefix, class)| v4(*prefix, *class)).collect()
+            policy.intervals_v4().into_iter().map(|(start, class)| (start.into(), class)).collect()
         }
-        AddressFamily::Ipv6 => {
-            policy.addresses_v6.iter().map(|(prefix, class)| v6(*prefix, *class)).collect()
-        }
-    };
-    // What contains a prefix comes before it.
-    prefixes.sort_unstable_by_key(|(first, last, _)| (*first, u128::MAX - last));
-    let mut steps: Vec<(u128, u32)> = vec![(0, 0)];
-    let mut around: Vec<(u128, u32)> = Vec::new();
-    for (first, last, class) in prefixes {
-        leave(&mut around, &mut steps, first);
-        step(&mut steps, first, class);
-        around.push((last, class));
+        AddressFamily::Ipv6 => policy.intervals_v6(),
     }
-    leave(&mut around, &mut steps, highest(family));
-    steps
-}
-
-/// Steps out of the prefixes that end before `start`.
-fn leave(around: &mut Vec<(u128, u32)>, steps: &mut Vec<(u128, u32)>, start: u128) {
-    while let Some(&(last, _)) = around.last().filter(|(last, _)| *last < start) {
-        around.pop();
-        step(steps, last + 1, around.last().map_or(0, |(_, class)| *class));
-    }
-}
-
-/// The last step to a number counts.
-fn step(steps: &mut Vec<(u128, u32)>, start: u128, class: u32) {
-    if steps.last().is_some_and(|(known, _)| *known == start) {
-        steps.pop();
-    }
-    steps.push((start, class));
-}
-
-fn v4(prefix: Ipv4Net, class: u32) -> (u128, u128, u32) {
-    (number(prefix.network().into()), number(prefix.broadcast().into()), class)
-}
-
-fn v6(prefix: Ipv6Net, class: u32) -> (u128, u128, u32) {
-    (number(prefix.network().into()), number(prefix.broadcast().into()), class)
 }
 
 const fn highest(family: AddressFamily) -> u128 {

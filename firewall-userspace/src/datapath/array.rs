@@ -1,0 +1,48 @@
+//! Array maps filled through memory, instead of by one system call for each element.
+//!
+//! Used for what is published in large arrays.
+
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd as _;
+
+use aya::maps::{MapData, MapError};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use bytemuck::Pod;
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::DatapathError;
+
+/// A new array with these elements, of which there is at least one. The flags must make it mappable.
+pub(super) fn filled_array<T: Pod>(
+    name: &'static str,
+    elements: &[T],
+    flags: u32,
+) -> Result<MapData, DatapathError> {
+    const { assert!(size_of::<T>().is_multiple_of(8), "the kernel rounds elements up to 8 bytes") };
+    // More than can be counted the kernel refuses as too large.
+    let size = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+    // By way of aya-obj, because aya's own array type does not give its file descriptor away.
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY as u32,
+        size_of::<u32>() as u32,
+        size_of::<T>() as u32,
+        size,
+        flags,
+    );
+    let array = MapData::create(definition, name, None).map_err(DatapathError::in_map(name))?;
+    fill(&array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))?;
+    Ok(array)
+}
+
+fn fill<T: Pod>(array: &MapData, elements: &[T]) -> Result<(), Errno> {
+    let length = NonZeroUsize::new(size_of_val(elements)).ok_or(Errno::EINVAL)?;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let memory =
+        unsafe { mmap(None, length, ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, array.fd().as_fd(), 0)? };
+    // SAFETY: the mapping is `length` bytes, as many as the elements are, page-aligned, and nothing else refers to it.
+    unsafe {
+        std::ptr::copy_nonoverlapping(elements.as_ptr(), memory.cast::<T>().as_ptr(), elements.len());
+        munmap(memory, length.get())
+    }
+}
