@@ -16,14 +16,19 @@ use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
 use crate::apply::status::{self, InterfaceStatus, KernelStatus, Programs};
-use crate::datapath::{CounterRow, FlowTableFill};
+use crate::datapath::{CounterRow, FlowTableFill, hook};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   sgfw status
+  sgfw status --verbose
   sgfw status -o json | jq '.Counters[] | select(.Verdict == \"drop\")'")]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Say too why the packets of each interface are decided at the hook where they are
+    #[arg(short, long)]
+    verbose: bool,
+}
 
 impl Status {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
@@ -47,6 +52,10 @@ impl Status {
                 pending.generation,
                 pending.left.as_secs()
             ))?;
+        }
+        if self.verbose {
+            output.line("")?;
+            output.table(&hook_table(&status)?)?;
         }
         show_exempt(&status, output)?;
         let Some(kernel) = &status.kernel else {
@@ -98,6 +107,24 @@ fn warn_about_interfaces(status: &status::Status, output: &Output) {
             }
         }
     }
+}
+
+/// Why packets are decided where they are.
+fn hook_table(status: &status::Status) -> Result<Table, CliError> {
+    let mut table = Table::new(&["INTERFACE", "ASKED FOR", "INGRESS HOOK", "BECAUSE"]);
+    for InterfaceStatus { interface, programs } in &status.interfaces {
+        let Programs::Attached(attachment) = programs else {
+            continue;
+        };
+        let reason = hook::explain(&interface.name, interface.ingress_hook, attachment.ingress)?;
+        table.row([
+            interface.name.clone(),
+            interface.ingress_hook.name().to_owned(),
+            attachment.ingress.name().to_owned(),
+            reason.text().to_owned(),
+        ]);
+    }
+    Ok(table)
 }
 
 /// What passes whatever the rules say.

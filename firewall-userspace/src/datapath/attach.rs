@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
-use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs};
+use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 
 use super::device::{self, Device};
+use super::hook::ingress_choices;
 use super::links::LiveLinks;
 use super::pin::Pin;
 use super::{Datapath, DatapathError, OBJECT};
@@ -197,44 +198,6 @@ impl Datapath {
             }
         })
     }
-}
-
-/// The ingress hooks to try, in this order.
-///
-/// Native XDP is the cheapest place to drop a packet, but on veth and other devices made of software it costs bulk TCP
-/// its segmentation offload; there TC is better. L3 devices have no XDP at all.
-fn ingress_choices(
-    interface: &str,
-    device: &Device,
-    hook: IngressHook,
-) -> Result<Vec<IngressAttachment>, DatapathError> {
-    match hook {
-        IngressHook::Tc => Ok(vec![IngressAttachment::Tcx]),
-        IngressHook::Auto
-            if device.is_virtual || device.layer == LinkLayer::None || device.xdp_program.is_some() =>
-        {
-            Ok(vec![IngressAttachment::Tcx])
-        }
-        IngressHook::Auto => Ok(vec![IngressAttachment::XdpNative, IngressAttachment::Tcx]),
-        IngressHook::Xdp if device.layer == LinkLayer::None => {
-            Err(DatapathError::XdpNeedsEthernet { interface: interface.to_owned() })
-        }
-        IngressHook::Xdp => {
-            if let Some(id) = device.xdp_program {
-                return Err(foreign_xdp(interface, id));
-            }
-            Ok(vec![IngressAttachment::XdpNative, IngressAttachment::XdpGeneric])
-        }
-    }
-}
-
-fn foreign_xdp(interface: &str, id: u32) -> DatapathError {
-    let program = loaded_programs()
-        .filter_map(Result::ok)
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(str::to_owned))
-        .unwrap_or_default();
-    DatapathError::ForeignXdp { interface: interface.to_owned(), program, id }
 }
 
 /// Tries the hooks in turn; the last one's error is the one that counts.

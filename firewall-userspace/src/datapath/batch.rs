@@ -15,7 +15,7 @@ use nix::libc;
 use super::DatapathError;
 
 /// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
-pub(super) const BPF_F_NO_PREALLOC: u32 = 1 << 0;
+const BPF_F_NO_PREALLOC: u32 = 1 << 0;
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: create, never overwrite.
 const BPF_NOEXIST: u64 = 1;

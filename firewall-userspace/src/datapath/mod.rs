@@ -21,6 +21,7 @@ mod error;
 mod expire;
 mod flows;
 mod generation;
+pub mod hook;
 mod links;
 pub mod log;
 mod migrate;

@@ -1,0 +1,106 @@
+//! Which hook decides the ingress packets of a device, and why.
+//!
+//! Measured by `cargo xtask bench` (BENCHMARKS.md has the table): native XDP is the cheapest place to drop a packet, but on
+//! veth and other devices made of software it costs bulk TCP its segmentation offload, which is most of its rate; there
+//! TC is better.
+
+use aya::programs::loaded_programs;
+
+use super::DatapathError;
+use super::attach::{IngressAttachment, LinkLayer};
+use super::device::{self, Device};
+use crate::model::IngressHook;
+
+/// Why the ingress packets of an interface are decided where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookReason {
+    /// It was asked for.
+    Asked,
+    /// XDP was asked for, and the driver has none of its own.
+    GenericXdp,
+    /// The device has native XDP and is no software device.
+    NativeXdp,
+    /// The device is made of software.
+    SoftwareDevice,
+    /// The device has no Ethernet header.
+    NoEthernetHeader,
+    /// The driver has no native XDP, or another program has it.
+    NoNativeXdp,
+}
+
+impl HookReason {
+    /// As a sentence for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Asked => "it was asked for",
+            Self::GenericXdp => "xdp was asked for, and the driver has no native XDP",
+            Self::NativeXdp => "native XDP is the cheapest place to drop a packet",
+            Self::SoftwareDevice => {
+                "the device is made of software, where native XDP would cost bulk TCP its segmentation offload"
+            }
+            Self::NoEthernetHeader => "the device has no Ethernet header, which XDP needs",
+            Self::NoNativeXdp => "the driver has no native XDP, or another program has it",
+        }
+    }
+}
+
+/// Why an interface that was attached with `asked` has its program on `attached`.
+///
+/// # Errors
+///
+/// [`DatapathError`] where there is no such interface.
+pub fn explain(
+    interface: &str,
+    asked: IngressHook,
+    attached: IngressAttachment,
+) -> Result<HookReason, DatapathError> {
+    let device = device::find(interface)?;
+    Ok(match (asked, attached) {
+        (IngressHook::Xdp, IngressAttachment::XdpGeneric) => HookReason::GenericXdp,
+        (IngressHook::Xdp | IngressHook::Tc, _) => HookReason::Asked,
+        (IngressHook::Auto, IngressAttachment::XdpNative | IngressAttachment::XdpGeneric) => {
+            HookReason::NativeXdp
+        }
+        (IngressHook::Auto, IngressAttachment::Tcx) if device.layer == LinkLayer::None => {
+            HookReason::NoEthernetHeader
+        }
+        (IngressHook::Auto, IngressAttachment::Tcx) if device.is_virtual => HookReason::SoftwareDevice,
+        (IngressHook::Auto, IngressAttachment::Tcx) => HookReason::NoNativeXdp,
+    })
+}
+
+/// The ingress hooks to try, in this order.
+pub(super) fn ingress_choices(
+    interface: &str,
+    device: &Device,
+    hook: IngressHook,
+) -> Result<Vec<IngressAttachment>, DatapathError> {
+    match hook {
+        IngressHook::Tc => Ok(vec![IngressAttachment::Tcx]),
+        IngressHook::Auto
+            if device.is_virtual || device.layer == LinkLayer::None || device.xdp_program.is_some() =>
+        {
+            Ok(vec![IngressAttachment::Tcx])
+        }
+        IngressHook::Auto => Ok(vec![IngressAttachment::XdpNative, IngressAttachment::Tcx]),
+        IngressHook::Xdp if device.layer == LinkLayer::None => {
+            Err(DatapathError::XdpNeedsEthernet { interface: interface.to_owned() })
+        }
+        IngressHook::Xdp => {
+            if let Some(id) = device.xdp_program {
+                return Err(foreign_xdp(interface, id));
+            }
+            Ok(vec![IngressAttachment::XdpNative, IngressAttachment::XdpGeneric])
+        }
+    }
+}
+
+fn foreign_xdp(interface: &str, id: u32) -> DatapathError {
+    let program = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .unwrap_or_default();
+    DatapathError::ForeignXdp { interface: interface.to_owned(), program, id }
+}
