@@ -81,7 +81,9 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
 pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
         ModelError::MalformedId { prefix, .. } => {
-            return Some(format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"));
+            return Some(format!(
+                "an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"
+            ));
         }
         ModelError::QuotaExceeded { quota, .. } => {
             return Some(format!(
