@@ -25,39 +25,35 @@ use crate::transcripts::{Step, check_evidence, directory, evidence, of_command};
 
 #[test]
 fn every_command_has_examples() {
-    for_each_command(&Cli::command(), &mut |path, command, examples| {
-        assert!(command.has_subcommands() || !examples.is_empty(), "{path:?} has none");
-    });
+    for command in commands().iter().filter(|command| !command.has_subcommands) {
+        assert!(!command.examples.is_empty(), "`sgfw {}` has none", command.path.join(" "));
+    }
 }
 
 #[test]
 fn every_command_succeeds_in_a_transcript_for_people_and_for_programs() {
-    for_each_command(&Cli::command(), &mut |path, command, _| {
-        if command.has_subcommands() {
-            return;
-        }
-        let steps = of_command(path);
-        let words = path.join(" ");
+    for command in commands().iter().filter(|command| !command.has_subcommands) {
+        let steps = of_command(&command.path);
+        let words = command.path.join(" ");
         let succeeds = |is_json: bool| {
             let is_it = |step: &&Step| step.line.contains(&words) && step.line.contains("-o json") == is_json;
             steps.iter().filter(is_it).any(Step::succeeded)
         };
         assert!(succeeds(false), "no transcript of `sgfw {words}`");
         assert!(succeeds(true), "no transcript of `sgfw {words} -o json`");
-    });
+    }
 }
 
 #[test]
 fn every_example_is_run_in_a_transcript_and_succeeds() {
-    for_each_command(&Cli::command(), &mut |path, _, examples| {
-        let path = if path.is_empty() { &["sgfw"] } else { path };
-        let steps = of_command(path);
+    for Documented { path, examples, .. } in commands() {
+        let steps = if path.is_empty() { of_command(&["sgfw"]) } else { of_command(&path) };
         for example in examples {
-            let example = example.trim();
-            let succeeds = |step: &Step| step.line.contains(example) && step.succeeded();
+            let wanted = without_exempt_ids(&example);
+            let succeeds = |step: &Step| without_exempt_ids(&step.line).contains(&wanted) && step.succeeded();
             assert!(steps.iter().any(succeeds), "no transcript runs `{example}` with success");
         }
-    });
+    }
 }
 
 #[test]
@@ -76,24 +72,39 @@ fn every_error_is_in_a_transcript_or_rendered() {
     assert.eq(text, Data::read_from(&file, None));
 }
 
-/// Calls `check` with the words, the definition and the examples of each command.
-fn for_each_command(command: &clap::Command, check: &mut dyn FnMut(&[&str], &clap::Command, &[&str])) {
-    fn walk<'c>(
-        path: &mut Vec<&'c str>,
-        command: &'c clap::Command,
-        check: &mut dyn FnMut(&[&str], &clap::Command, &[&str]),
-    ) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
-        let examples: Vec<&str> = examples.lines().take_while(|line| line.starts_with("  ")).collect();
-        check(path, command, &examples);
-        for subcommand in command.get_subcommands() {
-            path.push(subcommand.get_name());
-            walk(path, subcommand, check);
-            path.pop();
-        }
+/// A command, as its help shows it.
+struct Documented {
+    /// Its words after `sgfw`.
+    path: Vec<String>,
+    has_subcommands: bool,
+    examples: Vec<String>,
+}
+
+/// Every command, and `sgfw` itself.
+fn commands() -> Vec<Documented> {
+    let mut commands = Vec::new();
+    collect(&Cli::command(), &[], &mut commands);
+    commands
+}
+
+fn collect(command: &clap::Command, path: &[String], commands: &mut Vec<Documented>) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
+    let examples = examples.lines().take_while(|line| line.starts_with("  "));
+    commands.push(Documented {
+        path: path.to_vec(),
+        has_subcommands: command.has_subcommands(),
+        examples: examples.map(|line| line.trim().to_owned()).collect(),
+    });
+    for subcommand in command.get_subcommands() {
+        collect(subcommand, &[path, &[subcommand.get_name().to_owned()]].concat(), commands);
     }
-    walk(&mut Vec::new(), command, check);
+}
+
+/// No policy file can give an exempt address the identifier of an example, so the transcript has another one.
+fn without_exempt_ids(line: &str) -> String {
+    let words = line.split(' ').map(|word| if word.starts_with("exa-") { "exa-*" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 const FAILS_ALONE: &str = "only a kernel that fails where it never should";
