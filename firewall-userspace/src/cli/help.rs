@@ -195,6 +195,10 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
+        DatapathError::ForeignPin { .. } => "remove it, or give another --bpffs".to_owned(),
+        DatapathError::TooLarge { .. } => {
+            "give rules the same peers and the same ports where they may have them".to_owned()
+        }
         _ => return None,
     };
     Some(help)
