@@ -17,7 +17,7 @@ use crate::datapath::DatapathError;
 use crate::document::WriteError;
 use crate::host::{HostError, SshSession};
 use crate::interchange::ImportError;
-use crate::model::ModelError;
+use crate::model::{GroupName, ModelError};
 use crate::plan::{PlanError, PlanErrors, SavedPlanError};
 use crate::store::StoreError;
 use crate::transcripts::Evidence::{self, Rendered, Shown, Wraps};
@@ -178,6 +178,10 @@ fn of_changes() -> Vec<(&'static str, Evidence)> {
     table.extend(evidence!(CompileError {
         TooManyServices => Rendered("more rules than a test makes"),
         TooManyPolicies => Rendered("more interfaces than a test attaches"),
+        NestedPrefixes => Rendered("more rules than a test makes"),
+        NestedPorts => Rendered("more rules than a test makes"),
+        TooManyCells => Rendered("more rules than a test makes"),
+        TooManyMatches => Rendered("more rules than a test makes"),
     }));
     table
 }
@@ -285,6 +289,7 @@ fn of_the_store() -> Vec<(&'static str, Evidence)> {
         CannotLock => Shown("cannot lock"),
         LockHeld => Shown("was still locked after"),
         CannotOpen => Shown("cannot open odd/sgfw.db"),
+        Empty => Shown("sgfw.db is empty"),
         UnknownSchema => Rendered("a store of a newer sgfw"),
         Corrupt => Rendered("a store that was changed by hand"),
         DefaultGroup => Rendered(FAILS_ALONE),
@@ -388,7 +393,24 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
             "CompileError::TooManyPolicies",
             ApplyError::from(CompileError::TooManyPolicies { limit: 64 }).into(),
         ),
+        (
+            "CompileError::NestedPrefixes",
+            ApplyError::from(CompileError::NestedPrefixes { limit: 128 }).into(),
+        ),
+        ("CompileError::NestedPorts", ApplyError::from(CompileError::NestedPorts { limit: 1024 }).into()),
+        (
+            "CompileError::TooManyCells",
+            ApplyError::from(CompileError::TooManyCells { groups: groups(), limit: 4_194_304 }).into(),
+        ),
+        (
+            "CompileError::TooManyMatches",
+            ApplyError::from(CompileError::TooManyMatches { groups: groups(), limit: 16_777_216 }).into(),
+        ),
     ]
+}
+
+fn groups() -> Vec<GroupName> {
+    ["web", "app"].into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 fn rendered_of_the_model_and_documents() -> Vec<(&'static str, CliError)> {
