@@ -4,6 +4,8 @@
 
 #[path = "prog/audit.rs"]
 mod audit;
+#[path = "prog/budgets.rs"]
+mod budgets;
 #[path = "prog/cut.rs"]
 mod cut;
 #[path = "prog/malformed.rs"]

@@ -1,4 +1,4 @@
-//! What the policy in force takes of the kernel's memory.
+//! What maps take of the kernel's memory.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
@@ -13,7 +13,16 @@ pub(super) fn of_inner_map(maps: &Path, outer: &str, generation: u64) -> Result<
     let data = MapData::from_pin(maps.join(outer)).with_context(|| format!("open {outer}"))?;
     let halves: ArrayOfMaps<MapData, MapData> = Map::from_map_data(data)?.try_into()?;
     let inner = halves.get(&Half::of_generation(generation).slot(), 0)?;
-    let descriptor = inner.fd().as_fd().as_raw_fd();
+    accounted(&inner)
+}
+
+/// Bytes of a pinned map, as the kernel accounts for them.
+pub(super) fn of_map(maps: &Path, name: &str) -> Result<u64> {
+    accounted(&MapData::from_pin(maps.join(name)).with_context(|| format!("open {name}"))?)
+}
+
+fn accounted(map: &MapData) -> Result<u64> {
+    let descriptor = map.fd().as_fd().as_raw_fd();
     let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}"))?;
     let memlock = facts.lines().find_map(|line| line.strip_prefix("memlock:")).context("no memlock")?;
     Ok(memlock.trim().parse()?)

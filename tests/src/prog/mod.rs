@@ -132,6 +132,15 @@ impl Harness {
         Ok(())
     }
 
+    /// How many bytes of the kernel's memory a flow table takes.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from telling.
+    pub fn memory_of_table(&self, table: &str) -> Result<u64> {
+        memory::of_map(&self.directory.maps()?, table)
+    }
+
     /// How many bytes of the kernel's memory one of the maps of the policy in force takes.
     ///
     /// # Errors

@@ -1,0 +1,40 @@
+//! What the programs and their maps may take. Neither depends on the speed of the machine.
+
+use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, Direction, map};
+use firewall_tests::prog::{Harness, Ingress, can_load_programs};
+use firewall_tests::scenario::Arrival;
+
+/// The kernel refuses a program when its verifier has walked through a million instructions. Half of that leaves room for
+/// what other kernels' verifiers do, and keeps the loading short.
+const VERIFIED_INSTRUCTIONS: u32 = 500_000;
+
+/// The target of the design for a flow over IPv4; the key of IPv6 has 24 bytes more.
+const BYTES_PER_FLOW_V4: u64 = 110;
+const BYTES_PER_FLOW_V6: u64 = BYTES_PER_FLOW_V4 + 24;
+
+#[test]
+fn the_verifier_accepts_each_program_within_the_budget() {
+    if !can_load_programs() {
+        return;
+    }
+    for ingress in Ingress::ALL {
+        let mut harness = Harness::new(ingress).unwrap();
+        harness.load(0).unwrap();
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let walked = harness.verified_instructions(Arrival { slot: 0, direction }).unwrap();
+            assert!(walked <= VERIFIED_INSTRUCTIONS, "{ingress:?}, {direction:?}: {walked}");
+        }
+    }
+}
+
+#[test]
+fn flow_tables_take_the_memory_that_is_declared_and_no_more() {
+    if !can_load_programs() {
+        return;
+    }
+    let harness = Harness::with_flow_entries(Ingress::Tc, DEFAULT_FLOW_ENTRIES).unwrap();
+    for (table, per_flow) in [(map::FLOWS_V4, BYTES_PER_FLOW_V4), (map::FLOWS_V6, BYTES_PER_FLOW_V6)] {
+        let bytes = harness.memory_of_table(table).unwrap();
+        assert!(bytes <= per_flow * u64::from(DEFAULT_FLOW_ENTRIES), "{table} has {bytes} bytes");
+    }
+}
