@@ -15,3 +15,5 @@ pub mod interchange;
 pub mod model;
 pub mod plan;
 pub mod store;
+#[cfg(test)]
+mod transcripts;

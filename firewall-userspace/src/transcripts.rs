@@ -70,8 +70,9 @@ fn folder(name: &str) -> Vec<Step> {
 }
 
 /// The steps of a command's transcripts: where nothing is attached, and where something is.
-pub(crate) fn of_command(path: &[&str]) -> Vec<Step> {
-    let file = format!("{}.console", path.join("-"));
+pub(crate) fn of_command(path: &[impl AsRef<str>]) -> Vec<Step> {
+    let words: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+    let file = format!("{}.console", words.join("-"));
     let folders = ["commands", "lab"].map(|folder| directory().join(folder).join(&file));
     folders.iter().filter(|path| path.exists()).flat_map(|path| steps_of(path)).collect()
 }

@@ -22,8 +22,7 @@ fn errors_say_what_they_said() {
 fn replay(folder: &str) {
     let paths = transcripts(folder);
     let differences: Vec<String> = thread::scope(|scope| {
-        let players: Vec<_> =
-            paths.iter().map(|path| scope.spawn(|| check(path, &Sandbox::new()))).collect();
+        let players: Vec<_> = paths.iter().map(|path| scope.spawn(|| check(path, &Sandbox::new()))).collect();
         players.into_iter().filter_map(|player| player.join().expect("a transcript panicked").err()).collect()
     });
     assert!(differences.is_empty(), "{}", differences.join("\n"));

@@ -127,6 +127,7 @@ pub(crate) const TEST: &[Requirement] = &[
     Requirement::program("ncat", "apt-get install ncat"),
     Requirement::program("socat", "apt-get install socat"),
     Requirement::program("iperf3", "apt-get install iperf3"),
+    Requirement::program("jq", "apt-get install jq"),
     Requirement::program("curl", "apt-get install curl"),
     Requirement::program("nginx", "apt-get install nginx-light"),
     Requirement::check("PostgreSQL server", postgresql_is_installed, "apt-get install postgresql"),

@@ -76,9 +76,11 @@ impl Ring {
     /// The runs of `cargo test` that make up the ring.
     fn runs(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::A => {
-                &[&["--workspace", "--exclude", "firewall-tests"], &["--package", "firewall-tests", "--lib"]]
-            }
+            Self::A => &[
+                &["--workspace", "--exclude", "firewall-tests"],
+                &["--package", "firewall-tests", "--lib"],
+                &["--package", "firewall-tests", "--test", "transcripts"],
+            ],
             Self::B => &[&["--package", "firewall-tests", "--test", "prog"]],
             Self::C => &[
                 &["--package", "firewall-tests", "--test", "netns"],

@@ -146,6 +146,12 @@ impl CliError {
         status
     }
 
+    /// What people read on stderr.
+    #[cfg(test)]
+    pub(super) fn rendered(&self) -> String {
+        self.mistakes().iter().map(|mistake| format!("{mistake}\n")).collect()
+    }
+
     /// Each thing that is wrong; only documents have several.
     fn mistakes(&self) -> Vec<Mistake> {
         let Self::Apply(ApplyError::Plan(errors)) = self else {
@@ -167,7 +173,7 @@ impl CliError {
         }
     }
 
-    fn exit_status(&self) -> ExitStatus {
+    pub(super) fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) | Self::NobodyToAsk => ExitStatus::Usage,
             Self::Output(_)

@@ -78,7 +78,8 @@ fn author() -> Author {
 /// came to be.
 fn without_global_options(words: impl IntoIterator<Item = String>) -> Vec<String> {
     let command = GlobalOptions::augment_args(clap::Command::new("sgfw"));
-    let options: Vec<&Arg> = command.get_arguments().filter(|option| *option.get_id() != "allow_lockout").collect();
+    let options: Vec<&Arg> =
+        command.get_arguments().filter(|option| *option.get_id() != "allow_lockout").collect();
     let mut words = words.into_iter();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
@@ -88,7 +89,9 @@ fn without_global_options(words: impl IntoIterator<Item = String>) -> Vec<String
             break;
         }
         let (rest, value_follows) = match word.strip_prefix("--") {
-            Some(long) => without_long(long, &options).map_or((Some(word.clone()), false), |follows| (None, follows)),
+            Some(long) => {
+                without_long(long, &options).map_or((Some(word.clone()), false), |follows| (None, follows))
+            }
             None => without_shorts(&word, &options),
         };
         kept.extend(rest);
@@ -114,7 +117,9 @@ fn without_shorts(word: &str, options: &[&Arg]) -> (Option<String>, bool) {
     for (position, short) in shorts.char_indices() {
         match options.iter().find(|option| option.get_short() == Some(short)) {
             None => return (Some(format!("-{}", &shorts[position..])), false),
-            Some(option) if takes_value(option) => return (None, position + short.len_utf8() == shorts.len()),
+            Some(option) if takes_value(option) => {
+                return (None, position + short.len_utf8() == shorts.len());
+            }
             Some(_) => {}
         }
     }

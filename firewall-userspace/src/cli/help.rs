@@ -81,7 +81,9 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
 pub(super) fn model_help(error: &ModelError) -> Option<String> {
     let help = match error {
         ModelError::MalformedId { prefix, .. } => {
-            return Some(format!("an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"));
+            return Some(format!(
+                "an id is {prefix} and 17 digits from 0-9 and a-f, alone or at the end of an ARN"
+            ));
         }
         ModelError::QuotaExceeded { quota, .. } => {
             return Some(format!(
@@ -177,6 +179,10 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
+        DatapathError::ForeignPin { .. } => "remove it, or give another --bpffs".to_owned(),
+        DatapathError::TooLarge { .. } => {
+            "give rules the same peers and the same ports where they may have them".to_owned()
+        }
         _ => return None,
     };
     Some(help)

@@ -80,8 +80,9 @@ impl Rollback {
             return output.json(&json!({ "Generation": generation }));
         }
         match self.generation {
-            Some(to) => output
-                .note(format_args!("generation {generation} takes back what was changed after generation {to}")),
+            Some(to) => output.note(format_args!(
+                "generation {generation} takes back what was changed after generation {to}"
+            )),
             None => output.note(format_args!("generation {generation} takes back the last change")),
         }
         Ok(())

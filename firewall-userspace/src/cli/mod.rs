@@ -31,6 +31,8 @@ mod settings;
 mod status;
 mod table;
 mod tag;
+#[cfg(test)]
+mod transcripts;
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -223,43 +225,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_has_examples() {
-        for_each_command(&Cli::command(), &mut |command, examples| {
-            assert!(command.has_subcommands() || !examples.is_empty(), "{} has none", command.get_name());
-        });
-    }
-
-    #[test]
-    fn every_example_is_understood() {
-        for_each_command(&Cli::command(), &mut |_, examples| {
-            for example in examples {
-                let command_lines = command_lines(example);
-                assert!(!command_lines.is_empty(), "no sgfw in {example}");
-                for words in command_lines {
-                    if let Err(error) = Cli::try_parse_from(&words) {
-                        panic!("{example}\n{error}");
-                    }
-                }
-            }
-        });
-    }
-
-    /// Calls `check` with each command and the lines of its examples.
-    fn for_each_command(command: &clap::Command, check: &mut dyn FnMut(&clap::Command, &[&str])) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
-        let examples: Vec<&str> = examples.lines().take_while(|line| line.starts_with("  ")).collect();
-        check(command, &examples);
-        command.get_subcommands().for_each(|command| for_each_command(command, check));
-    }
-
-    /// Those of `sgfw` in a line of a shell, as words.
-    fn command_lines(line: &str) -> Vec<Vec<String>> {
-        let words = shell_words::split(line).unwrap();
-        let commands = words.split(|word| ["|", "&&", ">"].contains(&word.as_str()));
-        commands.filter(|words| words.first().is_some_and(|word| word == "sgfw")).map(<[_]>::to_vec).collect()
     }
 }

@@ -29,7 +29,7 @@ pub enum DatapathError {
         map: &'static str,
     },
     /// There is no such interface in this network namespace.
-    #[error("there is no interface {name:?} in this network namespace")]
+    #[error("there is no interface {name} in this network namespace")]
     NoSuchInterface {
         /// Its name.
         name: String,

@@ -190,3 +190,50 @@ fn model_hint(error: &ModelError) -> Option<String> {
     };
     Some(hint.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcripts::Evidence::{Shown, Wraps};
+    use crate::transcripts::{check_evidence, evidence};
+
+    #[test]
+    fn every_problem_is_in_a_transcript() {
+        check_evidence(&evidence!(ProblemKind {
+            Unreadable => Shown("cannot be read: "),
+            NotUtf8 => Shown("is not UTF-8"),
+            EmptyDirectory => Shown("the directory has no policy files"),
+            Yaml => Wraps,
+            Toml => Shown("string values must be quoted"),
+            WrongType => Shown("expected a text, found a number"),
+            UnknownField => Shown("unknown field \"tagz\""),
+            MissingField => Shown("the field \"protocol\" is missing"),
+            RepeatedField => Shown("the field \"name\" is there twice"),
+            UnknownVersion => Shown("unknown version 2"),
+            Invalid => Wraps,
+            UnknownValue => Shown("unknown value \"relatet\""),
+            InvalidInterfaceName => Shown("invalid interface name"),
+            CodeWithoutType => Shown("an ICMP code needs a type"),
+            NoPeer => Shown("the rule has no peer"),
+            SeveralPeers => Shown("a rule has one peer"),
+            IdOfSeveralRules => Shown("one id for 2 rules"),
+            Empty => Shown("at least one is needed"),
+            Repeated => Shown("the security group web is there twice"),
+            RepeatedRule => Shown("the same rule is there twice"),
+            UnknownGroup => Shown("no security group \"database\" in the document"),
+            UnknownPrefixList => Shown("no prefix list \"office\" in the document"),
+            WrongFamily => Shown("is not a prefix of the family IPv4"),
+            TooManyEntries => Shown("are more than the list has room for"),
+            MaxEntriesOutOfRange => Shown("a prefix list has room for 1 to"),
+        }));
+        check_evidence(&evidence!(YamlError {
+            Syntax => Shown("did not find expected node content"),
+            Tag => Shown("tags such as !!str are not supported"),
+            Key => Shown("a key must be a text"),
+            Alias => Shown("the alias stands for nothing"),
+            TooManyCopies => Shown("aliases add more than"),
+            TooDeep => Shown("are nested more than"),
+            SecondDocument => Shown("a second document in the file"),
+        }));
+    }
+}

@@ -10,8 +10,8 @@ use super::draft::{Draft, DraftGroup, DraftPeer, DraftPrefixList, DraftRule, Pee
 use super::omission::{Cause, Omissions};
 use super::{ImportError, Imported};
 use crate::model::{
-    Description, AddressFamily, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule, GroupName,
-    GroupReference, ModelError, PrefixListName, PrefixListReference, Service,
+    AddressFamily, Description, Document, DocumentGroup, DocumentPeer, DocumentPrefixList, DocumentRule,
+    GroupName, GroupReference, ModelError, PrefixListName, PrefixListReference, Service,
 };
 
 impl Draft {

@@ -39,7 +39,9 @@ impl ModelError {
             }
             Self::DuplicatePrefixList { .. } => "choose another name",
             Self::NoRoomForEntries => "give it room for 1 entry or more",
-            Self::WrongFamily { .. } => "a prefix list holds prefixes of one family; make another list for the other",
+            Self::WrongFamily { .. } => {
+                "a prefix list holds prefixes of one family; make another list for the other"
+            }
             Self::InvalidTagKey { .. } => {
                 "a tag key has 1 to 127 characters, which are letters, digits, spaces and + - = . _ : / @, and does not \
                  begin with aws:"

@@ -71,11 +71,16 @@ mod tests {
     fn an_identifier_has_one_number_and_is_found_by_it() {
         let mut identifiers = Identifiers::new(find("id: sg-0123456789abcdef0"));
         let printed = "sg-aaaaaaaaaaaaaaaaa sgr-bbbbbbbbbbbbbbbbb sg-0123456789abcdef0 sg-ccccccccccccccccc";
-        let numbered =
-            "sg-00000000000000001 sgr-00000000000000001 sg-0123456789abcdef0 sg-00000000000000002";
+        let numbered = "sg-00000000000000001 sgr-00000000000000001 sg-0123456789abcdef0 sg-00000000000000002";
         assert_eq!(identifiers.numbered(printed), numbered);
         assert_eq!(identifiers.numbered("sg-ccccccccccccccccc"), "sg-00000000000000002");
-        assert_eq!(identifiers.real("sgfw group show sg-00000000000000002"), "sgfw group show sg-ccccccccccccccccc");
-        assert_eq!(identifiers.real("sgfw group show sg-fffffffffffffffff"), "sgfw group show sg-fffffffffffffffff");
+        assert_eq!(
+            identifiers.real("sgfw group show sg-00000000000000002"),
+            "sgfw group show sg-ccccccccccccccccc"
+        );
+        assert_eq!(
+            identifiers.real("sgfw group show sg-fffffffffffffffff"),
+            "sgfw group show sg-fffffffffffffffff"
+        );
     }
 }

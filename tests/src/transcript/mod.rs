@@ -111,9 +111,8 @@ fn redactions() -> Redactions {
     let varying = [
         ("[TIME]", r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
         ("[SECONDS]", r"\bfor (?<redacted>\d+) s more"),
-        // Of flows: for how long they were silent and will be remembered, and the identifier of a ping.
+        // For how long a flow was silent, and will be remembered.
         ("[IDLE]", r"\b(?<redacted>(\d+[dhms])+ +(\d+[dhms])+)  eth"),
-        ("[ID]", r"\bid[ =](?<redacted>\d+)\b"),
     ];
     for (placeholder, pattern) in varying {
         let pattern = Regex::new(pattern).unwrap_or_else(|error| panic!("{error}"));

@@ -42,11 +42,12 @@ impl<'h> Sandbox<'h> {
             .args(["-c", line])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
-            // Nothing of who runs the tests: no SSH connection that could be locked out, no other instance.
+            // Nothing of who runs the tests: no SSH connection, which could be locked out, and no other instance.
             .env_clear()
             .env("PATH", self.search_path())
             .env("SGFW_STATE_DIR", "state")
             .env("SGFW_BPFFS", &self.bpffs)
+            .env("SSH_CONNECTION", "")
             .env("SUDO_USER", "operator");
         command.output().unwrap_or_else(|error| panic!("cannot run `{line}`: {error}"))
     }
@@ -68,7 +69,8 @@ impl<'h> Sandbox<'h> {
     fn search_path(&self) -> OsString {
         let program = lab::binary();
         let system = env::var_os("PATH").unwrap_or_default();
-        let folders = [self.folder.path().join("bin"), program.parent().map(Path::to_owned).unwrap_or_default()];
+        let folders =
+            [self.folder.path().join("bin"), program.parent().map(Path::to_owned).unwrap_or_default()];
         let folders = folders.into_iter().chain(env::split_paths(&system));
         env::join_paths(folders).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -8,12 +8,15 @@ use crate::support::privileged;
 #[test]
 fn commands_say_what_they_said() {
     privileged(|| {
-        let differences: Vec<String> = transcripts("lab").iter().filter_map(|path| {
-            let lab = Lab::build(&Topology::star(["host"])).unwrap();
-            let host = lab.host("host");
-            add_interfaces(host);
-            check(path, &Sandbox::on(host)).err()
-        }).collect();
+        let differences: Vec<String> = transcripts("lab")
+            .iter()
+            .filter_map(|path| {
+                let lab = Lab::build(&Topology::star(["host"])).unwrap();
+                let host = lab.host("host");
+                add_interfaces(host);
+                check(path, &Sandbox::on(host)).err()
+            })
+            .collect();
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     });
 }
