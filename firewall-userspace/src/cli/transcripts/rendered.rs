@@ -1,0 +1,208 @@
+//! One error of each kind that no transcript provokes.
+
+use std::io;
+
+use nix::errno::Errno;
+use serde::ser::Error as _;
+
+use crate::apply::ApplyError;
+use crate::cli::error::CliError;
+use crate::compile::CompileError;
+use crate::datapath::DatapathError;
+use crate::document::WriteError;
+use crate::host::{HostError, SshSession};
+use crate::model::{GroupName, ModelError};
+use crate::plan::{PlanError, PlanErrors};
+use crate::store::StoreError;
+
+/// The errors that no transcript provokes, in the order of the tables.
+pub(super) fn rendered() -> Vec<(&'static str, CliError)> {
+    let mut rendered = rendered_of_the_command_line();
+    rendered.extend(rendered_of_the_model_and_documents());
+    rendered.extend(rendered_of_the_store_and_the_host());
+    rendered.extend(rendered_of_the_datapath());
+    rendered
+}
+
+fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
+    let session = || SshSession {
+        client: "203.0.113.7:50000".parse().unwrap(),
+        server: "192.0.2.1:22".parse().unwrap(),
+    };
+    let interface = || "eth1".to_owned();
+    let cannot = || ApplyError::Datapath(DatapathError::NotPrivileged);
+    vec![
+        ("CliError::Output", CliError::Output(io::ErrorKind::StorageFull.into())),
+        ("CliError::Log", CliError::Log(refused())),
+        (
+            "CliError::NotRepaired",
+            CliError::NotRepaired { interface: interface(), source: Box::new(cannot()) },
+        ),
+        (
+            "ApplyError::WouldLockOut",
+            ApplyError::WouldLockOut { interface: interface(), session: session() }.into(),
+        ),
+        (
+            "ApplyError::PanicWouldLockOut",
+            ApplyError::PanicWouldLockOut { interface: interface(), session: session() }.into(),
+        ),
+        ("ApplyError::NoFreeSlot", ApplyError::NoFreeSlot { slots: 64 }.into()),
+        ("ApplyError::OtherNamespace", ApplyError::OtherNamespace.into()),
+        ("ApplyError::NoDefaultGroup", ApplyError::NoDefaultGroup.into()),
+        (
+            "ApplyError::NotUndone",
+            ApplyError::NotUndone { failure: Box::new(cannot()), undoing: Box::new(cannot()) }.into(),
+        ),
+        (
+            "CompileError::TooManyServices",
+            ApplyError::from(CompileError::TooManyServices { limit: 65_535 }).into(),
+        ),
+        (
+            "CompileError::TooManyPolicies",
+            ApplyError::from(CompileError::TooManyPolicies { limit: 64 }).into(),
+        ),
+        (
+            "CompileError::NestedPrefixes",
+            ApplyError::from(CompileError::NestedPrefixes { limit: 128 }).into(),
+        ),
+        ("CompileError::NestedPorts", ApplyError::from(CompileError::NestedPorts { limit: 1024 }).into()),
+        (
+            "CompileError::TooManyCells",
+            ApplyError::from(CompileError::TooManyCells { groups: groups(), limit: 4_194_304 }).into(),
+        ),
+        (
+            "CompileError::TooManyMatches",
+            ApplyError::from(CompileError::TooManyMatches { groups: groups(), limit: 16_777_216 }).into(),
+        ),
+    ]
+}
+
+fn groups() -> Vec<GroupName> {
+    ["web", "app"].into_iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+fn rendered_of_the_model_and_documents() -> Vec<(&'static str, CliError)> {
+    let of_plan = |error: PlanError| CliError::Apply(PlanErrors(vec![error]).into());
+    let json = serde_json::from_str::<u8>("{").unwrap_err();
+    vec![
+        ("ModelError::NoRandomness", ModelError::NoRandomness(getrandom::Error::UNSUPPORTED).into()),
+        ("ModelError::NoGroups", ModelError::NoGroups { interface: "eth1".to_owned() }.into()),
+        (
+            "PlanError::InterfaceListedTwice",
+            of_plan(PlanError::InterfaceListedTwice { interface: "eth1".to_owned() }),
+        ),
+        (
+            "SavedPlanError::InvalidValue",
+            CliError::SavedPlan {
+                path: "change.plan".into(),
+                source: ModelError::UnknownProtocol { text: "gre".to_owned() }.into(),
+            },
+        ),
+        ("WriteError::Toml", WriteError::Toml(toml::ser::Error::custom("no such form")).into()),
+        ("WriteError::Json", WriteError::Json(json).into()),
+    ]
+}
+
+fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
+    let path = || "/var/lib/sgfw/sgfw.db".into();
+    let store = |error: StoreError| CliError::Apply(error.into());
+    let no_name = ModelError::InvalidGroupName { name: "sg-web".to_owned() };
+    let (no_random, no_decode) =
+        (ModelError::NoRandomness(getrandom::Error::UNSUPPORTED), "too short".into());
+    let lab = || "lab".to_owned();
+    vec![
+        (
+            "StoreError::UnknownSchema",
+            store(StoreError::UnknownSchema { path: path(), found: 99, supported: 1 }),
+        ),
+        (
+            "StoreError::Corrupt",
+            store(StoreError::Corrupt { column: "name", value: "sg-web".to_owned(), source: no_name.into() }),
+        ),
+        ("StoreError::DefaultGroup", store(StoreError::DefaultGroup(no_random))),
+        ("HostError::NotRoot", HostError::NotRoot.into()),
+        (
+            "HostError::KernelTooOld",
+            HostError::KernelTooOld { found: "5.15.0".to_owned(), required: (6, 6) }.into(),
+        ),
+        (
+            "HostError::CannotEnterNamespace",
+            HostError::CannotEnterNamespace { name: lab(), source: Errno::EPERM }.into(),
+        ),
+        ("HostError::UnknownNamespace", HostError::UnknownNamespace(refused()).into()),
+        ("HostError::Interfaces", HostError::Interfaces(Errno::ENOMEM).into()),
+        ("HostError::Sockets", HostError::Sockets(refused()).into()),
+        ("HostError::SocketMessage", HostError::SocketMessage(no_decode).into()),
+        ("HostError::Uname", HostError::Uname(Errno::EFAULT).into()),
+        (
+            "HostError::CannotMount",
+            HostError::CannotMount { path: "/sys/fs/bpf".into(), source: refused() }.into(),
+        ),
+    ]
+}
+
+fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
+    let interface = || "eth1".to_owned();
+    let pin = || "/sys/fs/bpf/sgfw/links/0-eth1-ingress".into();
+    let program = "ingress_tc";
+    let errors = [
+        ("DatapathError::NotPrivileged", DatapathError::NotPrivileged),
+        ("DatapathError::NoSuchInterface", DatapathError::NoSuchInterface { name: interface() }),
+        ("DatapathError::NoLink", DatapathError::NoLink { interface: interface(), hook: "XDP" }),
+        (
+            "DatapathError::Verifier",
+            DatapathError::Verifier { program, summary: "R1 invalid mem access".to_owned() },
+        ),
+        (
+            "DatapathError::Program",
+            DatapathError::Program { program, source: Box::new(aya::programs::ProgramError::NotLoaded) },
+        ),
+        ("DatapathError::FlowTableFull", DatapathError::FlowTableFull { map: "FLOWS_V4" }),
+        (
+            "DatapathError::Map",
+            DatapathError::Map { map: "FLOWS_V4", source: Box::new(aya::maps::MapError::KeyNotFound) },
+        ),
+        (
+            "DatapathError::Object",
+            DatapathError::Object { source: Box::new(aya::EbpfError::UnexpectedPinningType { name: 9 }) },
+        ),
+        ("DatapathError::Io", DatapathError::Io { action: "create", path: pin(), source: refused() }),
+        (
+            "DatapathError::Netlink",
+            DatapathError::Netlink {
+                interface: interface(),
+                source: Box::new(rtnetlink::Error::RequestFailed),
+            },
+        ),
+        ("DatapathError::NetlinkSocket", DatapathError::NetlinkSocket(refused())),
+        ("DatapathError::Clock", DatapathError::Clock(Errno::EFAULT)),
+        (
+            "DatapathError::Log",
+            DatapathError::Log { program: 7, source: Box::new(aya_log::Error::MapNotFound) },
+        ),
+        (
+            "DatapathError::Link",
+            DatapathError::Link { path: pin(), source: aya::programs::links::LinkError::InvalidLink },
+        ),
+        (
+            "DatapathError::Pin",
+            DatapathError::Pin { path: pin(), source: aya::pin::PinError::NoFd { name: interface() } },
+        ),
+        ("DatapathError::MissingProgram", DatapathError::MissingProgram { program }),
+        ("DatapathError::LogSocket", DatapathError::LogSocket(refused())),
+        ("DatapathError::ForeignPin", DatapathError::ForeignPin { path: pin() }),
+        ("DatapathError::OtherVersion", DatapathError::OtherVersion { version: 1 }),
+        ("DatapathError::UnreadableFlows", DatapathError::UnreadableFlows { version: 1 }),
+        ("DatapathError::AwaitingConfirmation", DatapathError::AwaitingConfirmation),
+        (
+            "DatapathError::TooLarge",
+            DatapathError::TooLarge { what: "cells", needed: 2_000_000, limit: 1_048_576 },
+        ),
+    ];
+    errors.into_iter().map(|(name, error)| (name, error.into())).collect()
+}
+
+/// What the kernel says to whom it does not trust.
+fn refused() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
