@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::publish::{check_namespace, check_ownership, policy_in_force};
+use super::repair::publish_stored;
 use super::status::Flow;
 use super::{ApplyError, Instance, orphans};
 use crate::datapath::{Datapath, Unconfirmed};
@@ -59,6 +60,7 @@ pub fn confirm(instance: &Instance) -> Result<Confirmed, ApplyError> {
     match standing(datapath.as_mut(), &unconfirmed)? {
         Standing::Over { fell_back } => {
             follow(&mut store, &lock, &unconfirmed, fell_back)?;
+            make_sure(instance, &mut store, &lock, datapath.as_mut())?;
             return Err(ApplyError::NotConfirmedInTime { generation: unconfirmed.generation });
         }
         Standing::Pending(_) => {
@@ -94,11 +96,12 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<RolledBack, Appl
             Standing::Pending(pending) if to.is_none_or(|to| to == unconfirmed.previous) => {
                 let fell_back = datapath.as_mut().map(Datapath::fall_back).transpose()?;
                 follow_as(&mut store, &lock, &unconfirmed, fell_back, &instance.author)?;
+                make_sure(instance, &mut store, &lock, datapath.as_mut())?;
                 let generation = fell_back.unwrap_or(pending.generation + 1);
                 return Ok(RolledBack { generation, orphaned_flows: Vec::new() });
             }
             Standing::Pending(pending) => return Err(pending.into()),
-            standing => finish(standing, &mut store, &lock, &unconfirmed)?,
+            standing => finish(instance, standing, &mut store, &lock, &unconfirmed, datapath.as_mut())?,
         }
     }
     drop((store, lock));
@@ -136,7 +139,7 @@ pub(super) fn settle(
     let mut datapath = open(instance, store)?;
     match standing(datapath.as_mut(), &unconfirmed)? {
         Standing::Pending(pending) => Ok(Some(pending)),
-        over => finish(over, store, lock, &unconfirmed).map(|()| None),
+        over => finish(instance, over, store, lock, &unconfirmed, datapath.as_mut()).map(|()| None),
     }
 }
 
@@ -180,19 +183,42 @@ fn standing(
 }
 
 fn finish(
+    instance: &Instance,
     standing: Standing,
     store: &mut Store,
     lock: &WriteLock,
     unconfirmed: &UnconfirmedGeneration,
+    datapath: Option<&mut Datapath>,
 ) -> Result<(), ApplyError> {
     match standing {
-        Standing::Over { fell_back } => follow(store, lock, unconfirmed, fell_back),
+        Standing::Over { fell_back } => {
+            follow(store, lock, unconfirmed, fell_back)?;
+            make_sure(instance, store, lock, datapath)
+        }
         Standing::Pending(_) | Standing::Confirmed => {
             let transaction = store.begin(lock)?;
             transaction.delete_unconfirmed()?;
             Ok(transaction.commit()?)
         }
     }
+}
+
+/// What the kernel went back to was published before and must not have been touched since. It is read back, and if it is
+/// not what is stored, that is published anew.
+fn make_sure(
+    instance: &Instance,
+    store: &mut Store,
+    lock: &WriteLock,
+    datapath: Option<&mut Datapath>,
+) -> Result<(), ApplyError> {
+    let Some(datapath) = datapath else {
+        return Ok(());
+    };
+    let policy = policy_in_force(&store.snapshot()?, datapath)?;
+    if datapath.holds(&policy)? {
+        return Ok(());
+    }
+    publish_stored(instance, store, lock, datapath).map(drop)
 }
 
 /// Lets the store follow a kernel that went back by itself.

@@ -73,7 +73,7 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
 }
 
 /// What was allowed when it was stored is put into force, and stays.
-fn publish_stored(
+pub(super) fn publish_stored(
     instance: &Instance,
     store: &mut Store,
     lock: &WriteLock,

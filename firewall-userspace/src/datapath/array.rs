@@ -1,4 +1,4 @@
-//! Array maps filled through memory, instead of by one system call for each element.
+//! Array maps filled and read through memory, instead of by one system call for each element.
 //!
 //! Used for what is published in large arrays.
 
@@ -33,6 +33,34 @@ pub(super) fn filled_array<T: Pod>(
     let array = MapData::create(definition, name, None).map_err(DatapathError::in_map(name))?;
     fill(&array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))?;
     Ok(array)
+}
+
+/// Whether a mappable array has these elements and no others.
+pub(super) fn array_holds<T: Pod>(
+    name: &'static str,
+    array: &MapData,
+    elements: &[T],
+) -> Result<bool, DatapathError> {
+    let info = array.info().map_err(DatapathError::in_map(name))?;
+    // What is mapped must be there, or reading it would kill the process.
+    if info.max_entries() as usize != elements.len() || info.value_size() as usize != size_of::<T>() {
+        return Ok(false);
+    }
+    is_equal(array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))
+}
+
+fn is_equal<T: Pod>(array: &MapData, elements: &[T]) -> Result<bool, Errno> {
+    let length = NonZeroUsize::new(size_of_val(elements)).ok_or(Errno::EINVAL)?;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let memory =
+        unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, array.fd().as_fd(), 0)? };
+    // SAFETY: the mapping is `length` bytes and page-aligned. Published maps are not written any more, and any bytes are
+    // valid bytes.
+    let mapped = unsafe { std::slice::from_raw_parts(memory.cast::<u8>().as_ptr(), length.get()) };
+    let is_equal = mapped == bytemuck::cast_slice::<T, u8>(elements);
+    // SAFETY: nothing refers to the mapping any more.
+    unsafe { munmap(memory, length.get())? };
+    Ok(is_equal)
 }
 
 fn fill<T: Pod>(array: &MapData, elements: &[T]) -> Result<(), Errno> {

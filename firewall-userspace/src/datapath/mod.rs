@@ -27,6 +27,7 @@ pub mod log;
 mod migrate;
 mod pin;
 mod publish;
+mod read_back;
 mod reload;
 mod seed;
 mod wire;

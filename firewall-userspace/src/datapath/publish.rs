@@ -195,7 +195,10 @@ fn settings(policy: &CompiledPolicy) -> Result<Settings, DatapathError> {
     Ok(settings)
 }
 
-fn interface_settings(interface: &CompiledInterface, jiffies_per_second: u32) -> InterfaceSettings {
+pub(super) fn interface_settings(
+    interface: &CompiledInterface,
+    jiffies_per_second: u32,
+) -> InterfaceSettings {
     InterfaceSettings {
         policy: interface.policy,
         zone: interface.zone,

@@ -16,6 +16,7 @@ on_every_hook!(
     what_is_confirmed_stays,
     a_pending_change_refuses_others_and_can_be_rolled_back_at_once,
     rolling_back_restores_an_older_generation,
+    what_is_gone_back_to_is_read_back_and_mended,
 );
 
 /// What the group admits before and after the change.
@@ -224,4 +225,52 @@ fn rolling_back_restores_an_older_generation(hook: IngressHook) {
     assert_eq!(stored(app), after);
     let error = app.sgfw("rollback 100000").expect_failure(65);
     assert!(error.contains("not in the history"), "{error}");
+}
+
+/// Whoever tampers with the maps while a change waits to be confirmed does not decide what comes after it.
+fn what_is_gone_back_to_is_read_back_and_mended(hook: IngressHook) {
+    let stage = Stage::new(hook);
+    let app = stage.app();
+    stage.apply_for("60s").expect_success();
+    let idle = (json(app, "status")["Generation"]["InForce"].as_u64().unwrap() & 1) ^ 1;
+    let emptied = empty_cells(app, idle);
+    assert!(emptied > 0, "there are no cells in the half before");
+    app.sgfw("rollback").expect_success();
+    assert_eq!(stage.ports(), BEFORE);
+
+    // What was not touched is not published once more.
+    stage.apply_for("60s").expect_success();
+    let before = history(app)[0].0;
+    app.sgfw("rollback").expect_success();
+    assert_eq!(stage.ports(), BEFORE);
+    assert_eq!(history(app)[0].0, before + 1);
+}
+
+/// Removes every cell from a half of the maps, and says how many there were.
+fn empty_cells(host: &Host, half: u64) -> usize {
+    let bpftool = |line: &str| -> serde_json::Value {
+        let output = host.run(&format!("bpftool --json map {line}")).expect_success();
+        serde_json::from_str(&output).unwrap()
+    };
+    let find = format!("find {} -name CELLS", host.instance().bpffs_directory.display());
+    let pin = host.run(&find).expect_success();
+    let halves = bpftool(&format!("dump pinned {}", pin.trim()));
+    // The value of an element of an outer map is the id of the inner one.
+    let id = bytes(&halves[usize::try_from(half).unwrap()]["value"]);
+    let id = id
+        .iter()
+        .rev()
+        .fold(0_u32, |id, byte| id << 8 | u32::from_str_radix(byte.trim_start_matches("0x"), 16).unwrap());
+    let cells = bpftool(&format!("dump id {id}"));
+    let cells = cells.as_array().unwrap();
+    for cell in cells {
+        let key = bytes(&cell["key"]).join(" ");
+        host.run(&format!("bpftool map delete id {id} key {key}")).expect_success();
+    }
+    cells.len()
+}
+
+/// Bytes as bpftool writes them: `0x2a`.
+fn bytes(value: &serde_json::Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|byte| byte.as_str().unwrap()).collect()
 }

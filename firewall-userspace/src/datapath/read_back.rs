@@ -1,0 +1,89 @@
+//! Whether the maps in force have what a policy is compiled to, read back from the kernel.
+//!
+//! Called where a policy came into force without being published: after a return to the one before.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::of_maps::ArrayOfMaps;
+use aya::maps::{Map, MapData, MapError};
+use bytemuck::Pod;
+use firewall_common::abi::{CellKey, SERVICE_CHUNK, map};
+use firewall_common::decide::Half;
+
+use super::array::array_holds;
+use super::batch::HashTable;
+use super::clock::jiffies_per_second;
+use super::publish::{Settings, interface_settings};
+use super::{Datapath, DatapathError};
+use crate::compile::CompiledPolicy;
+
+impl Datapath {
+    /// Whether the policy in force is `policy`, element by element.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where a map cannot be read.
+    pub fn holds(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+        let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
+        Ok(self.holds_array(map::ADDRESSES_V4, &policy.interval_tree_v4())?
+            && self.holds_array(map::SERVICES, chunks)?
+            && self.holds_addresses_v6(policy)?
+            && self.holds_cells(policy)?
+            && self.holds_settings(policy)?)
+    }
+
+    fn holds_array<T: Pod>(&self, name: &'static str, elements: &[T]) -> Result<bool, DatapathError> {
+        array_holds(name, &self.inner(name)?, elements)
+    }
+
+    fn holds_addresses_v6(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+        let trie: LpmTrie<MapData, [u8; 16], u32> = self.typed_inner(map::ADDRESSES_V6)?;
+        let found: BTreeMap<(u32, [u8; 16]), u32> = trie
+            .iter()
+            .map(|element| element.map(|(key, class)| ((key.prefix_len(), key.data()), class)))
+            .collect::<Result<_, _>>()
+            .map_err(DatapathError::in_map(map::ADDRESSES_V6))?;
+        let wanted = policy.addresses_v6.iter();
+        let wanted =
+            wanted.map(|(prefix, class)| ((prefix.prefix_len().into(), prefix.network().octets()), *class));
+        Ok(found == wanted.collect())
+    }
+
+    fn holds_cells(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+        let cells: HashTable<CellKey, u32> = HashTable::new(map::CELLS, self.inner(map::CELLS)?)?;
+        let mut found = HashMap::new();
+        cells.each_batch(|keys, values| {
+            found.extend(keys.iter().copied().zip(values.iter().copied()));
+            Ok(())
+        })?;
+        Ok(found == policy.cells.iter().copied().collect())
+    }
+
+    fn holds_settings(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+        let settings: Settings = self.typed_inner(map::SETTINGS)?;
+        let jiffies_per_second = jiffies_per_second()?;
+        for interface in &policy.interfaces {
+            let found = settings.get(&interface.slot, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
+            if found.0 != interface_settings(interface, jiffies_per_second) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The inner map of the half in force.
+    fn inner(&self, name: &'static str) -> Result<MapData, DatapathError> {
+        let halves: ArrayOfMaps<MapData, MapData> = self.map(name)?;
+        halves.get(&Half::of_generation(self.generation()?).slot(), 0).map_err(DatapathError::in_map(name))
+    }
+
+    /// As [`inner`](Self::inner), of a type.
+    fn typed_inner<M>(&self, name: &'static str) -> Result<M, DatapathError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        let map = Map::from_map_data(self.inner(name)?).and_then(M::try_from);
+        map.map_err(DatapathError::in_map(name))
+    }
+}
