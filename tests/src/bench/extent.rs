@@ -15,19 +15,17 @@ pub enum Extent {
 }
 
 /// Of the policies by whose size frames are measured.
-const SIZES: [Size; 8] = [
+const SIZES: [Size; 6] = [
     Size { prefixes: 16, ranges: 16 },
     Size { prefixes: 131_072, ranges: 16 },
     Size { prefixes: 1_024, ranges: 16 },
     Size { prefixes: 16_384, ranges: 16 },
     Size { prefixes: 16, ranges: 1_024 },
-    Size { prefixes: 1_024, ranges: 1_024 },
-    Size { prefixes: 16_384, ranges: 1_024 },
     Size { prefixes: 131_072, ranges: 1_024 },
 ];
 
-/// Established flows.
-const FLOWS: [u32; 5] = [1, 16_384, 65_536, 1_024, 262_144];
+/// Established flows. Conntrack is full at 262 144 with its default size.
+const FLOWS: [u32; 5] = [1, 16_384, 65_536, 1_024, 131_072];
 
 impl Extent {
     /// Samples of each contender.
