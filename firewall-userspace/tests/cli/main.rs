@@ -11,6 +11,7 @@ mod groups;
 mod import;
 mod instance;
 mod management;
+mod operations;
 mod plan;
 mod prefix_lists;
 mod processes;
