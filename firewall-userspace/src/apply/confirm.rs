@@ -58,9 +58,8 @@ pub fn confirm(instance: &Instance) -> Result<Confirmed, ApplyError> {
     };
     let mut datapath = open(instance, &mut store)?;
     match standing(datapath.as_mut(), &unconfirmed)? {
-        Standing::Over { fell_back } => {
-            follow(&mut store, &lock, &unconfirmed, fell_back)?;
-            make_sure(instance, &mut store, &lock, datapath.as_mut())?;
+        over @ Standing::Over { .. } => {
+            finish(instance, over, &mut store, &lock, &unconfirmed, datapath.as_mut())?;
             return Err(ApplyError::NotConfirmedInTime { generation: unconfirmed.generation });
         }
         Standing::Pending(_) => {

@@ -12,12 +12,12 @@ use aya::maps::{Array, InnerMap, MapData};
 use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
 use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{
-    CellKey, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, Timeouts, exempt_flag, interface_flag, map,
+    InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, Timeouts, exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 
 use super::array::filled_array;
-use super::batch::{HashTable, filled_map};
+use super::batch::filled_map;
 use super::clock::{jiffies_per_second, to_jiffies};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
@@ -48,28 +48,6 @@ pub struct Prepared<'a> {
 }
 
 impl Datapath {
-    /// The values of all cells in force: rule set ids with their bits.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Map`] where a map cannot be read.
-    pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
-        let generation = self.generation()?;
-        if generation == 0 {
-            return Ok(Vec::new());
-        }
-        let halves: ArrayOfMaps<MapData, MapData> = self.map(map::CELLS)?;
-        let cells = halves.get(&Half::of_generation(generation).slot(), 0);
-        let cells: HashTable<CellKey, u32> =
-            HashTable::new(map::CELLS, cells.map_err(DatapathError::in_map(map::CELLS))?)?;
-        let mut all = Vec::new();
-        cells.each_batch(|_, values| {
-            all.extend_from_slice(values);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
     /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
     /// force.
     ///

@@ -1,6 +1,7 @@
-//! Whether the maps in force have what a policy is compiled to, read back from the kernel.
+//! The policy in force, read back from the kernel.
 //!
-//! Called where a policy came into force without being published: after a return to the one before.
+//! Called where a policy came into force without being published, after a return to the one before, and by whoever asks
+//! which cells there are.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +20,23 @@ use super::{Datapath, DatapathError};
 use crate::compile::CompiledPolicy;
 
 impl Datapath {
+    /// The values of all cells in force: rule set ids with their bits.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where a map cannot be read.
+    pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
+        if self.generation()? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut all = Vec::new();
+        self.cell_table()?.each_batch(|_, values| {
+            all.extend_from_slice(values);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     /// Whether the policy in force is `policy`, element by element.
     ///
     /// # Errors
@@ -51,9 +69,8 @@ impl Datapath {
     }
 
     fn holds_cells(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
-        let cells: HashTable<CellKey, u32> = HashTable::new(map::CELLS, self.inner(map::CELLS)?)?;
         let mut found = HashMap::new();
-        cells.each_batch(|keys, values| {
+        self.cell_table()?.each_batch(|keys, values| {
             found.extend(keys.iter().copied().zip(values.iter().copied()));
             Ok(())
         })?;
@@ -70,6 +87,10 @@ impl Datapath {
             }
         }
         Ok(true)
+    }
+
+    fn cell_table(&self) -> Result<HashTable<CellKey, u32>, DatapathError> {
+        HashTable::new(map::CELLS, self.inner(map::CELLS)?)
     }
 
     /// The inner map of the half in force.
