@@ -65,6 +65,9 @@ pub static HALF_OPEN_V6: LruHashMap<FlowKey<Ipv6>, FlowEntry, HALF_OPEN, LRU_PER
 pub static PRESSURE: Array<u32, 2> = Array::new();
 
 #[btf_map]
+pub static PROMOTION: Array<u32, 2> = Array::new();
+
+#[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry, FRAGMENTED, LRU_PER_CPU> = LruHashMap::new();
 
 #[btf_map]

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::helpers::bpf_jiffies64;
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64};
 use firewall_common::abi::{
     Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD,
     InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK, ServiceIndex, class_in,
@@ -148,7 +148,7 @@ impl HostKey {
 }
 
 #[inline(always)]
-const fn pressure_index<A: Address>() -> u32 {
+const fn family_index<A: Address>() -> u32 {
     A::IS_IPV6 as u32
 }
 
@@ -198,15 +198,34 @@ macro_rules! flow_tables {
             fn pressure(&self) -> u32 {
                 // SAFETY: an array element; volatile because other CPUs write it.
                 maps::PRESSURE
-                    .get_ptr(pressure_index::<$family>())
+                    .get_ptr(family_index::<$family>())
                     .map_or(0, |last| unsafe { ptr::read_volatile(last) })
             }
 
             #[inline(always)]
             fn set_pressure(&self, now: u32) {
-                if let Some(last) = maps::PRESSURE.get_ptr_mut(pressure_index::<$family>()) {
+                if let Some(last) = maps::PRESSURE.get_ptr_mut(family_index::<$family>()) {
                     // SAFETY: as above; the last of several CPUs to write is as good as any. 0 means never.
                     unsafe { ptr::write_volatile(last, if now == 0 { 1 } else { now }) }
+                }
+            }
+
+            #[inline(always)]
+            fn promotion(&self) -> u32 {
+                // SAFETY: an array element; volatile because other CPUs write it.
+                maps::PROMOTION
+                    .get_ptr(family_index::<$family>())
+                    .map_or(0, |drawn| unsafe { ptr::read_volatile(drawn) })
+            }
+
+            #[inline(always)]
+            fn mark_promotion(&self) {
+                if let Some(drawn) = maps::PROMOTION.get_ptr_mut(family_index::<$family>()) {
+                    // SAFETY: as above. A random number and not a count: programs have no atomic operations here, and
+                    // of what several CPUs draw at once whichever stays is another one than before. Where a CPU sees
+                    // the removal of the flow before this, as it may on other machines than x86, or the same number is
+                    // drawn again, one packet is judged without its flow and its sender repeats it.
+                    unsafe { ptr::write_volatile(drawn, bpf_get_prandom_u32()) }
                 }
             }
         }

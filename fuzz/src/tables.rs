@@ -258,6 +258,13 @@ where
     fn set_pressure(&self, now: u32) {
         self.pressure[usize::from(A::IS_IPV6)].set(now);
     }
+
+    fn promotion(&self) -> u32 {
+        // One packet at a time: nothing happens between two lookups.
+        0
+    }
+
+    fn mark_promotion(&self) {}
 }
 
 impl FlowHandle for Entry {

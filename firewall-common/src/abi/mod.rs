@@ -21,7 +21,7 @@ pub use policy::{
 };
 
 /// Version of everything in this module. Pins live in a directory named after it.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Interfaces that one instance can protect; a program's `SLOT` is below it.
 pub const MAX_INTERFACES: u32 = 256;
@@ -65,6 +65,8 @@ pub mod map {
     pub const HALF_OPEN_V6: &str = "HALF_OPEN_V6";
     /// `ARRAY[2] u32`: jiffies at which a table of assured flows last had no room, IPv4 and IPv6; 0 for never.
     pub const PRESSURE: &str = "PRESSURE";
+    /// `ARRAY[2] u32`: a number that is drawn anew whenever a flow becomes assured, IPv4 and IPv6.
+    pub const PROMOTION: &str = "PROMOTION";
     /// `LRU_HASH`: fragmented packets whose first fragment was admitted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.

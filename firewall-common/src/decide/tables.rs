@@ -105,4 +105,11 @@ pub trait FlowTables<A: Address>: Tables {
 
     /// Records that the table of assured flows has no room.
     fn set_pressure(&self, now: u32);
+
+    /// A number that is another one once a flow has become assured.
+    fn promotion(&self) -> u32;
+
+    /// Makes [`Self::promotion`] another number: after a flow was inserted among the assured ones, and before it is removed
+    /// from the half-open ones.
+    fn mark_promotion(&self);
 }

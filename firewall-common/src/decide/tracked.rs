@@ -51,9 +51,10 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
     let Some(identity) = identity else {
         return Tracking::NoFlow { replaces_assured: false };
     };
+    let promotion = tables.promotion();
     let mut found = find(&identity.key, tables, context);
-    if found.live.is_none() && !found.stale_assured && !opens(transport) {
-        // Another CPU may have promoted the flow between the two lookups. What opens a connection does not need to know.
+    if found.live.is_none() && !found.stale_assured && tables.promotion() != promotion {
+        // Another CPU may have promoted the flow between the two lookups.
         found.live = tables
             .flow(Table::Assured, &identity.key)
             .and_then(|handle| live(Table::Assured, handle, context));
@@ -166,6 +167,7 @@ fn promote<A: Address, T: FlowTables<A>>(
         tables.set_pressure(context.now);
         return Reason::FlowTableFull;
     }
+    tables.mark_promotion();
     tables.remove_flow(Table::HalfOpen, key);
     Reason::Tracked
 }

@@ -56,7 +56,7 @@ static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 13] = [
+const PINNED_MAPS: [&str; 14] = [
     map::GENERATION,
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
@@ -68,6 +68,7 @@ const PINNED_MAPS: [&str; 13] = [
     map::HALF_OPEN_V4,
     map::HALF_OPEN_V6,
     map::PRESSURE,
+    map::PROMOTION,
     map::FRAGMENTS,
     map::COUNTERS,
 ];

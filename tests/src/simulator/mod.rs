@@ -30,6 +30,11 @@ impl Simulator {
         self.tables.forget_state();
     }
 
+    /// Has another CPU promote the flow that is looked for next, between the lookups in the two tables.
+    pub fn promote_next(&self) {
+        self.tables.promote_next();
+    }
+
     /// Decides a frame by its bytes, whatever they are.
     #[must_use]
     pub fn decide_bytes(&self, arrival: Arrival, frame: &[u8]) -> Reason {

@@ -33,6 +33,9 @@ pub(super) struct MemoryTables {
     v4: Flows<Ipv4>,
     v6: Flows<Ipv6>,
     fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
+    /// Whether another CPU is about to promote the flow that is looked for among the half-open ones next.
+    promotes_next: Cell<bool>,
+    promotion: Cell<u32>,
 }
 
 /// The flow tables of one family.
@@ -80,6 +83,10 @@ impl MemoryTables {
         self.v6.sweep(&zones, self.now);
     }
 
+    pub(super) fn promote_next(&self) {
+        self.promotes_next.set(true);
+    }
+
     pub(super) fn flow_count(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
@@ -103,6 +110,8 @@ impl Default for MemoryTables {
             v4: Flows::default(),
             v6: Flows::default(),
             fragments: RefCell::default(),
+            promotes_next: Cell::default(),
+            promotion: Cell::default(),
         }
     }
 }
@@ -189,6 +198,10 @@ macro_rules! flow_tables {
             }
 
             fn flow(&self, table: Table, key: &FlowKey<$family>) -> Option<Entry> {
+                if table == Table::HalfOpen && self.promotes_next.take() {
+                    self.$flows.promote(key);
+                    FlowTables::<$family>::mark_promotion(self);
+                }
                 self.$flows.table(table).borrow().get(key).cloned()
             }
 
@@ -212,6 +225,14 @@ macro_rules! flow_tables {
             fn set_pressure(&self, now: u32) {
                 self.$flows.pressure.set(now);
             }
+
+            fn promotion(&self) -> u32 {
+                self.promotion.get()
+            }
+
+            fn mark_promotion(&self) {
+                self.promotion.set(self.promotion.get().wrapping_add(1));
+            }
         }
     };
 }
@@ -228,6 +249,12 @@ impl<A: Copy + Default + Eq + Hash> Flows<A> {
         }
         flows.insert(*key, Entry(Rc::new(Cell::new(*entry))));
         Ok(())
+    }
+
+    fn promote(&self, key: &FlowKey<A>) {
+        if let Some(entry) = self.half_open.borrow_mut().remove(key) {
+            self.assured.borrow_mut().insert(*key, entry);
+        }
     }
 
     fn fill(&self) {
