@@ -6,7 +6,7 @@ use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
     CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FlowEntry, FlowKey, FragmentEntry, FragmentKey,
     HALF_OPEN_ENTRIES, InterfaceSettings, IntervalNode, Ipv4, Ipv6, MAX_INTERFACES, POLICY_SLOTS,
-    REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
+    REASON_SLOTS, RECENT_SLOTS, RecentFlow, SERVICE_CHUNK, SERVICE_CHUNKS,
 };
 
 const SLOTS: usize = POLICY_SLOTS as usize;
@@ -16,6 +16,7 @@ const FRAGMENTED: usize = FRAGMENT_ENTRIES as usize;
 const INTERFACES: usize = MAX_INTERFACES as usize;
 const SERVICE_ELEMENTS: usize = SERVICE_CHUNKS as usize;
 const COUNTED: usize = (MAX_INTERFACES * 2 * REASON_SLOTS) as usize;
+const RECENT: usize = RECENT_SLOTS as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
 /// An array that may be put in the place of one of another size. The kernel does not inline lookups in it.
 const ANY_SIZE: usize = BPF_F_INNER_MAP as usize;
@@ -32,7 +33,7 @@ pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
 pub type Settings = Array<InterfaceSettings, INTERFACES>;
 
 #[btf_map]
-pub static GENERATION: Array<u64, 2> = Array::new();
+pub static GENERATION: Array<u64, 3> = Array::new();
 
 #[btf_map]
 pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();
@@ -66,6 +67,15 @@ pub static PRESSURE: Array<u32, 2> = Array::new();
 
 #[btf_map]
 pub static PROMOTION: Array<u32, 2> = Array::new();
+
+#[btf_map]
+pub static RECENT_V4: PerCpuArray<RecentFlow<Ipv4>, RECENT> = PerCpuArray::new();
+
+#[btf_map]
+pub static RECENT_V6: PerCpuArray<RecentFlow<Ipv6>, RECENT> = PerCpuArray::new();
+
+#[btf_map]
+pub static RECENT_MARKS: Array<u32, RECENT> = Array::new();
 
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry, FRAGMENTED, LRU_PER_CPU> = LruHashMap::new();

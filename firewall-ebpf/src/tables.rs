@@ -6,7 +6,7 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64};
 use firewall_common::abi::{
     Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD,
-    InterfaceSettings, Ipv4, Ipv6, SERVICE_CHUNK, ServiceIndex, class_in,
+    InterfaceSettings, Ipv4, Ipv6, RECENT_EPOCH, RecentFlow, SERVICE_CHUNK, Seen, ServiceIndex, class_in,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
@@ -88,6 +88,22 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn recent_mark(&self, slot: u32) -> u32 {
+        let drawn = maps::RECENT_MARKS.get_ptr(slot).map_or(0, |mark| {
+            // SAFETY: an array element; volatile because other CPUs write it.
+            unsafe { ptr::read_volatile(mark) }
+        });
+        drawn.wrapping_add(generation_element(RECENT_EPOCH) as u32)
+    }
+
+    #[inline(always)]
+    fn draw_recent_mark(&self, slot: u32) {
+        if let Some(mark) = maps::RECENT_MARKS.get_ptr_mut(slot) {
+            draw(mark);
+        }
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         // SAFETY: copied out at once; an element that another packet takes over meanwhile is at worst a younger one.
         unsafe { maps::FRAGMENTS.get(key) }.copied()
@@ -110,6 +126,18 @@ fn generation_element(index: u32) -> u64 {
         // SAFETY: an array element; volatile because user space writes it.
         unsafe { ptr::read_volatile(element) }
     })
+}
+
+/// Writes another number than before to an array element.
+///
+/// A random one and not a count, for programs have no atomic operations here: of what several CPUs draw at once,
+/// whichever stays is new to everybody. Where the same number is drawn again, or a CPU of another architecture than x86 sees
+/// this later than what it stands for, a packet meets what held a moment ago.
+#[inline(always)]
+fn draw(element: *mut u32) {
+    // SAFETY: callers pass a pointer to an element that the kernel returned; the helper takes nothing and returns a
+    // number. Volatile because other CPUs read it.
+    unsafe { ptr::write_volatile(element, bpf_get_prandom_u32()) }
 }
 
 #[inline(always)]
@@ -154,7 +182,7 @@ const fn family_index<A: Address>() -> u32 {
 
 /// The maps of one family.
 macro_rules! flow_tables {
-    ($family:ty, $address_class:ident, $assured:ident, $half_open:ident) => {
+    ($family:ty, $address_class:ident, $assured:ident, $half_open:ident, $recent:ident) => {
         impl FlowTables<$family> for KernelTables {
             type Handle = Handle;
 
@@ -211,6 +239,20 @@ macro_rules! flow_tables {
             }
 
             #[inline(always)]
+            fn recent(&self, slot: u32, key: &FlowKey<$family>) -> Option<Seen> {
+                // SAFETY: an element of this CPU, on which nothing else runs meanwhile: see `load_by_helper`.
+                unsafe { &*maps::$recent.get_ptr(slot)? }.seen_of(key)
+            }
+
+            #[inline(always)]
+            fn remember(&self, slot: u32, key: &FlowKey<$family>, seen: Seen) {
+                if let Some(recent) = maps::$recent.get_ptr_mut(slot) {
+                    // SAFETY: see `recent`.
+                    unsafe { *recent = RecentFlow { key: *key, seen } }
+                }
+            }
+
+            #[inline(always)]
             fn promotion(&self) -> u32 {
                 // SAFETY: an array element; volatile because other CPUs write it.
                 maps::PROMOTION
@@ -221,16 +263,12 @@ macro_rules! flow_tables {
             #[inline(always)]
             fn mark_promotion(&self) {
                 if let Some(drawn) = maps::PROMOTION.get_ptr_mut(family_index::<$family>()) {
-                    // SAFETY: as above. A random number and not a count: programs have no atomic operations here, and
-                    // of what several CPUs draw at once whichever stays is another one than before. Where a CPU sees
-                    // the removal of the flow before this, as it may on other machines than x86, or the same number is
-                    // drawn again, one packet is judged without its flow and its sender repeats it.
-                    unsafe { ptr::write_volatile(drawn, bpf_get_prandom_u32()) }
+                    draw(drawn);
                 }
             }
         }
     };
 }
 
-flow_tables!(Ipv4, address_class_v4, FLOWS_V4, HALF_OPEN_V4);
-flow_tables!(Ipv6, address_class_v6, FLOWS_V6, HALF_OPEN_V6);
+flow_tables!(Ipv4, address_class_v4, FLOWS_V4, HALF_OPEN_V4, RECENT_V4);
+flow_tables!(Ipv6, address_class_v6, FLOWS_V6, HALF_OPEN_V6, RECENT_V6);

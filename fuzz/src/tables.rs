@@ -11,7 +11,7 @@ use std::rc::Rc;
 use arbitrary::Arbitrary;
 use bytemuck::Pod;
 use firewall_common::abi::{
-    Address, CellKey, Direction, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings,
+    Address, CellKey, Direction, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Seen,
     ServiceIndex, Timeouts,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
@@ -204,6 +204,12 @@ impl Tables for FuzzTables {
         cell
     }
 
+    fn recent_mark(&self, _slot: u32) -> u32 {
+        0
+    }
+
+    fn draw_recent_mark(&self, _slot: u32) {}
+
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         self.fragments.borrow().get(key).copied()
     }
@@ -258,6 +264,13 @@ where
     fn set_pressure(&self, now: u32) {
         self.pressure[usize::from(A::IS_IPV6)].set(now);
     }
+
+    fn recent(&self, _slot: u32, _key: &FlowKey<A>) -> Option<Seen> {
+        // So that every packet goes the whole way, over entries that went bad too.
+        None
+    }
+
+    fn remember(&self, _slot: u32, _key: &FlowKey<A>, _seen: Seen) {}
 
     fn promotion(&self) -> u32 {
         // One packet at a time: nothing happens between two lookups.

@@ -115,6 +115,9 @@ pub trait Address: Copy + Eq {
 
     /// As sixteen bytes, IPv4 in its mapped form, for tables that hold both families.
     fn widen(&self) -> Ipv6;
+
+    /// All its bits in one word, for hashes that nobody's safety depends on.
+    fn fold(&self) -> u64;
 }
 
 impl Address for Ipv4 {
@@ -129,6 +132,11 @@ impl Address for Ipv4 {
     fn widen(&self) -> Ipv6 {
         // ::ffff:a.b.c.d
         Ipv6 { high: 0, low: (0xffff_0000_0000 | u64::from(self.0.get())).to_be() }
+    }
+
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        self.0.get().into()
     }
 }
 
@@ -146,6 +154,11 @@ impl Address for Ipv6 {
     #[inline(always)]
     fn widen(&self) -> Ipv6 {
         *self
+    }
+
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        self.high ^ self.low
     }
 }
 

@@ -9,6 +9,7 @@ mod address;
 mod flow;
 mod intervals;
 mod policy;
+mod recent;
 
 use crate::reason::Decision;
 
@@ -19,6 +20,7 @@ pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
     ServiceIndex, Timeouts, UNTRACKED, exempt_flag, interface_flag,
 };
+pub use recent::{RECENT_SLOTS, RecentFlow, Seen, recent_slot};
 
 /// Version of everything in this module. Pins live in a directory named after it.
 pub const ABI_VERSION: u32 = 4;
@@ -40,9 +42,9 @@ pub const FRAGMENT_ENTRIES: u32 = 8_192;
 
 /// Names of the maps as the BPF object declares them and as they are pinned.
 pub mod map {
-    /// `ARRAY[2] u64`: the generation word, and the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation as
-    /// jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was
-    /// published.
+    /// `ARRAY[3] u64`: the generation word, the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation as jiffies
+    /// of the kernel's 64-bit clock, and how often user space has had all CPUs forget their recent flows. The lowest bit
+    /// of a generation is its half; 0 means that nothing was published.
     pub const GENERATION: &str = "GENERATION";
     /// `ARRAY_OF_MAPS[3] ARRAY`: nodes of the tree IPv4 address → address class
     /// ([`IntervalNode`](super::IntervalNode)), by half.
@@ -67,6 +69,12 @@ pub mod map {
     pub const PRESSURE: &str = "PRESSURE";
     /// `ARRAY[2] u32`: a number that is drawn anew whenever a flow becomes assured, IPv4 and IPv6.
     pub const PROMOTION: &str = "PROMOTION";
+    /// `PERCPU_ARRAY`: IPv4 flows that a CPU has seen last, by slot ([`RecentFlow`](super::RecentFlow)).
+    pub const RECENT_V4: &str = "RECENT_V4";
+    /// `PERCPU_ARRAY`: IPv6 flows that a CPU has seen last, by slot.
+    pub const RECENT_V6: &str = "RECENT_V6";
+    /// `ARRAY u32`: for each slot of recent flows a number that is drawn anew whenever a flow of it changes.
+    pub const RECENT_MARKS: &str = "RECENT_MARKS";
     /// `LRU_HASH`: fragmented packets whose first fragment was admitted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.
@@ -82,6 +90,9 @@ pub const GENERATION_WORD: u32 = 0;
 
 /// Index of the deadline in the map of the generation word.
 pub const CONFIRMATION_DEADLINE: u32 = 1;
+
+/// Index, in the map of the generation word, of how often user space has had all CPUs forget their recent flows.
+pub const RECENT_EPOCH: u32 = 2;
 
 /// Slots of the outer policy maps: two halves, and one that programs never read. Writing the third makes the kernel
 /// wait for all running programs, which is how a publisher waits out readers of the half it retired.

@@ -7,6 +7,7 @@
 mod exempt;
 mod fragment;
 mod policy;
+mod recent;
 mod related;
 mod tables;
 mod tracked;

@@ -1,7 +1,7 @@
 //! What a decision needs to look up, wherever the tables live.
 
 use crate::abi::{
-    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, ServiceIndex,
+    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Seen, ServiceIndex,
 };
 
 /// One of the two copies of the policy maps.
@@ -69,6 +69,13 @@ pub trait Tables {
     /// Rule set id and [`UNTRACKED`](crate::abi::UNTRACKED) bit of a cell; 0 where no rule matches.
     fn cell(&self, half: Half, key: &CellKey) -> u32;
 
+    /// The mark of a slot of recent flows. It is another one once [`Self::draw_recent_mark`] was called, or user space
+    /// has had all recent flows forgotten.
+    fn recent_mark(&self, slot: u32) -> u32;
+
+    /// Makes the mark of a slot of recent flows another one.
+    fn draw_recent_mark(&self, slot: u32);
+
     /// A fragmented packet under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
 
@@ -105,6 +112,12 @@ pub trait FlowTables<A: Address>: Tables {
 
     /// Records that the table of assured flows has no room.
     fn set_pressure(&self, now: u32);
+
+    /// What this CPU remembers of a flow, if it is the last one that it has seen in the slot.
+    fn recent(&self, slot: u32, key: &FlowKey<A>) -> Option<Seen>;
+
+    /// Remembers a flow as the last one that this CPU has seen in the slot.
+    fn remember(&self, slot: u32, key: &FlowKey<A>, seen: Seen);
 
     /// A number that is another one once a flow has become assured.
     fn promotion(&self) -> u32;

@@ -1,6 +1,7 @@
 //! Packets of live flows.
 
 use super::Context;
+use super::recent::{Place, is_steady, leaves_steady};
 use super::tables::{FlowHandle, FlowTables, Table};
 use crate::abi::{Address, FlowEntry, FlowKey};
 use crate::flow::{FlowIdentity, FlowState, Step, advance, start};
@@ -51,6 +52,11 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
     let Some(identity) = identity else {
         return Tracking::NoFlow { replaces_assured: false };
     };
+    let place = Place::of(&identity.key, tables);
+    let leaves_steady = leaves_steady(transport);
+    if leaves_steady && place.holds(&identity.key, tables, context) {
+        return Tracking::Decided(Reason::Tracked);
+    }
     let promotion = tables.promotion();
     let mut found = find(&identity.key, tables, context);
     if found.live.is_none() && !found.stale_assured && tables.promotion() != promotion {
@@ -77,7 +83,13 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
             Tracking::Decided(promote(&identity.key, &next, tables, context))
         }
         Step::Continue { entry: next, .. } => {
-            store(&flow.handle, &flow.entry, &next, context);
+            let last_seen = store(&flow.handle, &flow.entry, &next, context);
+            let was_steady = flow.table == Table::Assured && is_steady(&flow.entry);
+            if was_steady && leaves_steady {
+                place.remember(&identity.key, last_seen, tables);
+            } else if was_steady {
+                place.forget(tables);
+            }
             Tracking::Decided(Reason::Tracked)
         }
     }
@@ -179,15 +191,17 @@ const fn is_under_pressure(pressure: u32, context: &Context<'_>) -> bool {
     pressure != 0 && context.now.wrapping_sub(pressure) < context.settings.jiffies_per_second
 }
 
-/// Writes back what changed. Most packets change nothing but the time, and that is written at most once a second, so
-/// that an established flow costs no dirty cache line per packet.
+/// Writes back what changed, and returns the time in the entry. Most packets change nothing but that, and it is written
+/// at most once a second, so that an established flow costs no dirty cache line per packet.
 #[inline(always)]
-fn store<H: FlowHandle>(handle: &H, entry: &FlowEntry, next: &FlowEntry, context: &Context<'_>) {
+fn store<H: FlowHandle>(handle: &H, entry: &FlowEntry, next: &FlowEntry, context: &Context<'_>) -> u32 {
     if next.state != entry.state || next.flags != entry.flags || next.handshake != entry.handshake {
         handle.write(next);
-        return;
+        return next.last_seen;
     }
     if next.last_seen.wrapping_sub(entry.last_seen) >= context.settings.jiffies_per_second {
         handle.touch(next.last_seen);
+        return next.last_seen;
     }
+    entry.last_seen
 }

@@ -31,7 +31,9 @@ impl Datapath {
         // A program that was at work on an entry while it was marked may have moved an unmarked copy of it to the other
         // table. When it has ended there is nothing left that does not know of the marks.
         self.wait_for_readers()?;
-        Ok(cut + self.mark(delay, &is_over)?)
+        let moved = self.mark(delay, &is_over)?;
+        self.forget_recent_flows()?;
+        Ok(cut + moved)
     }
 
     fn mark(&self, delay: Duration, is_over: &impl Fn(&FlowRow) -> bool) -> Result<u64, DatapathError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aya::maps::{Array, MapData};
 use firewall_common::abi::{
-    BARRIER_SLOT, CONFIRMATION_DEADLINE, GENERATION_WORD, MAX_INTERFACES, UNCONFIRMED, map,
+    BARRIER_SLOT, CONFIRMATION_DEADLINE, GENERATION_WORD, MAX_INTERFACES, RECENT_EPOCH, UNCONFIRMED, map,
 };
 use firewall_common::decide::generation_in_force;
 
@@ -96,6 +96,16 @@ impl Datapath {
     pub(super) fn wait_for_readers(&self) -> Result<(), DatapathError> {
         let settings = Settings::create(MAX_INTERFACES, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
         self.put(map::SETTINGS, BARRIER_SLOT, &settings)
+    }
+
+    /// Has every CPU look its recent flows up anew: to be called when entries of live flows were changed.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`] where the map cannot be written.
+    pub fn forget_recent_flows(&mut self) -> Result<(), DatapathError> {
+        let epoch = self.generation_element(RECENT_EPOCH)?;
+        self.set_generation_element(RECENT_EPOCH, epoch.wrapping_add(1))
     }
 
     fn deadline(&self) -> Result<u64, DatapathError> {

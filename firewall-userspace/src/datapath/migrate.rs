@@ -15,16 +15,16 @@ use super::{Datapath, DatapathError};
 
 /// The versions whose flows can be read.
 ///
-/// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none. Version 2: as
+/// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none. Later ones: as
 /// now.
-const READABLE_FLOWS: [u32; 2] = [1, 2];
+const READABLE_FLOWS: [u32; 3] = [1, 2, 3];
 
 /// The pins of another version of the ABI.
 #[derive(Debug)]
 pub struct OtherVersion {
     /// Which.
     pub version: u32,
-    /// As if it were of this version: links and the names of maps are the same in all.
+    /// As if it were of this version: links and the names of the maps of flows are the same in all.
     datapath: Datapath,
 }
 

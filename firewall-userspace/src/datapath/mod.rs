@@ -3,7 +3,7 @@
 //! Everything lives in one directory of a bpffs, pinned, so that enforcement needs no process:
 //!
 //! ```text
-//! <bpffs>/v3/maps/GENERATION …                one pin per map of the ABI
+//! <bpffs>/v4/maps/GENERATION …                one pin per map of the ABI
 //! <bpffs>/v3/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
 //! ```
 //!
@@ -56,7 +56,7 @@ static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 14] = [
+const PINNED_MAPS: [&str; 17] = [
     map::GENERATION,
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
@@ -69,6 +69,9 @@ const PINNED_MAPS: [&str; 14] = [
     map::HALF_OPEN_V6,
     map::PRESSURE,
     map::PROMOTION,
+    map::RECENT_V4,
+    map::RECENT_V6,
+    map::RECENT_MARKS,
     map::FRAGMENTS,
     map::COUNTERS,
 ];

@@ -162,7 +162,8 @@ impl Harness {
             }
         }
         self.pressure.clear()?;
-        self.state.clear()
+        self.state.clear()?;
+        Ok(self.datapath.forget_recent_flows()?)
     }
 
     /// Puts IPv4 flows among the assured ones, as many as there is room for.
@@ -359,7 +360,8 @@ impl Firewall for Harness {
     fn wait(&mut self, seconds: u32) -> Result<()> {
         let jiffies = seconds.wrapping_mul(jiffies_per_second()?);
         self.pressure.age(jiffies)?;
-        self.state.age(jiffies)
+        self.state.age(jiffies)?;
+        Ok(self.datapath.forget_recent_flows()?)
     }
 
     fn fill(&mut self) -> Result<()> {

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use firewall_common::abi::{
-    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, ServiceIndex,
-    Timeouts, exempt_flag, interface_flag,
+    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, RecentFlow, Seen,
+    ServiceIndex, Timeouts, exempt_flag, interface_flag,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 use firewall_common::flow::FlowState;
@@ -36,6 +36,8 @@ pub(super) struct MemoryTables {
     /// Whether another CPU is about to promote the flow that is looked for among the half-open ones next.
     promotes_next: Cell<bool>,
     promotion: Cell<u32>,
+    /// Each slot's mark of recent flows.
+    recent_marks: RefCell<HashMap<u32, u32>>,
 }
 
 /// The flow tables of one family.
@@ -45,6 +47,8 @@ struct Flows<A> {
     half_open: FlowMap<A>,
     /// See [`FlowTables::pressure`].
     pressure: Cell<u32>,
+    /// By slot: one CPU's.
+    recent: RefCell<HashMap<u32, RecentFlow<A>>>,
 }
 
 type FlowMap<A> = RefCell<HashMap<FlowKey<A>, Entry>>;
@@ -112,6 +116,7 @@ impl Default for MemoryTables {
             fragments: RefCell::default(),
             promotes_next: Cell::default(),
             promotion: Cell::default(),
+            recent_marks: RefCell::default(),
         }
     }
 }
@@ -172,6 +177,14 @@ impl Tables for MemoryTables {
         self.cells.get(key).copied().unwrap_or(0)
     }
 
+    fn recent_mark(&self, slot: u32) -> u32 {
+        self.recent_marks.borrow().get(&slot).copied().unwrap_or(0)
+    }
+
+    fn draw_recent_mark(&self, slot: u32) {
+        *self.recent_marks.borrow_mut().entry(slot).or_default() += 1;
+    }
+
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         self.fragments.borrow().get(key).copied()
     }
@@ -224,6 +237,14 @@ macro_rules! flow_tables {
 
             fn set_pressure(&self, now: u32) {
                 self.$flows.pressure.set(now);
+            }
+
+            fn recent(&self, slot: u32, key: &FlowKey<$family>) -> Option<Seen> {
+                self.$flows.recent.borrow().get(&slot)?.seen_of(key)
+            }
+
+            fn remember(&self, slot: u32, key: &FlowKey<$family>, seen: Seen) {
+                self.$flows.recent.borrow_mut().insert(slot, RecentFlow { key: *key, seen });
             }
 
             fn promotion(&self) -> u32 {
@@ -292,7 +313,12 @@ impl<A: Copy + Default + Eq + Hash> Flows<A> {
 
 impl<A> Default for Flows<A> {
     fn default() -> Self {
-        Self { assured: RefCell::default(), half_open: RefCell::default(), pressure: Cell::default() }
+        Self {
+            assured: RefCell::default(),
+            half_open: RefCell::default(),
+            pressure: Cell::default(),
+            recent: RefCell::default(),
+        }
     }
 }
 

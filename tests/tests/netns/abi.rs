@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use firewall_common::abi::ABI_VERSION;
+use firewall_common::abi::{ABI_VERSION, map};
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
 
@@ -70,6 +70,10 @@ fn is_taken_over_without_a_gap(hook: IngressHook, version: u32) {
     conversations.iter_mut().for_each(Conversation::exchange);
     orphan_flows(app);
     rename_pins(app, ABI_VERSION, version);
+    // Versions before 4 did not have these.
+    for name in [map::PROMOTION, map::RECENT_V4, map::RECENT_V6, map::RECENT_MARKS] {
+        fs::remove_file(pins(app, version).join("maps").join(name)).unwrap();
+    }
     let programs = attached_programs(app);
 
     for command in ["status", "interface list", LATE_RULE, &format!("interface detach {INTERFACE}")] {

@@ -99,6 +99,36 @@ fn a_reply_finds_its_flow_though_it_is_promoted_between_the_two_lookups() {
     assert_eq!(simulator.decide(IN, &reply).unwrap(), Reason::Tracked);
 }
 
+/// Both CPUs have seen the flow a moment ago. A forged RST that one of them sees gives it a short timeout, and what the other
+/// one sees of both ends afterwards takes that back.
+#[test]
+fn what_one_cpu_sees_of_a_flow_ends_what_another_remembers_of_it() {
+    for ingress in Ingress::ALL {
+        let Some(mut harness) = connected(ingress) else { return };
+        let [first, last] = two_cpus();
+        let data = [(OUT, INITIATOR[1]), (IN, RESPONDER[1])];
+        run_on(first, &harness, &data);
+        run_on(last, &harness, &data);
+        run_on(last, &harness, &[(IN, RESPONDER[3])]);
+        run_on(first, &harness, &data);
+        harness.wait(3600).unwrap();
+        run_on(first, &harness, &[(IN, RESPONDER[1])]);
+        assert_eq!(
+            harness.counted(IN).unwrap().keys().collect::<Vec<_>>(),
+            [&Reason::Tracked],
+            "{ingress:?}"
+        );
+    }
+}
+
+fn run_on(cpu: usize, harness: &Harness, frames: &[(Arrival, &str)]) {
+    on_cpu(cpu, || {
+        for (arrival, frame) in frames {
+            let _verdict = harness.run(*arrival, &parse_frame(frame).unwrap().to_bytes()).unwrap();
+        }
+    });
+}
+
 fn total() -> u64 {
     (ROUNDS * FRAMES) as u64
 }
@@ -126,13 +156,20 @@ fn run_on_two_cpus(harness: &Harness, initiator: &[&str], responder: &[&str]) {
         for (cpu, arrival, frames) in [(first, OUT, initiator), (last, IN, responder)] {
             let start = &start;
             let random = StdRng::seed_from_u64(seed ^ cpu as u64);
-            scope.spawn(move || {
-                let mut only = CpuSet::new();
-                only.set(cpu).unwrap();
-                sched_setaffinity(Pid::from_raw(0), &only).unwrap();
-                run_rounds(harness, arrival, frames, random, start);
-            });
+            scope.spawn(move || on_cpu(cpu, || run_rounds(harness, arrival, frames, random, start)));
         }
+    });
+}
+
+/// Runs something on a CPU, in a thread of its own.
+fn on_cpu(cpu: usize, run: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut only = CpuSet::new();
+            only.set(cpu).unwrap();
+            sched_setaffinity(Pid::from_raw(0), &only).unwrap();
+            run();
+        });
     });
 }
 
