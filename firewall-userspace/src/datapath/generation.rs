@@ -6,13 +6,11 @@
 use std::time::Duration;
 
 use aya::maps::{Array, MapData};
-use firewall_common::abi::{
-    BARRIER_SLOT, CONFIRMATION_DEADLINE, GENERATION_WORD, MAX_INTERFACES, RECENT_EPOCH, UNCONFIRMED, map,
-};
+use firewall_common::abi::{CONFIRMATION_DEADLINE, GENERATION_WORD, RECENT_EPOCH, UNCONFIRMED, map};
 use firewall_common::decide::generation_in_force;
 
 use super::clock::{jiffies, jiffies_per_second};
-use super::publish::Settings;
+use super::receipt::{Digest, Receipt};
 use super::{Datapath, DatapathError};
 
 /// A generation that waits to be confirmed.
@@ -57,7 +55,7 @@ impl Datapath {
     ///
     /// [`DatapathError::Map`] where the map cannot be written.
     pub fn confirm(&mut self) -> Result<(), DatapathError> {
-        self.set_generation(self.generation_element(GENERATION_WORD)? & !UNCONFIRMED)
+        self.set_generation(self.generation_element(GENERATION_WORD)? & !UNCONFIRMED, None)
     }
 
     /// Puts the policy before an unconfirmed generation into force, for good and under a new number, which is returned.
@@ -70,32 +68,40 @@ impl Datapath {
         let unconfirmed = self.generation_element(GENERATION_WORD)? & !UNCONFIRMED;
         // In the same half as the number before.
         let generation = unconfirmed + 1;
-        self.set_generation(generation)?;
+        self.set_generation(generation, None)?;
         Ok(generation)
     }
 
-    /// Writes the generation word, and returns when no program works by the previous one any more.
-    pub(super) fn set_generation(&self, generation: u64) -> Result<(), DatapathError> {
-        self.set_generation_element(GENERATION_WORD, generation)?;
-        self.wait_for_readers()
+    /// Writes the generation word, and returns when no program works by the previous one any more. `addresses_v6` is of
+    /// the policy, where that is known.
+    pub(super) fn set_generation(
+        &self,
+        word: u64,
+        addresses_v6: Option<Digest>,
+    ) -> Result<(), DatapathError> {
+        self.set_generation_element(GENERATION_WORD, word)?;
+        self.leave(Receipt::new(word, addresses_v6))
     }
 
     /// As [`set_generation`](Self::set_generation), for a generation that is in force until somebody confirms it or the
     /// time is over.
-    pub(super) fn set_unconfirmed(&self, generation: u64, within: Duration) -> Result<(), DatapathError> {
+    pub(super) fn set_unconfirmed(
+        &self,
+        generation: u64,
+        within: Duration,
+        addresses_v6: Option<Digest>,
+    ) -> Result<(), DatapathError> {
         let milliseconds = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let ticks = milliseconds.saturating_mul(u64::from(jiffies_per_second()?)) / 1000;
         // Before the word that makes it count. No program looks at it now: no generation is unconfirmed.
         self.set_generation_element(CONFIRMATION_DEADLINE, jiffies()?.saturating_add(ticks))?;
-        self.set_generation(generation | UNCONFIRMED)
+        self.set_generation(generation | UNCONFIRMED, addresses_v6)
     }
 
-    /// Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the
-    /// kernel), so writing a slot that no program reads waits for all programs that may still read the retired half,
-    /// and the next publication may overwrite it.
-    pub(super) fn wait_for_readers(&self) -> Result<(), DatapathError> {
-        let settings = Settings::create(MAX_INTERFACES, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
-        self.put(map::SETTINGS, BARRIER_SLOT, &settings)
+    /// What the publisher of the generation in force has left, unless it was killed before that.
+    pub(super) fn receipt_in_force(&self) -> Result<Option<Receipt>, DatapathError> {
+        let word = self.generation_element(GENERATION_WORD)?;
+        Ok(self.receipt()?.filter(|receipt| receipt.is_for(word)))
     }
 
     /// Has every CPU look its recent flows up anew: to be called when entries of live flows were changed.

@@ -28,6 +28,7 @@ mod migrate;
 mod pin;
 mod publish;
 mod read_back;
+mod receipt;
 mod reload;
 mod seed;
 mod wire;
@@ -36,6 +37,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
+use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Map, MapData, MapError};
 use firewall_common::abi::{ABI_VERSION, map};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -212,11 +214,24 @@ impl Datapath {
     where
         M: TryFrom<Map, Error = MapError>,
     {
-        MapData::from_pin(self.map_path(name))
-            .and_then(Map::from_map_data)
-            .and_then(M::try_from)
-            .map_err(DatapathError::in_map(name))
+        typed(name, MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?)
     }
+
+    /// The inner map in a slot of a pinned outer one; `None` if nothing was put there.
+    fn inner_map(&self, name: &'static str, slot: u32) -> Result<Option<MapData>, DatapathError> {
+        let outer: ArrayOfMaps<MapData, MapData> = self.map(name)?;
+        match outer.get(&slot, 0) {
+            Err(MapError::KeyNotFound) => Ok(None),
+            inner => inner.map(Some).map_err(DatapathError::in_map(name)),
+        }
+    }
+}
+
+fn typed<M>(name: &'static str, data: MapData) -> Result<M, DatapathError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    Map::from_map_data(data).and_then(M::try_from).map_err(DatapathError::in_map(name))
 }
 
 /// bpffs may be mounted anywhere; what counts is that the directory, or the first parent that exists, is in one.

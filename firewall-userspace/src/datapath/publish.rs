@@ -4,7 +4,7 @@
 //! outer maps. One write of the generation word then changes the half for both hooks of all interfaces at once.
 
 use std::panic::resume_unwind;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aya::maps::of_maps::ArrayOfMaps;
@@ -19,6 +19,7 @@ use firewall_common::decide::Half;
 use super::array::filled_array;
 use super::batch::filled_map;
 use super::clock::{jiffies_per_second, to_jiffies};
+use super::receipt::{Digest, Receipt, digest_v6};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 use crate::compile::{CompiledInterface, CompiledPolicy};
@@ -39,12 +40,48 @@ struct PrefixV6 {
     address: [u8; 16],
 }
 
-/// A policy that stands in the idle half of the maps.
+/// A policy on its way into the idle half of the maps.
 #[must_use = "a prepared policy is not in force until it is activated"]
 #[derive(Debug)]
 pub struct Prepared<'a> {
     datapath: &'a Datapath,
     generation: u64,
+    addresses_v6: Digest,
+    puts: Puts,
+}
+
+/// Maps that are being put into outer ones. The kernel waits for all running programs in each update of an outer map; at
+/// the same time they wait once, and the publisher commits meanwhile.
+#[derive(Debug, Default)]
+struct Puts(Vec<JoinHandle<Result<(), DatapathError>>>);
+
+impl Puts {
+    fn start<M: InnerMap + Send + 'static>(
+        &mut self,
+        datapath: &Datapath,
+        name: &'static str,
+        slot: u32,
+        inner: M,
+    ) -> Result<(), DatapathError> {
+        let mut outer: ArrayOfMaps<MapData, M> = datapath.map(name)?;
+        let put = move || outer.set(slot, &inner, 0).map_err(DatapathError::in_map(name));
+        self.0.push(thread::spawn(put));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), DatapathError> {
+        let outcomes: Vec<_> = self.0.drain(..).map(JoinHandle::join).collect();
+        outcomes.into_iter().try_for_each(returned)
+    }
+}
+
+/// Whoever gives up must not go on writing when the next publisher has its turn.
+impl Drop for Puts {
+    fn drop(&mut self) {
+        for put in self.0.drain(..) {
+            drop(put.join());
+        }
+    }
 }
 
 impl Datapath {
@@ -54,7 +91,7 @@ impl Datapath {
     /// # Errors
     ///
     /// [`DatapathError`] where the kernel refuses a map or an element, and where a generation waits to be confirmed; the
-    /// policy in force is untouched.
+    /// policy in force is untouched. Whether the maps could be put into their half is seen when it is activated.
     pub fn prepare(
         &mut self,
         policy: &CompiledPolicy,
@@ -67,28 +104,40 @@ impl Datapath {
         let generation = next_generation(self.generation()?, newer_than);
         let slot = Half::of_generation(generation).slot();
         // The half that is filled is the one that was in force before the last change. Whoever made that waited for its
-        // programs to end, unless it was killed after its flip and before the wait. Nobody sees the new maps yet, so they
-        // are filled meanwhile.
-        let (v4, v6, services, cells, settings) = thread::scope(|scope| {
-            let waiting = scope.spawn(|| self.wait_for_readers());
-            let v6 = scope.spawn(|| addresses_v6(policy));
+        // programs to end and has left a receipt, unless it was killed before. Nobody sees the new maps yet, so they are
+        // filled meanwhile.
+        let receipt = self.receipt_in_force()?;
+        let (v4, (v6, addresses_v6), services, cells, settings) = thread::scope(|scope| {
+            let waiting = receipt.is_none().then(|| scope.spawn(|| self.wait_for_readers()));
+            let v6 = scope.spawn(|| self.addresses_v6(policy, receipt.as_ref()));
             let cells = scope.spawn(|| cells(policy));
             let (v4, services, settings) = (addresses_v4(policy)?, services(policy)?, settings(policy)?);
-            joined(waiting)?;
-            Ok::<_, DatapathError>((v4, joined(v6)?, services, joined(cells)?, settings))
+            waiting.map_or(Ok(()), |waiting| returned(waiting.join()))?;
+            Ok::<_, DatapathError>((v4, returned(v6.join())?, services, returned(cells.join())?, settings))
         })?;
-        // The kernel waits for all running programs in each update of an outer map; at the same time they wait once.
-        thread::scope(|scope| {
-            let puts = [
-                scope.spawn(|| self.put(map::ADDRESSES_V4, slot, &v4)),
-                scope.spawn(|| self.put(map::ADDRESSES_V6, slot, &v6)),
-                scope.spawn(|| self.put(map::SERVICES, slot, &services)),
-                scope.spawn(|| self.put(map::CELLS, slot, &cells)),
-                scope.spawn(|| self.put(map::SETTINGS, slot, &settings)),
-            ];
-            puts.into_iter().try_for_each(joined)
-        })?;
-        Ok(Prepared { datapath: self, generation })
+        let mut puts = Puts::default();
+        puts.start(self, map::ADDRESSES_V4, slot, v4)?;
+        puts.start(self, map::ADDRESSES_V6, slot, v6)?;
+        puts.start(self, map::SERVICES, slot, services)?;
+        puts.start(self, map::CELLS, slot, cells)?;
+        puts.start(self, map::SETTINGS, slot, settings)?;
+        Ok(Prepared { datapath: self, generation, addresses_v6, puts })
+    }
+
+    /// The IPv6 addresses, and what tells them from others. Filling a trie takes longer than everything else, so that of the
+    /// half in force serves both halves if it has the same: it will not be written any more.
+    fn addresses_v6(
+        &self,
+        policy: &CompiledPolicy,
+        receipt: Option<&Receipt>,
+    ) -> Result<(MapData, Digest), DatapathError> {
+        let digest = digest_v6(policy);
+        if receipt.is_some_and(|receipt| receipt.has_addresses_v6(&digest))
+            && let Ok(in_force) = self.inner(map::ADDRESSES_V6)
+        {
+            return Ok((in_force, digest));
+        }
+        Ok((addresses_v6(policy)?, digest))
     }
 
     pub(super) fn put<M: InnerMap>(
@@ -114,18 +163,20 @@ impl Prepared<'_> {
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the generation word cannot be written; the previous policy stays in force then.
+    /// [`DatapathError`] where the kernel refuses to put a map into its half, or the generation word cannot be written; the
+    /// previous policy stays in force then.
     pub fn activate(self, confirm_within: Option<Duration>) -> Result<(), DatapathError> {
+        self.puts.finish()?;
         match confirm_within {
-            Some(within) => self.datapath.set_unconfirmed(self.generation, within),
-            None => self.datapath.set_generation(self.generation),
+            Some(within) => self.datapath.set_unconfirmed(self.generation, within, Some(self.addresses_v6)),
+            None => self.datapath.set_generation(self.generation, Some(self.addresses_v6)),
         }
     }
 }
 
 /// What a thread has returned; its panic is this thread's.
-fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, DatapathError>>) -> Result<T, DatapathError> {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+fn returned<T>(outcome: thread::Result<Result<T, DatapathError>>) -> Result<T, DatapathError> {
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Above both, and in the half that is idle now.

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Map, MapData, MapError};
 use bytemuck::Pod;
 use firewall_common::abi::{CellKey, SERVICE_CHUNK, map};
@@ -16,7 +15,7 @@ use super::array::array_holds;
 use super::batch::HashTable;
 use super::clock::jiffies_per_second;
 use super::publish::{Settings, interface_settings};
-use super::{Datapath, DatapathError};
+use super::{Datapath, DatapathError, typed};
 use crate::compile::CompiledPolicy;
 
 impl Datapath {
@@ -94,9 +93,9 @@ impl Datapath {
     }
 
     /// The inner map of the half in force.
-    fn inner(&self, name: &'static str) -> Result<MapData, DatapathError> {
-        let halves: ArrayOfMaps<MapData, MapData> = self.map(name)?;
-        halves.get(&Half::of_generation(self.generation()?).slot(), 0).map_err(DatapathError::in_map(name))
+    pub(super) fn inner(&self, name: &'static str) -> Result<MapData, DatapathError> {
+        let slot = Half::of_generation(self.generation()?).slot();
+        self.inner_map(name, slot)?.ok_or_else(|| DatapathError::in_map(name)(MapError::KeyNotFound))
     }
 
     /// As [`inner`](Self::inner), of a type.
@@ -104,7 +103,6 @@ impl Datapath {
     where
         M: TryFrom<Map, Error = MapError>,
     {
-        let map = Map::from_map_data(self.inner(name)?).and_then(M::try_from);
-        map.map_err(DatapathError::in_map(name))
+        typed(name, self.inner(name)?)
     }
 }

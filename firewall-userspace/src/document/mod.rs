@@ -2,9 +2,10 @@
 //!
 //! `plan` and `apply` read them, `export` and `import` write them; [`schema.json`](SCHEMA) describes the shape for
 //! editors. A file goes through three steps: its text becomes a tree in which every value knows where it stands
-//! (`yaml`, `toml`, `tree`); `read` takes the tree apart and collects everything that is wrong; `report` shows it. This
+//! (`yaml`, `json`, `toml`, `tree`); `read` takes the tree apart and collects everything that is wrong; `report` shows it. This
 //! module must not know what is stored or in force, but for [`of_snapshot`].
 
+mod json;
 mod problem;
 mod read;
 mod report;

@@ -16,6 +16,7 @@ mod management;
 mod prefix_lists;
 mod quotas;
 mod rule_sets;
+mod runs;
 mod settings;
 mod tags;
 mod undo;
@@ -43,7 +44,7 @@ const DATABASE: &str = "sgfw.db";
 const NEW_DATABASE: &str = "sgfw.db.new";
 const NEW_JOURNAL: &str = "sgfw.db.new-journal";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 6;
+const SCHEMA_VERSION: u32 = 7;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -53,6 +54,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -257,6 +259,9 @@ pub enum CorruptValue {
     /// A name that this sgfw does not know.
     #[error("unknown name")]
     UnknownName,
+    /// Bytes that are no prefixes.
+    #[error("not a run of prefixes")]
+    Run,
     /// Not a prefix.
     #[error(transparent)]
     Prefix(#[from] ipnet::AddrParseError),
@@ -369,5 +374,52 @@ mod tests {
         let rules = &snapshot.groups().unwrap()[0].rules;
         assert_eq!((rules.len(), rules[0].tags.is_empty()), (1, true));
         assert!(snapshot.quotas().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_change_of_the_sixth_version_can_be_gone_back_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = connect(&directory.path().join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+        MIGRATIONS[..6].iter().for_each(|step| old.execute_batch(step).unwrap());
+        old.execute_batch("PRAGMA user_version = 6").unwrap();
+        undo::record_changes(&old).unwrap();
+        // As that version did it: an entry is added, and in the next generation another one takes its place.
+        old.execute_batch(
+            "INSERT INTO groups VALUES ('sg-0123456789abcdef0', 'web', 'web tier');
+             INSERT INTO prefix_lists VALUES ('pl-0123456789abcdef0', 'office', 'IPv4', 5, 1, 1);
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.1.0.0/16', 'x', 1, NULL);
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.2.0.0/16', NULL, 1, NULL);
+             UPDATE undo SET generation = 1;
+             UPDATE prefix_list_entries SET until = 2 WHERE prefix = '10.1.0.0/16';
+             UPDATE prefix_lists SET version = 2;
+             INSERT INTO prefix_list_entries VALUES ('pl-0123456789abcdef0', '10.3.0.0/16', NULL, 2, NULL);
+             UPDATE undo SET generation = 2 WHERE generation IS NULL;",
+        )
+        .unwrap();
+        drop(old);
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        let prefixes = || -> Vec<String> {
+            let lists = transaction.prefix_lists().unwrap();
+            lists[0].entries.iter().map(|entry| entry.prefix.to_string()).collect()
+        };
+        assert_eq!(prefixes(), ["10.2.0.0/16", "10.3.0.0/16"]);
+        let mut list = transaction.prefix_lists().unwrap().remove(0);
+        list.remove_entries(&["10.2.0.0/16".parse().unwrap()]).unwrap();
+        list.add_entries(vec![
+            "10.4.0.0/16".parse::<ipnet::IpNet>().unwrap().into(),
+            "10.5.0.0/16".parse::<ipnet::IpNet>().unwrap().into(),
+        ])
+        .unwrap();
+        transaction.replace_entries(&list).unwrap();
+        transaction.stamp(3).unwrap();
+        assert_eq!(prefixes(), ["10.3.0.0/16", "10.4.0.0/16", "10.5.0.0/16"]);
+        transaction.rewind_to(2).unwrap();
+        assert_eq!(prefixes(), ["10.2.0.0/16", "10.3.0.0/16"]);
+        // Both are in the log now, and taken back again before the first change is.
+        transaction.stamp(4).unwrap();
+        transaction.rewind_to(1).unwrap();
+        assert_eq!(prefixes(), ["10.1.0.0/16", "10.2.0.0/16"]);
     }
 }

@@ -1,12 +1,12 @@
 //! Prefix lists, their entries, and the entries of their old versions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnet::IpNet;
 use rusqlite::{Row, params};
 
 use super::tags::PREFIX_LIST_TAGS;
-use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column, text_column};
+use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column, runs, text_column};
 use crate::model::{
     Description, PrefixList, PrefixListEntry, PrefixListId, PrefixListVersion, Resource, Tags,
 };
@@ -34,8 +34,7 @@ impl Snapshot<'_> {
         Ok(lists)
     }
 
-    /// The entries of the current version of each prefix list that has any, by its id. There may be a million, so the id is
-    /// not read anew with each.
+    /// The entries of the current version of each prefix list that has any, by its id.
     fn entries_by_list(&self) -> Result<HashMap<String, Vec<PrefixListEntry>>, StoreError> {
         let current =
             "SELECT prefix, description, list FROM prefix_list_entries WHERE until IS NULL ORDER BY rowid";
@@ -45,9 +44,9 @@ impl Snapshot<'_> {
         while let Some(row) = rows.next()? {
             let list = text_column(row, "list")?;
             match entries.get_mut(list) {
-                Some(of_list) => of_list.push(read_entry(row)?),
+                Some(of_list) => of_list.extend(read_entries(row)?),
                 None => {
-                    entries.insert(list.to_owned(), vec![read_entry(row)?]);
+                    entries.insert(list.to_owned(), read_entries(row)?.collect());
                 }
             }
         }
@@ -70,7 +69,7 @@ impl Snapshot<'_> {
         let mut rows = statement.query(params![list.id.to_string(), version.cast_signed()])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            entries.push(read_entry(row)?);
+            entries.extend(read_entries(row)?);
         }
         Ok(Some(entries))
     }
@@ -78,21 +77,17 @@ impl Snapshot<'_> {
     /// The versions of a prefix list that are kept, the oldest first.
     pub fn prefix_list_versions(&self, list: &PrefixList) -> Result<Vec<PrefixListVersion>, StoreError> {
         let oldest = self.oldest_version(list.id)?;
-        let count = |column: &str| -> Result<BTreeMap<u64, u64>, StoreError> {
-            let sql = format!(
-                "SELECT {column}, count(*) FROM prefix_list_entries WHERE list = ? GROUP BY {column}"
-            );
-            let mut statement = self.sql.prepare_cached(&sql)?;
-            let mut counts = BTreeMap::new();
-            let mut rows = statement.query([list.id.to_string()])?;
-            while let Some(row) = rows.next()? {
-                if let Some(version) = row.get::<_, Option<i64>>(0)? {
-                    counts.insert(version.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned());
-                }
+        let (mut added, mut removed) = (BTreeMap::new(), BTreeMap::new());
+        let mut statement =
+            self.sql.prepare_cached("SELECT since, until, prefix FROM prefix_list_entries WHERE list = ?")?;
+        let mut rows = statement.query([list.id.to_string()])?;
+        while let Some(row) = rows.next()? {
+            let count = runs::prefixes(row)?.len() as u64;
+            *added.entry(row.get::<_, i64>("since")?.cast_unsigned()).or_default() += count;
+            if let Some(until) = row.get::<_, Option<i64>>("until")? {
+                *removed.entry(until.cast_unsigned()).or_default() += count;
             }
-            Ok(counts)
-        };
-        let (added, removed) = (count("since")?, count("until")?);
+        }
         // What an older version added and no kept one has removed was there when the oldest one began.
         let mut entries: u64 = added.range(..oldest).map(|(_, count)| count).sum();
         let mut versions = Vec::new();
@@ -144,22 +139,9 @@ impl Transaction<'_> {
     /// those that are kept drop out.
     pub fn replace_entries(&self, list: &PrefixList) -> Result<(), StoreError> {
         let (id, version) = (list.id.to_string(), list.version.cast_signed());
-        let mut gone = self.current_entries(list.id)?;
-        let mut new = Vec::new();
-        for entry in &list.entries {
-            match gone.get(&entry.prefix) {
-                Some(description) if *description == entry.description => {
-                    gone.remove(&entry.prefix);
-                }
-                _ => new.push(entry.clone()),
-            }
-        }
-        let close =
-            "UPDATE prefix_list_entries SET until = ?3 WHERE list = ?1 AND prefix = ?2 AND until IS NULL";
-        let mut statement = self.sql.prepare_cached(close)?;
-        for prefix in gone.keys() {
-            statement.execute(params![id, prefix.to_string(), version])?;
-        }
+        let kept = self.close_entries(list)?;
+        let new: Vec<PrefixListEntry> =
+            list.entries.iter().filter(|entry| !kept.contains(&entry.prefix)).cloned().collect();
         let first_kept = (list.version + 1).saturating_sub(PrefixList::KEPT_VERSIONS);
         let oldest = first_kept.max(self.oldest_version(list.id)?).cast_signed();
         self.sql.execute(
@@ -180,40 +162,105 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn current_entries(&self, list: PrefixListId) -> Result<HashMap<IpNet, Option<Description>>, StoreError> {
-        let current = "SELECT * FROM prefix_list_entries WHERE list = ? AND until IS NULL";
+    /// Ends the entries that a list has no more, or with another description, and returns the prefixes of the others. A
+    /// run of which some stay and some go is divided, each part at the positions that it had.
+    fn close_entries(&self, list: &PrefixList) -> Result<HashSet<IpNet>, StoreError> {
+        let mut kept = HashSet::new();
+        let wanted: HashMap<IpNet, &Option<Description>> =
+            list.entries.iter().map(|entry| (entry.prefix, &entry.description)).collect();
+        let version = list.version.cast_signed();
+        for run in self.current_runs(list.id)? {
+            let is_kept = |prefix: &IpNet| wanted.get(prefix) == Some(&&run.description);
+            kept.extend(run.prefixes.iter().copied().filter(is_kept));
+            if run.prefixes.iter().all(is_kept) {
+                continue;
+            }
+            let mut position = run.position;
+            for part in runs::split(&run.prefixes, |one, next| is_kept(one) == is_kept(next)) {
+                let until = part.first().is_none_or(|prefix| !is_kept(prefix)).then_some(version);
+                if position == run.position {
+                    let shorten = "UPDATE prefix_list_entries SET prefix = ?2, until = ?3 WHERE rowid = ?1";
+                    self.sql.prepare_cached(shorten)?.execute(params![position, runs::pack(part), until])?;
+                } else {
+                    self.insert_run(
+                        &Run { position, prefixes: part.to_vec(), ..run.clone() },
+                        list.id,
+                        until,
+                    )?;
+                }
+                position += part.len() as i64;
+            }
+        }
+        Ok(kept)
+    }
+
+    fn current_runs(&self, list: PrefixListId) -> Result<Vec<Run>, StoreError> {
+        let current = "SELECT rowid, * FROM prefix_list_entries WHERE list = ? AND until IS NULL";
         let mut statement = self.sql.prepare_cached(current)?;
         let mut rows = statement.query([list.to_string()])?;
-        let mut entries = HashMap::new();
+        let mut runs = Vec::new();
         while let Some(row) = rows.next()? {
-            let entry = read_entry(row)?;
-            entries.insert(entry.prefix, entry.description);
+            runs.push(Run {
+                position: row.get("rowid")?,
+                prefixes: runs::prefixes(row)?,
+                description: parse_optional_column(row, "description")?,
+                since: row.get("since")?,
+            });
         }
-        Ok(entries)
+        Ok(runs)
     }
 
     /// Stores entries that the version of the list is the first one to have.
     fn insert_entries(&self, list: &PrefixList, entries: &[PrefixListEntry]) -> Result<(), StoreError> {
-        let insert = "INSERT INTO prefix_list_entries (list, prefix, description, since) VALUES (?, ?, ?, ?)";
-        let mut statement = self.sql.prepare_cached(insert)?;
-        let id = list.id.to_string();
-        for entry in entries {
-            statement.execute(params![
-                id,
-                entry.prefix.to_string(),
-                entry.description.as_ref().map(Description::as_str),
-                list.version.cast_signed(),
-            ])?;
+        let mut position = self.next_position()?;
+        for run in runs::split(entries, |one, next| one.description == next.description) {
+            let prefixes: Vec<IpNet> = run.iter().map(|entry| entry.prefix).collect();
+            let description = run.first().and_then(|entry| entry.description.clone());
+            let since = list.version.cast_signed();
+            self.insert_run(&Run { position, prefixes, description, since }, list.id, None)?;
+            position += run.len() as i64;
         }
+        Ok(())
+    }
+
+    /// Behind all entries of all lists.
+    fn next_position(&self) -> Result<i64, StoreError> {
+        let last = "SELECT rowid, prefix FROM prefix_list_entries ORDER BY rowid DESC LIMIT 1";
+        let mut statement = self.sql.prepare_cached(last)?;
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(1) };
+        Ok(row.get::<_, i64>("rowid")? + runs::prefixes(row)?.len() as i64)
+    }
+
+    fn insert_run(&self, run: &Run, list: PrefixListId, until: Option<i64>) -> Result<(), StoreError> {
+        let insert = "INSERT INTO prefix_list_entries (rowid, list, prefix, description, since, until)
+                      VALUES (?, ?, ?, ?, ?, ?)";
+        self.sql.prepare_cached(insert)?.execute(params![
+            run.position,
+            list.to_string(),
+            runs::pack(&run.prefixes),
+            run.description.as_ref().map(Description::as_str),
+            run.since,
+            until,
+        ])?;
         Ok(())
     }
 }
 
-fn read_entry(row: &Row<'_>) -> Result<PrefixListEntry, StoreError> {
-    Ok(PrefixListEntry {
-        prefix: parse_column(row, "prefix")?,
-        description: parse_optional_column(row, "description")?,
-    })
+/// A row of entries.
+#[derive(Clone)]
+struct Run {
+    position: i64,
+    prefixes: Vec<IpNet>,
+    description: Option<Description>,
+    since: i64,
+}
+
+/// The entries of the run that a row is.
+fn read_entries(row: &Row<'_>) -> Result<impl Iterator<Item = PrefixListEntry> + use<>, StoreError> {
+    let description: Option<Description> = parse_optional_column(row, "description")?;
+    let prefixes = runs::prefixes(row)?.into_iter();
+    Ok(prefixes.map(move |prefix| PrefixListEntry { prefix, description: description.clone() }))
 }
 
 #[cfg(test)]
@@ -222,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::model::AddressFamily;
-    use crate::store::{Store, WriteLock};
+    use crate::store::{Author, Store, WriteLock};
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -283,5 +330,45 @@ mod tests {
         assert_eq!(transaction.prefix_lists().unwrap(), [list.clone()]);
         assert_eq!(transaction.prefix_list_entries(&list, 1).unwrap(), Some(vec![entry(1)]));
         assert_eq!(transaction.prefix_list_versions(&list).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_run_that_is_divided_keeps_the_order_of_its_entries_in_every_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let lock = WriteLock::acquire(directory.path(), TIMEOUT).unwrap();
+        let transaction = store.begin(&lock).unwrap();
+        let other = PrefixList::new("other".parse().unwrap(), AddressFamily::Ipv4, 1000, vec![entry(9999)]);
+        let entries: Vec<PrefixListEntry> = (0..300).map(entry).collect();
+        let mut list =
+            PrefixList::new("office".parse().unwrap(), AddressFamily::Ipv4, 1000, entries.clone()).unwrap();
+        transaction.insert_prefix_list(&list).unwrap();
+        transaction.set_generation(1, &Author::default()).unwrap();
+        let gone: Vec<IpNet> = [0, 5, 6, 127, 128, 200, 299].map(|number| entry(number).prefix).to_vec();
+        list.remove_entries(&gone).unwrap();
+        transaction.replace_entries(&list).unwrap();
+        transaction.insert_prefix_list(&other.unwrap()).unwrap();
+        transaction.set_generation(2, &Author::default()).unwrap();
+        let second = list.clone();
+        list.add_entries(vec![entry(300), entry(5)]).unwrap();
+        transaction.replace_entries(&list).unwrap();
+        transaction.set_generation(3, &Author::default()).unwrap();
+        let of_version = |version| transaction.prefix_list_entries(&list, version).unwrap().unwrap();
+        assert_eq!(of_version(1), entries);
+        assert_eq!(of_version(2), second.entries);
+        assert_eq!(of_version(3), list.entries);
+        let versions = transaction.prefix_list_versions(&list).unwrap();
+        assert_eq!(
+            versions
+                .iter()
+                .map(|version| (version.entries, version.added, version.removed))
+                .collect::<Vec<_>>(),
+            [(300, 300, 0), (293, 0, 7), (295, 2, 0)]
+        );
+
+        transaction.rewind_to(2).unwrap();
+        assert_eq!(transaction.prefix_lists().unwrap()[0], second);
+        transaction.rewind_to(1).unwrap();
+        assert_eq!(transaction.prefix_lists().unwrap()[0].entries, entries);
     }
 }

@@ -150,6 +150,15 @@ impl Harness {
         memory::of_inner_map(&self.directory.maps()?, map, self.datapath.generation()?)
     }
 
+    /// Whether both halves have the same one of the maps of a policy.
+    ///
+    /// # Errors
+    ///
+    /// What kept the kernel from telling.
+    pub fn is_shared(&self, map: &str) -> Result<bool> {
+        memory::is_shared(&self.directory.maps()?, map, self.datapath.generation()?)
+    }
+
     /// Forgets every flow and fragment, for the next scenario, and what the last one may have left uncounted.
     ///
     /// # Errors

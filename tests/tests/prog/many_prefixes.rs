@@ -82,6 +82,40 @@ fn every_one_of_many_rules_counts_for_its_port() {
     }
 }
 
+#[test]
+fn ipv6_addresses_serve_the_next_policy_while_it_has_the_same() {
+    if !can_load_programs() {
+        return;
+    }
+    let policy = |listed: IpAddr, wide: &[&str]| {
+        let wide = wide.iter().map(|prefix| udp_rule(WIDE, Peer::Cidr(prefix.parse().unwrap())));
+        let mut policy = Policy::default();
+        policy.groups.get_mut(Policy::MAIN_GROUP).unwrap().rules =
+            wide.chain([udp_rule(LISTED, Peer::Cidr(listed.into()))]).collect();
+        policy
+    };
+    let [one, other] = [1, 2].map(|number| address(true, number));
+    let mut harness = Harness::new(Ingress::Xdp).unwrap();
+    let mut publish = |listed, wide: &[&str]| {
+        harness.forget_state().unwrap();
+        harness.publish(&policy(listed, wide)).unwrap();
+        for peer in [one, other] {
+            let expected = if peer == listed { Reason::Rule } else { Reason::NoRule };
+            assert_eq!(decide(&mut harness, peer, LISTED), expected, "{peer} {listed}");
+        }
+        let expected = if wide.is_empty() { Reason::NoRule } else { Reason::Rule };
+        assert_eq!(decide(&mut harness, address(false, 1), WIDE), expected);
+        assert!(!harness.is_shared(map::CELLS).unwrap_or(false));
+        harness.is_shared(map::ADDRESSES_V6).unwrap_or(false)
+    };
+    assert!(!publish(one, &[]), "nothing was in force before");
+    assert!(publish(one, &["10.0.0.0/8"]));
+    assert!(publish(one, &["10.0.0.0/8", "10.0.0.0/9"]));
+    assert!(!publish(other, &["10.0.0.0/8"]));
+    assert!(!publish(one, &["10.0.0.0/8"]), "what the idle half had does not count");
+    assert!(publish(one, &[]));
+}
+
 /// An entry is the first two of four addresses.
 fn lists(entries: u32) -> Policy {
     let mut policy = Policy::default();

@@ -16,7 +16,7 @@ use super::problem::{Problem, ProblemKind};
 use super::report::{DocumentErrors, Warnings};
 use super::source::{Language, Loaded, Source};
 use super::tree::{Node, Value};
-use super::{Reading, VERSION, toml, yaml};
+use super::{Reading, VERSION, json, toml, yaml};
 use crate::model::Document;
 use walk::{Reported, Walk};
 use whole::Whole;
@@ -60,8 +60,13 @@ fn tree(number: usize, source: &Source) -> Result<Node<'_>, Vec<Problem>> {
         problem
     };
     match source.language {
-        Language::Yaml => yaml::parse(&source.text)
-            .map_err(|(error, span)| vec![problem(ProblemKind::Yaml(error), Some(span))]),
+        Language::Yaml => json::parse(&source.text).map_or_else(
+            || {
+                yaml::parse(&source.text)
+                    .map_err(|(error, span)| vec![problem(ProblemKind::Yaml(error), Some(span))])
+            },
+            Ok,
+        ),
         Language::Toml => toml::parse(&source.text).map_err(|errors| {
             errors
                 .into_iter()
