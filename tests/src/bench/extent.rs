@@ -40,8 +40,7 @@ impl Extent {
     /// Frames in a sample.
     pub(super) const fn frames(self) -> u32 {
         match self {
-            Self::Full => 200_000,
-            Self::Quick => 100_000,
+            Self::Full | Self::Quick => 100_000,
             Self::Smoke => 2_000,
         }
     }
