@@ -24,8 +24,8 @@ const SIZES: [Size; 6] = [
     Size { prefixes: 131_072, ranges: 1_024 },
 ];
 
-/// Established flows. Conntrack is full at 262 144 with its default size.
-const FLOWS: [u32; 5] = [1, 16_384, 65_536, 1_024, 131_072];
+/// Established flows.
+const FLOWS: [u32; 5] = [1, 16_384, 65_536, 1_024, 262_144];
 
 impl Extent {
     /// Samples of each contender.
@@ -40,7 +40,8 @@ impl Extent {
     /// Frames in a sample.
     pub(super) const fn frames(self) -> u32 {
         match self {
-            Self::Full | Self::Quick => 100_000,
+            Self::Full => 70_000,
+            Self::Quick => 100_000,
             Self::Smoke => 2_000,
         }
     }
@@ -91,11 +92,11 @@ impl Extent {
         }
     }
 
-    /// How often each is published.
-    pub(super) const fn publications(self) -> u32 {
+    /// How often a policy of so many prefixes is published. `nft` takes minutes for the largest.
+    pub(super) const fn publications(self, prefixes: u32) -> u32 {
         match self {
-            Self::Full => 3,
-            Self::Quick | Self::Smoke => 1,
+            Self::Full if prefixes < 1_000_000 => 3,
+            Self::Full | Self::Quick | Self::Smoke => 1,
         }
     }
 

@@ -12,6 +12,7 @@ mod extent;
 mod frames;
 mod machine;
 mod memory;
+mod nft_counter;
 mod paths;
 mod policy;
 mod publication;

@@ -31,13 +31,12 @@ pub(super) fn times(extent: Extent) -> Result<Vec<Row>> {
         let small = Files::write(rig.lab().directory(), SMALL)?;
         let mut whole = Row::new(format!("publish/whole/prefixes={prefixes}"), Unit::Milliseconds);
         let mut one = Row::new(format!("publish/one-rule/prefixes={prefixes}"), Unit::Milliseconds);
-        for _ in 0..extent.publications() {
+        for _ in 0..extent.publications(prefixes) {
             for contender in [Contender::SgfwTc, Contender::Nftables] {
                 let host = rig.host(contender);
                 whole.push(contender, milliseconds(large.publish(contender, host)?));
-                let (add, remove) = change_of_one_rule(contender);
-                one.push(contender, milliseconds(run(host, &add)?));
-                run(host, &remove)?;
+                one.push(contender, milliseconds(run(host, &change_of_one_rule(contender))?));
+                // Which takes the rule away again.
                 small.publish(contender, host)?;
             }
         }
@@ -75,18 +74,11 @@ impl Files {
     }
 }
 
-/// Commands that add something to what is open, and take it away again.
-fn change_of_one_rule(contender: Contender) -> (String, String) {
-    let list = list(Family::V4);
+/// A command that adds something to what is open.
+fn change_of_one_rule(contender: Contender) -> String {
     match contender {
-        Contender::Nftables => (
-            format!("nft add element inet {NAME} {list} {{ {ADDED} }}"),
-            format!("nft delete element inet {NAME} {list} {{ {ADDED} }}"),
-        ),
-        _ => {
-            let rule = format!("{NAME} --ingress --protocol udp --port 7 --cidr {ADDED}");
-            (format!("sgfw rule authorize {rule}"), format!("sgfw rule revoke {rule}"))
-        }
+        Contender::Nftables => format!("nft add element inet {NAME} {} {{ {ADDED} }}", list(Family::V4)),
+        _ => format!("sgfw rule authorize {NAME} --ingress --protocol udp --port 7 --cidr {ADDED}"),
     }
 }
 

@@ -10,6 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 
 use super::contender::{self, Contender};
+use super::nft_counter;
 use super::policy::{NAME, Size};
 use crate::flood::{EmptyProgram, EmptyVerdict};
 use crate::lab::{Host, INTERFACE, Lab};
@@ -102,9 +103,7 @@ impl Rig {
                 rows.map(|row| number(&row["Packets"])).sum()
             }
             Contender::Nftables => {
-                let counter = host.run(&format!("nft --json list counter inet {NAME} {reason}-frames"));
-                let counter = counter.success()?;
-                number(&parse(&counter)?["nftables"][1]["counter"]["packets"])
+                host.namespace().run(|| nft_counter::packets(NAME, &format!("{reason}-frames")))
             }
             Contender::None | Contender::EmptyXdp | Contender::EmptyTc => {
                 let link = host.run(&format!("ip -json -statistics link show dev {INTERFACE}")).success()?;

@@ -31,7 +31,7 @@ pub use finished::Finished;
 pub use host::{Host, INTERFACE, INTERFACE_INDEX};
 pub use namespace::Namespace;
 pub use packet_socket::PacketSocket;
-pub use probe::{Reachability, ping, tcp_connect, udp_exchange};
+pub use probe::{Reachability, ping, receive, tcp_connect, udp_exchange};
 pub use process::Process;
 pub use server::{TcpServer, UdpServer};
 pub use sgfw::{IngressHook, Instance, binary};

@@ -60,9 +60,24 @@ pub fn udp_exchange(from: &Host, to: IpAddr, port: u16) -> Reachability {
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.connect((to, port))?;
         socket.send(b"ping")?;
-        socket.recv(&mut [0; 16]).map(drop)
+        receive(&socket, &mut [0; 16]).map(drop)
     };
     from.namespace().run(exchange).into()
+}
+
+/// Receives a datagram. A wait with a limit also ends where the process is stopped and continued, with no handler for
+/// a signal (signal(7)), and is begun again.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(datagram) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 /// Sends one echo request with the real `ping`.

@@ -5,7 +5,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use firewall_tests::lab::Reachability::{Filtered, Open};
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
+use firewall_tests::lab::{
+    Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, receive, tcp_connect,
+};
 
 use crate::support::{Conversation, close_egress, create_group, json, on_every_hook, probe_watched, protect};
 
@@ -96,7 +98,7 @@ fn every_packet_is_counted_once(hook: IngressHook) {
         let sender = client.namespace().run(|| UdpSocket::bind((client.address(family), 0))).unwrap();
         for _ in 0..DATAGRAMS {
             sender.send_to(b"would be dropped", (app.address(family), 9000)).unwrap();
-            receiver.recv(&mut [0; 64]).expect("nothing is dropped");
+            receive(&receiver, &mut [0; 64]).expect("nothing is dropped");
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology, receive};
 use nix::sys::socket::sockopt::ReusePort;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
 use serde_json::Value;
@@ -160,7 +160,7 @@ fn connect(from: &Host, to: &Host, port: u16) -> (TcpListener, [TcpConnection; 2
     let listener = to.namespace().run(listen).unwrap();
     let connections = Family::ALL.map(|family| {
         let address = SocketAddr::new(to.address(family), port);
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(5));
         let opened = from.namespace().run(connect).unwrap();
         TcpConnection { opened, accepted: listener.accept().unwrap().0 }
     });
@@ -204,7 +204,7 @@ fn udp_socket(host: &Host, address: IpAddr) -> UdpSocket {
 fn is_received(sender: &UdpSocket, receiver: &UdpSocket) -> bool {
     sender.send(b"hello").unwrap();
     receiver.set_read_timeout(Some(SILENCE)).unwrap();
-    is_hello(receiver.recv(&mut [0; 5]).map(drop))
+    is_hello(receive(receiver, &mut [0; 5]).map(drop))
 }
 
 /// How long to wait for what does not come.

@@ -36,11 +36,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(lab: &Lab, family: Family, port: u16) -> Self {
+    fn open(lab: &Lab, family: Family, listener: &TcpListener) -> Self {
         let (client, app) = (lab.host("client"), lab.host("app"));
-        let listener = app.namespace().run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
-        let address = (app.address(family), port).into();
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let address = (app.address(family), listener.local_addr().unwrap().port()).into();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(5));
         let client = client.namespace().run(connect).unwrap();
         let (app, _) = listener.accept().unwrap();
         let mut connection = Self { client, app };
@@ -62,8 +61,8 @@ impl Connection {
 fn arrives(from: &mut TcpStream, to: &mut TcpStream) -> bool {
     from.write_all(b"x").unwrap();
     to.set_read_timeout(Some(SILENCE)).unwrap();
-    match to.read(&mut [0; 1]) {
-        Ok(length) => length == 1,
+    match to.read_exact(&mut [0; 1]) {
+        Ok(()) => true,
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
         Err(error) => panic!("{error}"),
     }
@@ -72,6 +71,8 @@ fn arrives(from: &mut TcpStream, to: &mut TcpStream) -> bool {
 /// An app that admits two ports over both families and may send whatever it likes, and a conversation at each port.
 struct Stage {
     lab: Lab,
+    /// At the port of those whose rule will go.
+    listener: TcpListener,
     /// Those whose rule will go.
     affected: Vec<Connection>,
     /// Those whose rule stays.
@@ -83,9 +84,14 @@ impl Stage {
         let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
         let [rule, other] = [PORT, OTHER_PORT].map(rule);
         protect(lab.host("app"), hook, "app", &[&rule, &other]);
-        let open = |port| Family::ALL.map(|family| Connection::open(&lab, family, port)).into();
-        let (affected, others) = (open(PORT), open(OTHER_PORT));
-        Self { lab, affected, others }
+        // Bound once: a child that another test starts may hold a closed listener, and with it the port, for a moment.
+        let [listener, other_listener] = [PORT, OTHER_PORT].map(|port| {
+            let listen = || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+            lab.host("app").namespace().run(listen).unwrap()
+        });
+        let open = |listener| Family::ALL.map(|family| Connection::open(&lab, family, listener)).into();
+        let (affected, others) = (open(&listener), open(&other_listener));
+        Self { lab, listener, affected, others }
     }
 
     fn app(&self) -> &Host {
@@ -213,7 +219,7 @@ fn cut_flows_end_at_once_and_for_both_sides(hook: IngressHook) {
     // The cut concerns flows, not the port: where the rule comes back, connections do.
     let authorize = format!("rule authorize app {}", rule(PORT));
     stage.app().sgfw(&authorize).expect_success();
-    drop(Connection::open(&stage.lab, Family::V4, PORT));
+    drop(Connection::open(&stage.lab, Family::V4, &stage.listener));
 }
 
 fn drained_flows_live_for_a_while(hook: IngressHook) {

@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, UdpServer};
+use firewall_tests::lab::{
+    Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, UdpServer, receive,
+};
 
 use crate::support::counters::counter;
 use crate::support::{close_egress, on_every_hook, protect};
@@ -118,7 +120,7 @@ fn echo(from: &Host, to: &Host, family: Family, port: u16, data: &[u8]) -> Optio
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     socket.send_to(data, (to.address(family), port)).unwrap();
     let mut answer = vec![0; usize::from(u16::MAX)];
-    let (length, _) = socket.recv_from(&mut answer).ok()?;
+    let (length, _) = receive(&socket, &mut answer).ok()?;
     answer.truncate(length);
     Some(answer)
 }
@@ -132,7 +134,7 @@ fn assert_bulk_echoed(from: &Host, to: &Host, family: Family) {
     let address = (to.address(family), 80).into();
     let mut connection = from
         .namespace()
-        .run(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)))
+        .run(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))
         .expect("the port should be open");
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut sending = connection.try_clone().unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use firewall_common::abi::Direction::{self, Egress, Ingress};
 use firewall_common::flow::FlowState;
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, Topology};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, Topology, receive};
 use firewall_tests::packets::{Frame, IcmpBody, Packet, Segment, Transport, tcp};
 use serde_json::Value;
 
@@ -42,10 +42,10 @@ fn an_answer_to_a_datagram_may_be_late(hook: IngressHook) {
         answering.set_read_timeout(Some(MARGIN)).unwrap();
         asking.set_read_timeout(Some(MARGIN / 2)).unwrap();
         asking.send_to(b"question", answering.local_addr().unwrap()).unwrap();
-        let (_, from) = answering.recv_from(&mut [0; 16]).unwrap();
+        let (_, from) = receive(&answering, &mut [0; 16]).unwrap();
         sleep(delay);
         answering.send_to(b"answer", from).unwrap();
-        asking.recv(&mut [0; 16]).is_ok()
+        receive(&asking, &mut [0; 16]).is_ok()
     };
     let arrives = &arrives;
     thread::scope(|scope| {

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use firewall_tests::lab::{
-    Family, Host, INTERFACE, IngressHook, Lab, Namespace, PacketSocket, Topology, UdpServer,
+    Family, Host, INTERFACE, IngressHook, Lab, Namespace, PacketSocket, Topology, UdpServer, receive,
 };
 use firewall_tests::packets::{Content, Frame, Packet, Transport, VlanTag};
 
@@ -89,7 +89,7 @@ fn a_priority_tag_reaches_the_server(hook: IngressHook) {
 
         sender.send(&frame).unwrap();
 
-        let (length, from) = receiver.recv_from(&mut [0; 64]).expect("the server should answer");
+        let (length, from) = receive(&receiver, &mut [0; 64]).expect("the server should answer");
         assert_eq!((length, from), (DATA.into(), (server, ADMITTED).into()));
     }
 }

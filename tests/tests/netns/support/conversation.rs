@@ -25,7 +25,7 @@ impl Conversation {
     #[track_caller]
     pub(crate) fn open(from: &Host, to: &Host, family: Family, port: u16) -> Self {
         let address = (to.address(family), port).into();
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(5));
         let connection = from.namespace().run(connect).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         connection.set_nodelay(true).unwrap();
