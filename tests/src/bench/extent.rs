@@ -25,7 +25,7 @@ const SIZES: [Size; 6] = [
 ];
 
 /// Established flows.
-const FLOWS: [u32; 5] = [1, 16_384, 65_536, 1_024, 262_144];
+const FLOWS: [u32; 6] = [1, 16_384, 65_536, 1_024, 131_072, 262_144];
 
 impl Extent {
     /// Samples of each contender.
@@ -40,7 +40,7 @@ impl Extent {
     /// Frames in a sample.
     pub(super) const fn frames(self) -> u32 {
         match self {
-            Self::Full => 70_000,
+            Self::Full => 50_000,
             Self::Quick => 100_000,
             Self::Smoke => 2_000,
         }
