@@ -57,6 +57,8 @@ pub struct Contents {
     pub service_classes: [u8; 4],
     /// Cells, by direction and by the parity of both classes.
     pub cells: [u32; 8],
+    /// `UntrackedServices`, by direction and family.
+    pub untracked: [u32; 4],
 }
 
 /// The tables.
@@ -110,6 +112,7 @@ impl FuzzTables {
             exempt: contents.exempt.into(),
             jiffies_per_second: TICKS_PER_SECOND,
             timeouts: TIMEOUTS,
+            untracked: bytemuck::cast(contents.untracked),
         };
         Self {
             now: Cell::new(contents.now),

@@ -18,12 +18,12 @@ pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag};
 pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
 pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
-    ServiceIndex, Timeouts, UNTRACKED, exempt_flag, interface_flag,
+    ServiceIndex, Timeouts, UNTRACKED, UntrackedServices, exempt_flag, interface_flag,
 };
 pub use recent::{RECENT_SLOTS, RecentFlow, Seen, recent_slot};
 
 /// Version of everything in this module. Pins live in a directory named after it.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Interfaces that one instance can protect; a program's `SLOT` is below it.
 pub const MAX_INTERFACES: u32 = 256;

@@ -149,6 +149,61 @@ pub struct InterfaceSettings {
     pub jiffies_per_second: u32,
     /// Idle timeouts.
     pub timeouts: Timeouts,
+    /// What is untracked whoever the peer is.
+    pub untracked: UntrackedServices,
+}
+
+/// The service classes of one policy whose cells have [`UNTRACKED`] for every peer of a family, as far as their numbers
+/// are at most [`UntrackedServices::CLASSES`]: a word for each direction and family, in which bit `n - 1` stands for class
+/// `n`. The cells of the other direction admit every peer on every port of the same protocol.
+///
+/// This spares such packets the look for their peer and for their cell. What is not named here has cells that say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct UntrackedServices {
+    ingress: [u32; 2],
+    egress: [u32; 2],
+}
+
+impl UntrackedServices {
+    /// As many classes, from 1, can be named.
+    pub const CLASSES: u16 = 32;
+
+    /// Names a class, if its number is not too large.
+    pub const fn insert(&mut self, direction: Direction, is_ipv6: bool, class: u16) {
+        let bit = Self::bit(class);
+        match direction {
+            Direction::Ingress => self.ingress[is_ipv6 as usize] |= bit,
+            Direction::Egress => self.egress[is_ipv6 as usize] |= bit,
+        }
+    }
+
+    /// Whether a class is named.
+    #[must_use]
+    #[inline(always)]
+    pub const fn contains(&self, direction: Direction, is_ipv6: bool, class: u16) -> bool {
+        self.word(direction, is_ipv6) & Self::bit(class) != 0
+    }
+
+    /// Whether no class is named for a direction and family.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_empty(&self, direction: Direction, is_ipv6: bool) -> bool {
+        self.word(direction, is_ipv6) == 0
+    }
+
+    #[inline(always)]
+    const fn word(&self, direction: Direction, is_ipv6: bool) -> u32 {
+        match direction {
+            Direction::Ingress => self.ingress[is_ipv6 as usize],
+            Direction::Egress => self.egress[is_ipv6 as usize],
+        }
+    }
+
+    #[inline(always)]
+    const fn bit(class: u16) -> u32 {
+        if class == 0 || class > Self::CLASSES { 0 } else { 1 << (class - 1) }
+    }
 }
 
 /// Bits of [`InterfaceSettings::flags`].
@@ -183,6 +238,7 @@ pub mod exempt_flag {
 const _: () = {
     assert!(size_of::<CellKey>() == 8);
     assert!(size_of::<Timeouts>() == 32);
-    assert!(size_of::<InterfaceSettings>() == 44);
+    assert!(size_of::<UntrackedServices>() == 16);
+    assert!(size_of::<InterfaceSettings>() == 60);
     assert!(SERVICE_INDEXES.is_multiple_of(SERVICE_CHUNK));
 };

@@ -3,14 +3,13 @@
 //! The work and the memory are bounded by what matches, not by the product of the classes: a pair that no rule matches is
 //! never looked at, and where too much matches, compiling ends with an error before anything is filled.
 
-use std::collections::HashSet;
-
 use firewall_common::abi::{CellKey, Direction, EXEMPT, UNTRACKED};
 
 use super::addresses::AddressClasses;
 use super::services::{ClassKind, ServiceClasses};
+use super::untracked::OpenToAll;
 use super::{CompileError, ExemptPeer, FamilyPeer, Limits, Policy, RuleSetIds};
-use crate::model::{PortRange, RuleId, Service};
+use crate::model::RuleId;
 
 /// What the classes mean.
 pub(super) struct Partitions<'p> {
@@ -68,8 +67,7 @@ struct DirectionTable<'p, 'a> {
     direction: Direction,
     /// By number of the peer.
     matches: Vec<(u32, Match)>,
-    /// What the other direction opens to any peer, as (is IPv6, kind).
-    open_reverse: HashSet<(bool, ClassKind)>,
+    open: OpenToAll,
     partitions: &'p Partitions<'p>,
     /// The id of the set of each rule alone, once it is known; 0 until then. Most cells are of one rule.
     alone: Vec<u32>,
@@ -84,25 +82,20 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
         limits: Limits,
     ) -> Result<Self, CompileError> {
         let mut matches = Vec::new();
-        let mut open_reverse = HashSet::new();
         for (place, rule) in (0..).zip(&policy.rules) {
-            let peer = &partitions.peers[rule.peer as usize];
             if rule.rule.direction == direction {
                 let classes = partitions.services.classes_of(rule.service);
                 check_matches(matches.len() + classes.len(), limits, policy)?;
                 let what = Matching::Rule(place);
                 matches
                     .extend(classes.iter().map(|class| (rule.peer, Match { service_class: *class, what })));
-            } else if peer.is_any() {
-                let kinds = [ClassKind::Tcp, ClassKind::Udp].into_iter();
-                let opened = kinds.filter(|kind| opens_every_port(rule.rule.service, *kind));
-                open_reverse.extend(opened.map(|kind| (peer.is_ipv6, kind)));
             }
         }
         matches.extend(exemptions(exempt, direction, partitions.services));
         matches.sort_unstable();
         let alone = vec![0; policy.rules.len()];
-        Ok(Self { policy, direction, matches, open_reverse, partitions, alone })
+        let open = OpenToAll::of(policy, partitions.peers);
+        Ok(Self { policy, direction, matches, open, partitions, alone })
     }
 
     /// The address classes for which there are cells.
@@ -162,7 +155,8 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
                 Matching::Exemption => value |= EXEMPT,
                 Matching::Rule(place) => {
                     places.push(*place);
-                    if self.is_open_both_ways(self.policy.rules[*place as usize].peer, kind) {
+                    let peer = &self.partitions.peers[self.policy.rules[*place as usize].peer as usize];
+                    if self.open.leaves_untracked(self.direction, peer, kind) {
                         value |= UNTRACKED;
                     }
                 }
@@ -186,13 +180,6 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
             _ => rule_sets.id_of(&places.iter().map(id_at).collect::<Vec<RuleId>>()),
         }
     }
-
-    /// AWS, "Untracked connections": TCP or UDP that a rule for `0.0.0.0/0` or `::/0` admits is not tracked where the
-    /// other direction has a rule that admits any peer of the family on every port of the protocol.
-    fn is_open_both_ways(&self, peer: u32, kind: ClassKind) -> bool {
-        let peer = &self.partitions.peers[peer as usize];
-        peer.is_any() && self.open_reverse.contains(&(peer.is_ipv6, kind))
-    }
 }
 
 /// What is exempt in a direction, by peer.
@@ -211,16 +198,6 @@ fn exemptions(
     pairs
         .filter(move |(_, class)| is_exempt(*class))
         .map(|(peer, service_class)| (peer, Match { service_class, what: Matching::Exemption }))
-}
-
-fn opens_every_port(service: Service, kind: ClassKind) -> bool {
-    match (service, kind) {
-        (Service::All, ClassKind::Tcp | ClassKind::Udp) => true,
-        (Service::Tcp(ports), ClassKind::Tcp) | (Service::Udp(ports), ClassKind::Udp) => {
-            ports == PortRange::ALL
-        }
-        _ => false,
-    }
 }
 
 fn check_matches(matches: usize, limits: Limits, policy: &Policy<'_>) -> Result<(), CompileError> {

@@ -18,10 +18,11 @@ mod lookup;
 mod numbering;
 mod rule_sets;
 mod services;
+mod untracked;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use firewall_common::abi::CellKey;
+use firewall_common::abi::{CellKey, UntrackedServices};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use lookup::InterfaceLookup;
@@ -91,6 +92,8 @@ pub struct CompiledInterface {
     pub policy: u16,
     /// Whether its policy has cells with the exempt bit.
     pub has_exempt_addresses: bool,
+    /// What its policy leaves untracked whoever the peer is.
+    pub untracked: UntrackedServices,
     /// How its traffic is treated apart from the rules.
     pub options: InterfaceOptions,
 }
@@ -177,7 +180,7 @@ fn compile_within(
     rule_sets: &mut RuleSetIds,
 ) -> Result<CompiledPolicy, CompileError> {
     let mut numbers = Numbers::default();
-    let (policies, interfaces) = pool(input, &mut numbers)?;
+    let (policies, mut interfaces) = pool(input, &mut numbers)?;
     let exempt: Vec<ExemptPeer> = input
         .exempt_addresses
         .iter()
@@ -186,9 +189,13 @@ fn compile_within(
         .collect();
     let peers = numbers.peers.values();
     let addresses = addresses::partition(peers, input, limits)?;
-    let services = services::partition(numbers.services.values(), limits)?;
+    let untracked = untracked::rules(&policies, peers);
+    let services = services::partition(numbers.services.values(), &untracked.services(), limits)?;
     let partitions = Partitions { peers, addresses: &addresses, services: &services };
     let cells = cells::fill(&policies, &exempt, &partitions, limits, rule_sets)?;
+    for interface in &mut interfaces {
+        interface.untracked = untracked.classes(interface.policy, &services);
+    }
     Ok(CompiledPolicy {
         interfaces,
         addresses_v4: addresses.v4,
@@ -320,6 +327,8 @@ fn pool<'a>(
             zone: interface.zone,
             policy: number,
             has_exempt_addresses,
+            // Known once the services have classes.
+            untracked: UntrackedServices::default(),
             options: interface.options.clone(),
         });
     }

@@ -44,8 +44,13 @@ impl ServiceClasses {
     }
 }
 
-/// Partitions the index space by the services that contain each point, which are numbered by their places.
-pub(super) fn partition(services: &[Service], limits: Limits) -> Result<ServiceClasses, CompileError> {
+/// Partitions the index space by the services that contain each point, which are numbered by their places. Classes of
+/// the services that are `untracked` come first: there is room for a few numbers only where the programs look for them.
+pub(super) fn partition(
+    services: &[Service],
+    untracked: &BTreeSet<u32>,
+    limits: Limits,
+) -> Result<ServiceClasses, CompileError> {
     let mut ranges: Vec<(u32, u32, u32)> = Vec::new();
     for (number, service) in (0..).zip(services) {
         ranges.extend(index_ranges(*service).into_iter().map(|(first, last)| (first, last, number)));
@@ -56,6 +61,7 @@ pub(super) fn partition(services: &[Service], limits: Limits) -> Result<ServiceC
         indexes[start as usize..end as usize].fill(classes.number(kind(start), members)?);
         Ok(())
     })?;
+    classes.put_first(untracked, &mut indexes);
     let mut classes_of = vec![Vec::new(); services.len()];
     for (class, members) in (1..).zip(&classes.members) {
         for service in classes.sets.members(*members) {
@@ -173,5 +179,22 @@ impl Classes {
             .map_err(|_| CompileError::TooManyServices { limit: usize::from(u16::MAX) })?;
         self.numbers.insert((kind, members), number);
         Ok(number)
+    }
+
+    /// Numbers the classes anew, those of these services first, here and in `indexes`. Nothing is numbered afterwards.
+    fn put_first(&mut self, services: &BTreeSet<u32>, indexes: &mut [u16]) {
+        let is_first = |members| self.sets.members(members).iter().any(|service| services.contains(service));
+        let mut places: Vec<usize> = (0..self.members.len()).collect();
+        places.sort_by_cached_key(|place| !is_first(self.members[*place]));
+        // Of class 0, which stays, and of the others in turn.
+        let mut numbers = vec![0; places.len() + 1];
+        for (number, place) in (1..).zip(&places) {
+            numbers[place + 1] = number;
+        }
+        for class in indexes {
+            *class = numbers[usize::from(*class)];
+        }
+        self.kinds = places.iter().map(|place| self.kinds[*place]).collect();
+        self.members = places.iter().map(|place| self.members[*place]).collect();
     }
 }

@@ -1,5 +1,7 @@
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::model::{PrefixListEntry, PrefixListName, Protocol, RuleId, Service, Tags};
 
@@ -102,7 +104,17 @@ impl Fixture {
     }
 
     fn is_untracked(&self, peer: &str, service: ServiceIndex) -> bool {
-        self.cell(0, Direction::Ingress, peer, service) & UNTRACKED != 0
+        let is_untracked = self.cell(0, Direction::Ingress, peer, service) & UNTRACKED != 0;
+        // The programs trust the one without a look at the other.
+        let is_ipv6 = peer.parse::<IpAddr>().unwrap().is_ipv6();
+        assert!(is_untracked || !self.is_untracked_for_every_peer(0, is_ipv6, service));
+        is_untracked
+    }
+
+    fn is_untracked_for_every_peer(&self, slot: usize, is_ipv6: bool, service: ServiceIndex) -> bool {
+        let tables = self.tables();
+        let class = tables.services[service.get() as usize];
+        tables.interfaces[slot].untracked.contains(Direction::Ingress, is_ipv6, class)
     }
 }
 
@@ -245,6 +257,45 @@ fn traffic_open_to_any_peer_both_ways_is_untracked() {
 }
 
 #[test]
+fn what_is_untracked_for_every_peer_is_named_by_service() {
+    let rules =
+        ["in tcp 22 192.0.2.0/24", "in tcp 80 0.0.0.0/0", "in udp 80 0.0.0.0/0", "out tcp 0-65535 0.0.0.0/0"];
+    let fixture = Fixture::new(&rules);
+    let named = |fixture: &Fixture, service| {
+        [false, true].map(|is_ipv6| fixture.is_untracked_for_every_peer(0, is_ipv6, service))
+    };
+    assert_eq!(named(&fixture, tcp(80)), [true, false]);
+    assert_eq!([tcp(22), udp(80), tcp(81)].map(|service| named(&fixture, service)), [[false; 2]; 3]);
+    let untracked = fixture.tables().interfaces[0].untracked;
+    assert!([false, true].iter().all(|is_ipv6| untracked.is_empty(Direction::Egress, *is_ipv6)));
+}
+
+#[test]
+fn services_that_are_untracked_for_every_peer_are_named_however_many_others_there_are() {
+    let narrow = (1000..1100).map(|port| format!("in tcp {port} 192.0.2.0/24"));
+    let open = ["in tcp 2000 0.0.0.0/0", "out all - 0.0.0.0/0"].map(str::to_owned);
+    let rules: Vec<String> = narrow.chain(open).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let fixture = Fixture::new(&rules);
+    assert!(fixture.is_untracked_for_every_peer(0, false, tcp(2000)));
+    assert!(fixture.admits("192.0.2.1", tcp(1050)) && !fixture.is_untracked("192.0.2.1", tcp(1050)));
+}
+
+#[test]
+fn services_that_there_is_no_room_to_name_are_untracked_by_their_cells() {
+    let ports = 2000..2040;
+    let open = ports.clone().map(|port| format!("in tcp {port} 0.0.0.0/0"));
+    // Each port is a class of its own by a rule of its own besides.
+    let narrow = ports.clone().map(|port| format!("in tcp {port} 192.0.2.0/24"));
+    let rules: Vec<String> = open.chain(narrow).chain(["out all - 0.0.0.0/0".to_owned()]).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let fixture = Fixture::new(&rules);
+    let named = ports.clone().filter(|port| fixture.is_untracked_for_every_peer(0, false, tcp(*port)));
+    assert_eq!(named.count(), usize::from(UntrackedServices::CLASSES));
+    assert!(ports.into_iter().all(|port| fixture.is_untracked("198.51.100.1", tcp(port))));
+}
+
+#[test]
 fn what_is_not_literally_any_peer_on_every_port_is_tracked() {
     let cases: [&[&str]; 6] = [
         // Spec cases 90, 92, 93, 94, 98, and a reverse rule that names a peer.
@@ -317,6 +368,8 @@ fn what_one_interface_always_tracks_another_with_the_same_groups_does_not() {
     fixture.always_track(1, &["0.0.0.0/0"]);
     let is_untracked = |slot| fixture.cell(slot, Direction::Ingress, "192.0.2.1", tcp(80)) & UNTRACKED != 0;
     assert_eq!([is_untracked(0), is_untracked(1)], [true, false]);
+    let is_named = |slot| fixture.is_untracked_for_every_peer(slot, false, tcp(80));
+    assert_eq!([is_named(0), is_named(1)], [true, false]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{Datapath, DatapathError};
 ///
 /// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none. Later ones: as
 /// now.
-const READABLE_FLOWS: [u32; 3] = [1, 2, 3];
+const READABLE_FLOWS: [u32; 4] = [1, 2, 3, 4];
 
 /// The pins of another version of the ABI.
 #[derive(Debug)]

@@ -235,6 +235,7 @@ pub(super) fn interface_settings(
         exempt: exempt(interface),
         jiffies_per_second,
         timeouts: timeouts(&interface.options.timeouts, jiffies_per_second),
+        untracked: interface.untracked,
     }
 }
 

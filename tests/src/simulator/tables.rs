@@ -149,6 +149,7 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
             icmp: ticks(timeouts.icmp),
             other: ticks(timeouts.other),
         },
+        untracked: interface.untracked,
     }
 }
 
