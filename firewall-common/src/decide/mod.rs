@@ -141,6 +141,9 @@ where
         Tracking::Decided(reason) => return reason,
         Tracking::NoFlow { replaces_assured } => replaces_assured,
     };
+    if policy::is_untracked_for_every_peer(ip, transport, tables, context) {
+        return Reason::Untracked;
+    }
     let rule_set = match policy::admit(ip, transport, tables, context) {
         Admission::Decided(reason) => return reason,
         Admission::Tracked { rule_set } => rule_set,

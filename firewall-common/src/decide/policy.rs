@@ -20,6 +20,30 @@ pub(super) enum Admission {
     },
 }
 
+/// Whether the packet is untracked by its service, or is a reply to what is. Then its cell says the same, and need not be
+/// looked for; where it may say that the packet is exempt, it has to be.
+#[inline(always)]
+pub(super) fn is_untracked_for_every_peer<A: Address, T: FlowTables<A>>(
+    ip: &Ip<A>,
+    transport: &Transport,
+    tables: &T,
+    context: &Context<'_>,
+) -> bool {
+    let settings = context.settings;
+    let is_untracked = |direction, service| {
+        let class = tables.service_class(context.half(), service);
+        settings.untracked.contains(direction, A::IS_IPV6, class)
+    };
+    settings.exempt & exempt_flag::ADDRESSES == 0
+        && match transport.reverse_service() {
+            Some(reverse) => {
+                is_untracked(context.direction, transport.service(ip))
+                    || is_untracked(context.direction.opposite(), reverse)
+            }
+            None => false,
+        }
+}
+
 /// Asks the rules about a packet that belongs to no live flow.
 #[inline(always)]
 pub(super) fn admit<A: Address, T: FlowTables<A>>(
@@ -28,14 +52,11 @@ pub(super) fn admit<A: Address, T: FlowTables<A>>(
     tables: &T,
     context: &Context<'_>,
 ) -> Admission {
-    let may_be_exempt = context.settings.exempt & exempt_flag::ADDRESSES != 0;
-    if !may_be_exempt && is_untracked_for_every_peer(ip, transport, tables, context) {
-        return Admission::Decided(Reason::Untracked);
-    }
     let address_class = tables.address_class(context.half(), peer(ip, context.direction));
     let cells = Cells { tables, context, address_class };
     let cell = cells.cell(context.direction, transport.service(ip));
     let is_admitted = cell & RULE_SET != 0;
+    let may_be_exempt = context.settings.exempt & exempt_flag::ADDRESSES != 0;
     let may_be_reply = is_admitted && cell & UNTRACKED == 0;
     let reply_cell = if may_be_exempt || may_be_reply { cells.reply_cell(transport) } else { 0 };
     if may_be_exempt && (cell | reply_cell) & EXEMPT != 0 {
@@ -53,27 +74,6 @@ pub(super) fn admit<A: Address, T: FlowTables<A>>(
         return Admission::Decided(Reason::NotASyn);
     }
     Admission::Tracked { rule_set: cell & RULE_SET }
-}
-
-/// Whether the packet is untracked by its service, or is a reply to what is, without a look at its peer: its cell says the
-/// same.
-#[inline(always)]
-fn is_untracked_for_every_peer<A: Address, T: FlowTables<A>>(
-    ip: &Ip<A>,
-    transport: &Transport,
-    tables: &T,
-    context: &Context<'_>,
-) -> bool {
-    let is_untracked = |direction, service| {
-        let untracked = &context.settings.untracked;
-        !untracked.is_empty(direction, A::IS_IPV6)
-            && untracked.contains(direction, A::IS_IPV6, tables.service_class(context.half(), service))
-    };
-    if is_untracked(context.direction, transport.service(ip)) {
-        return true;
-    }
-    let reverse = transport.reverse_service();
-    reverse.is_some_and(|service| is_untracked(context.direction.opposite(), service))
 }
 
 /// The end of a packet that rules are about: the source of what arrives, the destination of what leaves.
