@@ -18,3 +18,5 @@ mod tables;
 mod two_cpus;
 #[path = "prog/unconfirmed.rs"]
 mod unconfirmed;
+#[path = "prog/untracked.rs"]
+mod untracked;
