@@ -66,7 +66,7 @@ fn check_decision(tables: &FuzzTables, hook: Hook, frame: &[u8]) {
     let reason = decide(frame, tables, hook).reason();
     let (after, answers) = (tables.state(), tables.take_answers());
     check_settings(tables.contents(), hook, reason);
-    check_answers(&answers, hook.direction, reason);
+    check_answers(tables.contents(), &answers, hook.direction, reason);
     check_state(reason, &before, &after);
     let remembers = reason.verdict() == Verdict::Pass;
     assert!(remembers || tables.fragments() <= fragments, "a dropped first fragment is remembered");
@@ -94,7 +94,7 @@ fn check_settings(contents: &Contents, hook: Hook, reason: Reason) {
 }
 
 /// What the tables must have said for a reason. Rules are those of the packet's own direction.
-fn check_answers(answers: &Answers, direction: Direction, reason: Reason) {
+fn check_answers(contents: &Contents, answers: &Answers, direction: Direction, reason: Reason) {
     let any_cell = |bits: u32| answers.cells.iter().any(|(_, cell)| cell & bits != 0);
     let admitted = |by: Direction| answers.cells.iter().any(|&(of, cell)| of == by && cell & RULE_SET != 0);
     let passed_back = any_cell(EXEMPT) || (admitted(direction.opposite()) && any_cell(UNTRACKED));
@@ -102,7 +102,10 @@ fn check_answers(answers: &Answers, direction: Direction, reason: Reason) {
         Reason::Tracked => answers.live_flow,
         Reason::Rule => admitted(direction),
         Reason::FlowTableFull => admitted(direction) || answers.live_flow,
-        Reason::Untracked => admitted(direction) && any_cell(UNTRACKED),
+        Reason::Untracked => {
+            let by_service = answers.service_classes.iter().any(|class| contents.leaves_untracked(*class));
+            by_service || (admitted(direction) && any_cell(UNTRACKED))
+        }
         Reason::Related => answers.live_flow || passed_back,
         Reason::ExemptAddress => any_cell(EXEMPT),
         Reason::UnknownFragment => !admitted(direction),

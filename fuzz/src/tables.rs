@@ -12,7 +12,7 @@ use arbitrary::Arbitrary;
 use bytemuck::Pod;
 use firewall_common::abi::{
     Address, CellKey, Direction, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Seen,
-    ServiceIndex, Timeouts,
+    ServiceIndex, Timeouts, UntrackedServices, exempt_flag,
 };
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 use firewall_common::flow::FlowState;
@@ -61,6 +61,19 @@ pub struct Contents {
     pub untracked: [u32; 4],
 }
 
+impl Contents {
+    /// Whether a service class may be untracked for every peer.
+    #[must_use]
+    pub fn leaves_untracked(&self, class: u16) -> bool {
+        let untracked: UntrackedServices = bytemuck::cast(self.untracked);
+        let named = |direction, is_ipv6| untracked.contains(direction, is_ipv6, class);
+        u16::from(self.exempt) & exempt_flag::ADDRESSES == 0
+            && [Direction::Ingress, Direction::Egress]
+                .iter()
+                .any(|direction| named(*direction, false) || named(*direction, true))
+    }
+}
+
 /// The tables.
 #[derive(Debug)]
 pub struct FuzzTables {
@@ -86,6 +99,8 @@ pub struct Entry(Rc<Cell<FlowEntry>>);
 pub struct Answers {
     /// Cells, with their direction.
     pub cells: Vec<(Direction, u32)>,
+    /// Service classes.
+    pub service_classes: Vec<u16>,
     /// Whether one of the flows was live.
     pub live_flow: bool,
 }
@@ -194,7 +209,9 @@ impl Tables for FuzzTables {
     }
 
     fn service_class(&self, _half: Half, service: ServiceIndex) -> u16 {
-        self.contents.service_classes[service.get() as usize % 4].into()
+        let class = self.contents.service_classes[service.get() as usize % 4].into();
+        self.answers.borrow_mut().service_classes.push(class);
+        class
     }
 
     fn cell(&self, _half: Half, key: &CellKey) -> u32 {
