@@ -30,8 +30,9 @@ pub(super) fn fill(
     let classes_by_peer = partitions.addresses.by_peer(partitions.peers.len());
     let mut cells = Cells { cells: Vec::new(), matches: 0, limits };
     for policy in policies {
+        let open = OpenToAll::of(policy, partitions.peers);
         for direction in [Direction::Ingress, Direction::Egress] {
-            let mut table = DirectionTable::new(policy, direction, exempt, partitions, limits)?;
+            let mut table = DirectionTable::new(policy, &open, direction, exempt, partitions, limits)?;
             for class in table.classes(&classes_by_peer) {
                 table.fill(class, rule_sets, &mut cells)?;
             }
@@ -67,7 +68,7 @@ struct DirectionTable<'p, 'a> {
     direction: Direction,
     /// By number of the peer.
     matches: Vec<(u32, Match)>,
-    open: OpenToAll,
+    open: &'p OpenToAll,
     partitions: &'p Partitions<'p>,
     /// The id of the set of each rule alone, once it is known; 0 until then. Most cells are of one rule.
     alone: Vec<u32>,
@@ -76,6 +77,7 @@ struct DirectionTable<'p, 'a> {
 impl<'p, 'a> DirectionTable<'p, 'a> {
     fn new(
         policy: &'p Policy<'a>,
+        open: &'p OpenToAll,
         direction: Direction,
         exempt: &[ExemptPeer],
         partitions: &'p Partitions<'p>,
@@ -94,7 +96,6 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
         matches.extend(exemptions(exempt, direction, partitions.services));
         matches.sort_unstable();
         let alone = vec![0; policy.rules.len()];
-        let open = OpenToAll::of(policy, partitions.peers);
         Ok(Self { policy, direction, matches, open, partitions, alone })
     }
 

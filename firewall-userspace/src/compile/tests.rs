@@ -1,6 +1,6 @@
-use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
-
 use std::net::IpAddr;
+
+use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex, UNTRACKED};
 
 use super::*;
 use crate::model::{PrefixListEntry, PrefixListName, Protocol, RuleId, Service, Tags};
