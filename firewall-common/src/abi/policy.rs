@@ -182,22 +182,11 @@ impl UntrackedServices {
     #[must_use]
     #[inline(always)]
     pub const fn contains(&self, direction: Direction, is_ipv6: bool, class: u16) -> bool {
-        self.word(direction, is_ipv6) & Self::bit(class) != 0
-    }
-
-    /// Whether no class is named for a direction and family.
-    #[must_use]
-    #[inline(always)]
-    pub const fn is_empty(&self, direction: Direction, is_ipv6: bool) -> bool {
-        self.word(direction, is_ipv6) == 0
-    }
-
-    #[inline(always)]
-    const fn word(&self, direction: Direction, is_ipv6: bool) -> u32 {
-        match direction {
-            Direction::Ingress => self.ingress[is_ipv6 as usize],
-            Direction::Egress => self.egress[is_ipv6 as usize],
-        }
+        let words = match direction {
+            Direction::Ingress => self.ingress,
+            Direction::Egress => self.egress,
+        };
+        words[is_ipv6 as usize] & Self::bit(class) != 0
     }
 
     #[inline(always)]

@@ -266,8 +266,11 @@ fn what_is_untracked_for_every_peer_is_named_by_service() {
     };
     assert_eq!(named(&fixture, tcp(80)), [true, false]);
     assert_eq!([tcp(22), udp(80), tcp(81)].map(|service| named(&fixture, service)), [[false; 2]; 3]);
-    let untracked = fixture.tables().interfaces[0].untracked;
-    assert!([false, true].iter().all(|is_ipv6| untracked.is_empty(Direction::Egress, *is_ipv6)));
+    // And nothing else: no egress, no IPv6.
+    let tables = fixture.tables();
+    let mut expected = UntrackedServices::default();
+    expected.insert(Direction::Ingress, false, tables.services[tcp(80).get() as usize]);
+    assert_eq!(tables.interfaces[0].untracked, expected);
 }
 
 #[test]
