@@ -1,9 +1,9 @@
 //! Prefix lists: named sets of prefixes that rules refer to. Each change of the entries makes a new version.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
+use foldhash::HashSet;
 use ipnet::IpNet;
 
 use super::{
@@ -151,6 +151,7 @@ impl PrefixList {
 
     fn insert(&mut self, entries: Vec<PrefixListEntry>) -> Result<(), ModelError> {
         let mut known: HashSet<IpNet> = self.entries.iter().map(|entry| entry.prefix).collect();
+        known.reserve(entries.len());
         for &PrefixListEntry { prefix, .. } in &entries {
             if AddressFamily::of(&prefix) != self.family {
                 return Err(ModelError::WrongFamily { list: self.name.clone(), family: self.family, prefix });

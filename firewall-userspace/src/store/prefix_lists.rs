@@ -1,26 +1,39 @@
 //! Prefix lists, their entries, and the entries of their old versions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
+use foldhash::{HashMap, HashSet, HashSetExt};
 use ipnet::IpNet;
 use rusqlite::{Row, params};
 
 use super::tags::PREFIX_LIST_TAGS;
-use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column, runs, text_column};
+use super::{Snapshot, StoreError, Transaction, parse_column, parse_optional_column, runs};
 use crate::model::{
     Description, PrefixList, PrefixListEntry, PrefixListId, PrefixListVersion, Resource, Tags,
 };
 
+/// The entries of the current version of a list.
+const CURRENT: &str =
+    "SELECT rowid, * FROM prefix_list_entries WHERE list = ? AND until IS NULL ORDER BY rowid";
+
+/// What no version of a list has from the oldest one on that is kept.
+const DROP_OLD: &str = "DELETE FROM prefix_list_entries WHERE list = ?1 AND until <= ?2";
+
+/// What no version has at all, because the one that had it was stored anew.
+const DROP_REPLACED: &str = "DELETE FROM prefix_list_entries WHERE list = ?1 AND until = ?2 AND since = ?2";
+
 impl Snapshot<'_> {
     /// Every prefix list with the entries of its current version, by name.
     pub fn prefix_lists(&self) -> Result<Vec<PrefixList>, StoreError> {
-        let mut entries = self.entries_by_list()?;
         let mut tags: BTreeMap<PrefixListId, Tags> = self.tags(PREFIX_LIST_TAGS)?;
         let mut lists = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM prefix_lists ORDER BY name")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = parse_column(row, "id")?;
+            let runs = self.current_runs(id)?;
+            let mut entries = Vec::with_capacity(runs.iter().map(|run| run.prefixes.len()).sum());
+            runs.into_iter().for_each(|run| entries.extend(run.entries()));
             lists.push(PrefixList {
                 id,
                 name: parse_column(row, "name")?,
@@ -28,29 +41,20 @@ impl Snapshot<'_> {
                 max_entries: row.get("max_entries")?,
                 version: row.get::<_, i64>("version")?.cast_unsigned(),
                 tags: tags.remove(&id).unwrap_or_default(),
-                entries: entries.remove(text_column(row, "id")?).unwrap_or_default(),
+                entries,
             });
         }
         Ok(lists)
     }
 
-    /// The entries of the current version of each prefix list that has any, by its id.
-    fn entries_by_list(&self) -> Result<HashMap<String, Vec<PrefixListEntry>>, StoreError> {
-        let current =
-            "SELECT prefix, description, list FROM prefix_list_entries WHERE until IS NULL ORDER BY rowid";
-        let mut statement = self.sql.prepare_cached(current)?;
-        let mut rows = statement.query([])?;
-        let mut entries: HashMap<String, Vec<PrefixListEntry>> = HashMap::new();
+    fn current_runs(&self, list: PrefixListId) -> Result<Vec<Run>, StoreError> {
+        let mut statement = self.sql.prepare_cached(CURRENT)?;
+        let mut rows = statement.query([list.to_string()])?;
+        let mut runs = Vec::new();
         while let Some(row) = rows.next()? {
-            let list = text_column(row, "list")?;
-            match entries.get_mut(list) {
-                Some(of_list) => of_list.extend(read_entries(row)?),
-                None => {
-                    entries.insert(list.to_owned(), read_entries(row)?.collect());
-                }
-            }
+            runs.push(Run::read(row)?);
         }
-        Ok(entries)
+        Ok(runs)
     }
 
     /// The entries of a version of a prefix list, or `None` if the version is not kept or never was.
@@ -63,13 +67,13 @@ impl Snapshot<'_> {
             return Ok(None);
         }
         let mut statement = self.sql.prepare_cached(
-            "SELECT * FROM prefix_list_entries
+            "SELECT rowid, * FROM prefix_list_entries
              WHERE list = ?1 AND since <= ?2 AND (until IS NULL OR until > ?2) ORDER BY rowid",
         )?;
         let mut rows = statement.query(params![list.id.to_string(), version.cast_signed()])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            entries.extend(read_entries(row)?);
+            entries.extend(Run::read(row)?.entries());
         }
         Ok(Some(entries))
     }
@@ -148,11 +152,8 @@ impl Transaction<'_> {
             "UPDATE prefix_lists SET version = ?2, oldest_version = ?3 WHERE id = ?1",
             params![id, version, oldest],
         )?;
-        // What is in no version that is kept, or in none at all, because a version was stored anew.
-        self.sql.execute(
-            "DELETE FROM prefix_list_entries WHERE list = ?1 AND (until <= ?2 OR until <= since)",
-            params![id, oldest],
-        )?;
+        self.sql.execute(DROP_OLD, params![id, oldest])?;
+        self.sql.execute(DROP_REPLACED, params![id, version])?;
         self.insert_entries(list, &new)
     }
 
@@ -192,22 +193,6 @@ impl Transaction<'_> {
             }
         }
         Ok(kept)
-    }
-
-    fn current_runs(&self, list: PrefixListId) -> Result<Vec<Run>, StoreError> {
-        let current = "SELECT rowid, * FROM prefix_list_entries WHERE list = ? AND until IS NULL";
-        let mut statement = self.sql.prepare_cached(current)?;
-        let mut rows = statement.query([list.to_string()])?;
-        let mut runs = Vec::new();
-        while let Some(row) = rows.next()? {
-            runs.push(Run {
-                position: row.get("rowid")?,
-                prefixes: runs::prefixes(row)?,
-                description: parse_optional_column(row, "description")?,
-                since: row.get("since")?,
-            });
-        }
-        Ok(runs)
     }
 
     /// Stores entries that the version of the list is the first one to have.
@@ -256,11 +241,20 @@ struct Run {
     since: i64,
 }
 
-/// The entries of the run that a row is.
-fn read_entries(row: &Row<'_>) -> Result<impl Iterator<Item = PrefixListEntry> + use<>, StoreError> {
-    let description: Option<Description> = parse_optional_column(row, "description")?;
-    let prefixes = runs::prefixes(row)?.into_iter();
-    Ok(prefixes.map(move |prefix| PrefixListEntry { prefix, description: description.clone() }))
+impl Run {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            position: row.get("rowid")?,
+            prefixes: runs::prefixes(row)?,
+            description: parse_optional_column(row, "description")?,
+            since: row.get("since")?,
+        })
+    }
+
+    fn entries(self) -> impl Iterator<Item = PrefixListEntry> {
+        let Self { prefixes, description, .. } = self;
+        prefixes.into_iter().map(move |prefix| PrefixListEntry { prefix, description: description.clone() })
+    }
 }
 
 #[cfg(test)]
@@ -307,6 +301,21 @@ mod tests {
         assert_eq!(versions.len(), 1000);
         assert!(versions.iter().all(|version| version.entries == 2), "{versions:?}");
         assert_eq!(versions[999], PrefixListVersion { version: 1005, entries: 2, added: 1, removed: 1 });
+    }
+
+    /// Each change reads what the lists have now; it must not get slower with every version that they had.
+    #[test]
+    fn what_a_list_has_now_is_found_without_its_old_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        for statement in [CURRENT, DROP_OLD, DROP_REPLACED] {
+            let mut plan = snapshot.sql.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let parameters = rusqlite::params_from_iter(vec![1; plan.parameter_count()]);
+            let steps = plan.query_map(parameters, |row| row.get("detail")).unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            assert!(matches!(&steps[..], [one] if one.contains("(list=? AND until")), "{steps:?}");
+        }
     }
 
     #[test]
