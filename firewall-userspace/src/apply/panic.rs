@@ -4,8 +4,6 @@
 //! in one atomic step. What is stored stays as it is, so that what comes back at the end is what was there before, with the
 //! changes that were made meanwhile.
 
-use std::collections::BTreeMap;
-
 use firewall_common::abi::Direction;
 
 use super::{ApplyError, Instance};
@@ -29,7 +27,7 @@ pub fn set(instance: &Instance, is_on: bool) -> Result<bool, ApplyError> {
 pub(super) fn policy_input(
     interfaces: &[Interface],
     prefixes: &[ManagementPrefix],
-) -> Result<PolicyInput, ModelError> {
+) -> Result<PolicyInput<'static>, ModelError> {
     let groups = interfaces
         .iter()
         .map(|interface| management_group(&interface.name, prefixes))
@@ -42,10 +40,8 @@ pub(super) fn policy_input(
     };
     Ok(PolicyInput {
         interfaces: interfaces.iter().zip(&groups).map(input_of).collect(),
-        groups,
-        prefix_lists: Vec::new(),
-        members: BTreeMap::new(),
-        exempt_addresses: Vec::new(),
+        groups: groups.into(),
+        ..PolicyInput::default()
     })
 }
 

@@ -1,5 +1,6 @@
 //! From a store transaction to a policy in force.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -131,7 +132,8 @@ fn compiled(
 ) -> Result<(CompiledPolicy, RuleSetIds), ApplyError> {
     let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
     let known = snapshot.interface_addresses()?;
-    let input = policy_input(&state(snapshot)?, &snapshot.exempt_addresses()?, attachments, &known)?;
+    let state = state(snapshot)?;
+    let input = policy_input(&state, &snapshot.exempt_addresses()?, attachments, &known)?;
     Ok((compile(&input, &mut rule_sets)?, rule_sets))
 }
 
@@ -170,12 +172,12 @@ pub(super) fn check_namespace(snapshot: &Snapshot<'_>, pinned: &BTreeSet<u32>) -
 }
 
 /// What a state compiles from on this host. An interface that is gone has the addresses by which it is `known`.
-pub(super) fn policy_input(
-    state: &State,
+pub(super) fn policy_input<'s>(
+    state: &'s State,
     exempt_addresses: &[ExemptAddress],
     attachments: &[Attachment],
     known: &KnownAddresses,
-) -> Result<PolicyInput, ApplyError> {
+) -> Result<PolicyInput<'s>, ApplyError> {
     let mut members = state.members.clone();
     add_interface_addresses(&mut members, &state.interfaces, attachments, known)?;
     let input_of = |interface: &Interface| InterfaceInput {
@@ -186,8 +188,8 @@ pub(super) fn policy_input(
     };
     Ok(PolicyInput {
         interfaces: state.interfaces.iter().map(input_of).collect(),
-        groups: state.groups.clone(),
-        prefix_lists: state.prefix_lists.clone(),
+        groups: Cow::Borrowed(&state.groups),
+        prefix_lists: Cow::Borrowed(&state.prefix_lists),
         members,
         exempt_addresses: exempt_addresses.iter().map(|address| address.properties).collect(),
     })

@@ -75,7 +75,7 @@ impl Apply {
         }
         let confirm_within = self.confirm_within();
         let instance = Instance { dry_run: self.dry_run, confirm_within, ..self.flows.in_instance(instance) };
-        let changed = document::apply(&instance, &plan.saved)?;
+        let changed = document::apply(&instance, &plan)?;
         // The plan has shown them.
         tell_fate(&changed.orphaned_flows, &instance, output);
         match confirm_within {

@@ -35,7 +35,7 @@ impl AddressClasses {
 /// Partitions the addresses of both families by the peers that contain them, which are numbered by their places.
 pub(super) fn partition(
     peers: &[FamilyPeer],
-    input: &PolicyInput,
+    input: &PolicyInput<'_>,
     limits: Limits,
 ) -> Result<AddressClasses, CompileError> {
     let lists = input.prefix_lists.iter().map(|list| (list.id, list.entries.as_slice())).collect();
@@ -58,7 +58,7 @@ pub(super) fn partition(
 /// Calls `visit` with the prefixes of a peer, of either family.
 fn each_prefix(
     peer: &FamilyPeer,
-    input: &PolicyInput,
+    input: &PolicyInput<'_>,
     lists: &HashMap<PrefixListId, &[PrefixListEntry]>,
     mut visit: impl FnMut(IpNet),
 ) {
@@ -109,7 +109,7 @@ struct Classes {
     /// The peers that have a prefix of their own, where there are several.
     own: NumberSets,
     /// A prefix list is thousands of prefixes with the same peers: each union is made once.
-    unions: HashMap<(u32, Own), u32>,
+    unions: foldhash::HashMap<(u32, Own), u32>,
     /// How many peers the classes have together.
     members: usize,
     limits: Limits,
@@ -125,7 +125,7 @@ enum Own {
 impl Classes {
     fn new(limits: Limits) -> Self {
         let (peers, own) = (NumberSets::default(), NumberSets::default());
-        Self { peers, own, unions: HashMap::new(), members: 0, limits }
+        Self { peers, own, unions: foldhash::HashMap::default(), members: 0, limits }
     }
 
     /// The class of addresses that the peers of class `outer`, and `own`, contain.

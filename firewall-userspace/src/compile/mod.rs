@@ -20,6 +20,7 @@ mod rule_sets;
 mod services;
 mod untracked;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use firewall_common::abi::{CellKey, UntrackedServices};
@@ -38,13 +39,13 @@ use crate::model::{
 
 /// Everything that decides what the tables hold.
 #[derive(Clone, Debug, Default)]
-pub struct PolicyInput {
+pub struct PolicyInput<'a> {
     /// The attached interfaces.
     pub interfaces: Vec<InterfaceInput>,
     /// Every group, with its rules.
-    pub groups: Vec<SecurityGroup>,
+    pub groups: Cow<'a, [SecurityGroup]>,
     /// Every prefix list.
-    pub prefix_lists: Vec<PrefixList>,
+    pub prefix_lists: Cow<'a, [PrefixList]>,
     /// Addresses of the members of each group: of interfaces that carry it, and those declared. A group that is
     /// missing has no members.
     pub members: BTreeMap<GroupId, Vec<IpNet>>,
@@ -156,7 +157,7 @@ fn list(groups: &[GroupName]) -> String {
 /// # Errors
 ///
 /// [`CompileError`] where a table is too small.
-pub fn compile(input: &PolicyInput, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, CompileError> {
+pub fn compile(input: &PolicyInput<'_>, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, CompileError> {
     compile_within(LIMITS, input, rule_sets)
 }
 
@@ -176,7 +177,7 @@ const LIMITS: Limits = Limits { cells: 1 << 22, matches: 1 << 24 };
 
 fn compile_within(
     limits: Limits,
-    input: &PolicyInput,
+    input: &PolicyInput<'_>,
     rule_sets: &mut RuleSetIds,
 ) -> Result<CompiledPolicy, CompileError> {
     let mut numbers = Numbers::default();
@@ -296,7 +297,7 @@ impl FamilyPeer {
 }
 
 fn pool<'a>(
-    input: &'a PolicyInput,
+    input: &'a PolicyInput<'_>,
     numbers: &mut Numbers,
 ) -> Result<(Vec<Policy<'a>>, Vec<CompiledInterface>), CompileError> {
     let groups: HashMap<GroupId, &SecurityGroup> =

@@ -8,7 +8,7 @@ use crate::model::{PrefixListEntry, PrefixListName, Protocol, RuleId, Service, T
 /// Rules in a short notation: `in tcp 22 10.0.0.0/8`, `out all - ::/0`, `in icmp 8/0 pl:office`, `in tcp 1-9 sg:app`.
 #[derive(Default)]
 struct Fixture {
-    input: PolicyInput,
+    input: PolicyInput<'static>,
 }
 
 impl Fixture {
@@ -24,7 +24,7 @@ impl Fixture {
         let mut group = SecurityGroup::new(name.parse().unwrap(), "test".parse().unwrap()).unwrap();
         group.rules = rules.iter().map(|rule| self.rule(group.id, rule)).collect();
         let id = group.id;
-        self.input.groups.push(group);
+        self.input.groups.to_mut().push(group);
         id
     }
 
@@ -62,7 +62,7 @@ impl Fixture {
         let name: PrefixListName = name.parse().unwrap();
         let max_entries = u32::try_from(entries.len()).unwrap();
         let entries = entries.into_iter().map(PrefixListEntry::from).collect();
-        self.input.prefix_lists.push(PrefixList::new(name, family, max_entries, entries).unwrap());
+        self.input.prefix_lists.to_mut().push(PrefixList::new(name, family, max_entries, entries).unwrap());
     }
 
     fn attach(&mut self, slot: u32, groups: &[GroupId]) {
@@ -337,7 +337,7 @@ fn a_rule_set_keeps_its_id_whatever_is_added_later() {
 
     let mut known: RuleSetIds = ids.added().map(|(id, rules)| (id, rules.to_vec())).collect();
     let rule = fixture.rule(fixture.input.groups[0].id, "in tcp 80 0.0.0.0/0");
-    fixture.input.groups[0].rules.insert(0, rule);
+    fixture.input.groups.to_mut()[0].rules.insert(0, rule);
     let after = compile(&fixture.input, &mut known).unwrap().cells;
     assert_eq!(known.added().count(), 1, "only the new set is new");
     assert!(after.iter().any(|(_, id)| *id == before[0].1));
@@ -354,7 +354,7 @@ fn always_tracked_peers_are_tracked_where_others_are_not() {
     assert!(fixture.is_untracked("2001:db8::1", tcp(80)));
     // A rule for a part of the prefix does not take that part out of it.
     let rule = fixture.rule(fixture.input.groups[0].id, "in tcp 22 10.1.0.0/16");
-    fixture.input.groups[0].rules.push(rule);
+    fixture.input.groups.to_mut()[0].rules.push(rule);
     assert!(!fixture.is_untracked("10.1.2.3", tcp(80)));
 
     fixture.input.interfaces[0].options.always_track = InterfaceOptions::track_every_peer();

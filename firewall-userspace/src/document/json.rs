@@ -53,10 +53,11 @@ impl<'t> Reader<'t> {
     /// What stands between two brackets, with commas between one and the next.
     fn separated<T>(&mut self, end: u8, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         self.at += 1;
-        let mut all = Vec::new();
         if self.take(end).is_some() {
-            return Some(all);
+            return Some(Vec::new());
         }
+        // Most maps of a large document are entries of one field.
+        let mut all = Vec::with_capacity(1);
         loop {
             all.push(read(self)?);
             if self.take(end).is_some() {

@@ -20,12 +20,6 @@ pub struct State {
 }
 
 impl State {
-    /// The group `default`, which every store has and no other store has under the same id.
-    #[must_use]
-    pub fn default_group(&self) -> Option<GroupId> {
-        self.groups.iter().find(|group| group.name.is_default()).map(|group| group.id)
-    }
-
     /// The declared members of a group.
     #[must_use]
     pub fn members_of(&self, group: GroupId) -> &[IpNet] {

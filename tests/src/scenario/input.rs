@@ -22,7 +22,7 @@ const GONE: usize = 0xfff;
 /// # Errors
 ///
 /// Names that the model refuses.
-pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
+pub fn policy_input(policy: &Policy) -> Result<PolicyInput<'static>> {
     let names = Names {
         groups: policy.groups.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
         lists: policy.prefix_lists.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
@@ -31,7 +31,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
     for (name, group) in &policy.groups {
         let id = names.group(name)?;
         input.members.insert(id, group.members.clone());
-        input.groups.push(SecurityGroup {
+        input.groups.to_mut().push(SecurityGroup {
             id,
             name: name.parse()?,
             description: name.parse()?,
@@ -40,7 +40,7 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput> {
         });
     }
     for (name, entries) in &policy.prefix_lists {
-        input.prefix_lists.push(PrefixList {
+        input.prefix_lists.to_mut().push(PrefixList {
             id: names.list(name)?,
             name: format!("list {name}").parse()?,
             family: entries.first().map_or(AddressFamily::Ipv4, AddressFamily::of),

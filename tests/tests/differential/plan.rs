@@ -92,9 +92,9 @@ fn effect(before: &Policy, after: &Policy) -> Effect {
     Effect::between(&compiled(before), &compiled(after))
 }
 
-fn without(input: &PolicyInput, rule: RuleId) -> PolicyInput {
+fn without(input: &PolicyInput<'static>, rule: RuleId) -> PolicyInput<'static> {
     let mut input = input.clone();
-    input.groups.iter_mut().for_each(|group| group.rules.retain(|other| other.id != rule));
+    input.groups.to_mut().iter_mut().for_each(|group| group.rules.retain(|other| other.id != rule));
     input
 }
 

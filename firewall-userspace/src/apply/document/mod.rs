@@ -89,13 +89,12 @@ fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>
 
 /// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
 /// differs. Refused if anything was changed since the plan was made.
-pub fn apply(instance: &Instance, plan: &SavedPlan) -> Result<Changed<Changes>, ApplyError> {
+pub fn apply(instance: &Instance, plan: &Plan) -> Result<Changed<()>, ApplyError> {
     instance.change_with_flows(|transaction| {
-        let before = state(transaction)?;
-        check_current(plan, instance, default_group(&before)?, transaction.generation()?)?;
-        let changes = Changes::between(&before, &desired(&before, &plan.document)?);
-        carry_out(&changes, transaction)?;
-        Ok(changes)
+        // What was compared is what is stored still, so that the changes are those that were shown.
+        let default_group = default_group(&transaction.groups()?)?;
+        check_current(&plan.saved, instance, default_group, transaction.generation()?)?;
+        carry_out(&plan.difference.changes, transaction)
     })
 }
 
@@ -113,7 +112,7 @@ fn compare(
         let (exempt, known) = (snapshot.exempt_addresses()?, snapshot.interface_addresses()?);
         Ok((state(snapshot)?, exempt, known, snapshot.generation()?))
     })?;
-    let default_group = default_group(&before)?;
+    let default_group = default_group(&before.groups)?;
     check(default_group, generation)?;
     let after = desired(&before, &document)?;
     let changes = Changes::between(&before, &after);
@@ -156,8 +155,10 @@ pub(super) fn state(snapshot: &Snapshot<'_>) -> Result<State, ApplyError> {
     })
 }
 
-fn default_group(state: &State) -> Result<GroupId, ApplyError> {
-    state.default_group().ok_or(ApplyError::NoDefaultGroup)
+/// The group `default`, which every store has and no other store has under the same id.
+fn default_group(groups: &[SecurityGroup]) -> Result<GroupId, ApplyError> {
+    let default = groups.iter().find(|group| group.name.is_default());
+    default.map(|group| group.id).ok_or(ApplyError::NoDefaultGroup)
 }
 
 /// Rules go first and come last, so that what they refer to is free to go and there when they come.

@@ -67,7 +67,7 @@ proptest! {
         for document in documents {
             // What it does not list may be in use by the group `default`, if it does not list that either.
             let Ok(planned) = plan(&instance, document.clone()) else { continue };
-            apply(&instance, &planned.saved).unwrap();
+            apply(&instance, &planned).unwrap();
             prop_assert_eq!(without_ids(&stored(&instance)), without_ids(&planned.difference.after));
             prop_assert!(plan(&instance, document).unwrap().difference.changes.is_empty());
         }
@@ -81,6 +81,6 @@ fn what_stays_keeps_its_id() {
     let before = stored(&instance);
     let document = Document { prefix_lists: Some(Vec::new()), groups: Some(Vec::new()), interfaces: None };
     let planned = plan(&instance, document).unwrap();
-    apply(&instance, &planned.saved).unwrap();
+    apply(&instance, &planned).unwrap();
     assert_eq!(stored(&instance), before);
 }

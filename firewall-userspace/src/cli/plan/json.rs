@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::aws;
 use super::super::flows::flow_json;
 use super::super::settings::settings_json;
-use super::text::entry_changes;
+use super::text::{entry_changes, entry_text};
 use super::words::Words;
 use crate::apply::document::Difference;
 use crate::model::{GroupId, Interface, InterfaceOptions, PrefixList, Tags};
@@ -89,8 +89,8 @@ fn prefix_list(change: &Change<PrefixList>) -> Value {
     let (added, removed) = entry_changes(change);
     let mut json = states(change, state);
     json["PrefixListId"] = change.newest().id.to_string().into();
-    json["AddedEntries"] = added.into();
-    json["RemovedEntries"] = removed.into();
+    json["AddedEntries"] = added.into_iter().map(entry_text).collect();
+    json["RemovedEntries"] = removed.into_iter().map(entry_text).collect();
     json
 }
 

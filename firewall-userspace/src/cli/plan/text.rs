@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use ipnet::IpNet;
-
 use super::super::error::CliError;
 use super::super::output::Output;
 use super::Titles;
@@ -132,25 +130,25 @@ fn show_prefix_list(change: &Change<PrefixList>, output: &mut Output) -> Result<
     }
     show_tags(change, |list| &list.tags, output)?;
     let (added, removed) = entry_changes(change);
-    show_lines(added.into_iter().map(|entry| format!("+ {entry}")), "entries", output)?;
-    show_lines(removed.into_iter().map(|entry| format!("- {entry}")), "entries", output)
+    show_lines(added.into_iter().map(|entry| format!("+ {}", entry_text(entry))), "entries", output)?;
+    show_lines(removed.into_iter().map(|entry| format!("- {}", entry_text(entry))), "entries", output)
 }
 
 /// Entries that come and entries that go. One with another description does both.
-pub(super) fn entry_changes(change: &Change<PrefixList>) -> (Vec<String>, Vec<String>) {
-    let entry = |entry: &PrefixListEntry| match &entry.description {
+pub(super) fn entry_changes(change: &Change<PrefixList>) -> (Vec<&PrefixListEntry>, Vec<&PrefixListEntry>) {
+    fn entries(list: Option<&PrefixList>) -> BTreeSet<&PrefixListEntry> {
+        list.map(|list| list.entries.iter().collect()).unwrap_or_default()
+    }
+    let (before, after) = (entries(change.before()), entries(change.after()));
+    (after.difference(&before).copied().collect(), before.difference(&after).copied().collect())
+}
+
+/// An entry on a line of its own.
+pub(super) fn entry_text(entry: &PrefixListEntry) -> String {
+    match &entry.description {
         Some(description) => format!("{} \"{description}\"", entry.prefix),
         None => entry.prefix.to_string(),
-    };
-    let entries = |list: Option<&PrefixList>| -> BTreeSet<(IpNet, String)> {
-        let entries = list.map(|list| list.entries.as_slice()).unwrap_or_default();
-        entries.iter().map(|one| (one.prefix, entry(one))).collect()
-    };
-    let (before, after) = (entries(change.before()), entries(change.after()));
-    let without = |entries: &BTreeSet<(IpNet, String)>, others: &BTreeSet<(IpNet, String)>| {
-        entries.difference(others).map(|(_, text)| text.clone()).collect()
-    };
-    (without(&after, &before), without(&before, &after))
+    }
 }
 
 fn show_interface(

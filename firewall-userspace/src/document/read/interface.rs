@@ -45,7 +45,7 @@ fn name(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<String, Reported> {
 }
 
 fn groups(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<Vec<GroupReference>, Reported> {
-    let mut seen = Once::default();
+    let mut seen = Once::of(node);
     let groups = walk.list(node, |item, walk| {
         let reference = group_reference(item, walk)?;
         seen.check(reference.to_string().to_ascii_lowercase(), item, "the security group", walk)?;

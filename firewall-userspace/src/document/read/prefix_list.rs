@@ -57,7 +57,7 @@ fn entries(
     node: &Node<'_>,
     walk: &mut Walk<'_>,
 ) -> Result<Vec<PrefixListEntry>, Reported> {
-    let mut seen = Once::default();
+    let mut seen = Once::of(node);
     walk.list(node, |item, walk| {
         let (entry, node) = entry(item, walk)?;
         match family {

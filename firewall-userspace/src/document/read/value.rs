@@ -1,8 +1,9 @@
 //! The values that fields hold: scalars, prefixes, tags.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use foldhash::{HashMap, HashMapExt};
 use ipnet::IpNet;
 
 use super::walk::{Reported, Walk, all};
@@ -84,7 +85,7 @@ pub(super) fn prefix(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<IpNet, Repo
 
 /// A list of prefixes, each once.
 pub(super) fn prefixes(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<BTreeSet<IpNet>, Reported> {
-    let mut seen = Once::default();
+    let mut seen = Once::of(node);
     walk.list(node, |item, walk| {
         let prefix = prefix(item, walk)?;
         seen.check(prefix, item, "the prefix", walk)?;
@@ -97,13 +98,13 @@ pub(super) fn prefixes(node: &Node<'_>, walk: &mut Walk<'_>) -> Result<BTreeSet<
 #[derive(Debug)]
 pub(super) struct Once<T>(HashMap<T, Span>);
 
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
 impl<T: Eq + std::hash::Hash + ToString> Once<T> {
+    /// For the items of a list.
+    pub(super) fn of(list: &Node<'_>) -> Self {
+        let items = if let Value::List(items) = &list.value { items.len() } else { 0 };
+        Self(HashMap::with_capacity(items))
+    }
+
     pub(super) fn check(
         &mut self,
         value: T,

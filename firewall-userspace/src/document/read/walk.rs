@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::whole::Whole;
 use crate::document::problem::{Place, Problem, ProblemKind};
 use crate::document::report::Warning;
-use crate::document::tree::{Node, Span, Value};
+use crate::document::tree::{Field, Node, Span, Value};
 
 /// Something was wrong and has been reported.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ enum Step {
 pub(super) struct Fields<'n, 's> {
     /// Where the map begins, for messages about what it lacks.
     pub(super) span: Span,
-    fields: Vec<(&'static str, &'n Node<'s>)>,
+    fields: Vec<(&'static str, &'n Field<'s>)>,
 }
 
 impl<'n, 's> Fields<'n, 's> {
     pub(super) fn get(&self, name: &str) -> Option<&'n Node<'s>> {
-        self.fields.iter().find(|(known, _)| *known == name).map(|(_, node)| *node)
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, field)| &field.node)
     }
 }
 
@@ -103,21 +103,19 @@ impl<'w> Walk<'w> {
         let Value::Map(all) = &node.value else {
             return Err(self.wrong_type(node, "a map"));
         };
-        let mut fields: Vec<(&'static str, &Node<'_>)> = Vec::with_capacity(all.len());
-        let mut spans: Vec<Span> = Vec::with_capacity(all.len());
+        let mut fields: Vec<(&'static str, &Field<'_>)> = Vec::with_capacity(all.len());
         for field in all {
             let Some(name) = known.iter().find(|name| **name == field.name) else {
                 let unknown = ProblemKind::UnknownField { field: field.name.to_string(), known };
                 self.report_at(field.span.clone(), unknown);
                 continue;
             };
-            if let Some(first) = fields.iter().position(|(known, _)| known == name) {
+            if let Some((_, first)) = fields.iter().find(|(known, _)| known == name) {
                 let repeated = ProblemKind::RepeatedField { field: field.name.to_string() };
-                self.report_clash(field.span.clone(), repeated, spans[first].clone());
+                self.report_clash(field.span.clone(), repeated, first.span.clone());
                 continue;
             }
-            fields.push((name, &field.node));
-            spans.push(field.span.clone());
+            fields.push((name, field));
         }
         // A map spans its fields; its first key is where a reader looks.
         let span = all.first().map_or_else(|| node.span.clone(), |field| field.span.clone());

@@ -1,11 +1,9 @@
 //! The prefix lists that a document wants.
 
-use std::collections::{HashMap, HashSet};
-
-use ipnet::IpNet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::{PlanError, State};
-use crate::model::{Description, DocumentPrefixList, ModelError, PrefixList, PrefixListName};
+use crate::model::{DocumentPrefixList, ModelError, PrefixList, PrefixListEntry, PrefixListName};
 
 /// The prefix lists that there will be: those that are listed, or those that are stored if none are.
 pub(super) fn desired(
@@ -67,15 +65,13 @@ fn desired_list(
 
 /// AWS: a change of the entries makes a new version, one of name, size or tags does not. Their order means nothing.
 fn next_version(known: &PrefixList, wanted: PrefixList) -> PrefixList {
-    let entries_of = |list: &PrefixList| -> HashMap<IpNet, Option<Description>> {
-        list.entries.iter().map(|entry| (entry.prefix, entry.description.clone())).collect()
-    };
-    let (version, entries) = if entries_of(known) == entries_of(&wanted) {
-        (known.version, known.entries.clone())
-    } else {
-        (known.version + 1, wanted.entries.clone())
-    };
-    PrefixList { id: known.id, version, entries, ..wanted }
+    fn entries(list: &PrefixList) -> BTreeSet<&PrefixListEntry> {
+        list.entries.iter().collect()
+    }
+    if entries(known) == entries(&wanted) {
+        return PrefixList { id: known.id, version: known.version, entries: known.entries.clone(), ..wanted };
+    }
+    PrefixList { id: known.id, version: known.version + 1, ..wanted }
 }
 
 fn about(wanted: &DocumentPrefixList, source: ModelError) -> PlanError {

@@ -54,7 +54,7 @@ impl CompiledState {
     /// # Errors
     ///
     /// [`CompileError`] where a table is too small.
-    pub fn new(input: &PolicyInput) -> Result<Self, CompileError> {
+    pub fn new(input: &PolicyInput<'_>) -> Result<Self, CompileError> {
         let mut ids = RuleSetIds::default();
         let policy = compile(input, &mut ids)?;
         let rules = input.groups.iter().flat_map(|group| &group.rules).map(|rule| rule.id).collect();

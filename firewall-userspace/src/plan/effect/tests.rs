@@ -31,9 +31,10 @@ fn compiled_groups(groups: &[&[&str]]) -> CompiledState {
             })
             .collect(),
     };
-    let groups = ids.iter().zip(groups).map(&mut group).collect();
+    let groups: Vec<SecurityGroup> = ids.iter().zip(groups).map(&mut group).collect();
     let members = BTreeMap::new();
-    let input = PolicyInput { interfaces: vec![interface], groups, members, ..PolicyInput::default() };
+    let input =
+        PolicyInput { interfaces: vec![interface], groups: groups.into(), members, ..PolicyInput::default() };
     CompiledState::new(&input).unwrap()
 }
 
