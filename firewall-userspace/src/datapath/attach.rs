@@ -14,6 +14,7 @@ use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, X
 use super::device::{self, Device};
 use super::hook::ingress_choices;
 use super::links::LiveLinks;
+use super::load::load;
 use super::pin::Pin;
 use super::{Datapath, DatapathError, OBJECT};
 use crate::model::IngressHook;
@@ -29,6 +30,16 @@ pub(super) const PLAIN: ProgramNames =
     ProgramNames { ingress_xdp: "ingress_xdp", ingress_tc: "ingress_tc", egress_tc: "egress_tc" };
 pub(super) const LOGGING: ProgramNames =
     ProgramNames { ingress_xdp: "ingress_xdp_log", ingress_tc: "ingress_tc_log", egress_tc: "egress_tc_log" };
+
+impl ProgramNames {
+    /// The program that decides ingress packets at a hook.
+    pub(super) const fn ingress(&self, hook: IngressAttachment) -> &'static str {
+        match hook {
+            IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => self.ingress_xdp,
+            IngressAttachment::Tcx => self.ingress_tc,
+        }
+    }
+}
 
 /// Globals of the programs, constants from the load on.
 const SLOT: &str = "SLOT";
@@ -135,7 +146,16 @@ impl Datapath {
         let device = device::find(interface)?;
         self.remove_dead_pins(live)?;
         let names = if log_drops { &LOGGING } else { &PLAIN };
+        let choices = match live.ingress {
+            Some(_) => Vec::new(),
+            None => ingress_choices(interface, &device, hook)?,
+        };
         let mut programs = self.load_programs(live.slot, device.layer)?;
+        let egress = live.egress.is_none().then_some(names.egress_tc);
+        let ingress = choices.first().map(|choice| names.ingress(*choice));
+        let needed: Vec<&'static str> = egress.into_iter().chain(ingress).collect();
+        // One that is refused is refused again where it is to be attached, where there may be another choice.
+        let _ = load(&mut programs, &needed);
         // Egress first: replies to what leaves meanwhile find their flow when ingress begins to be decided.
         let egress_link = match live.egress {
             Some(EgressAttachment::Tcx) => None,
@@ -147,7 +167,6 @@ impl Datapath {
         let (ingress, ingress_link) = match live.ingress {
             Some(ingress) => (ingress, None),
             None => {
-                let choices = ingress_choices(interface, &device, hook)?;
                 let (ingress, link) = attach_ingress(&mut programs, names, interface, &device, &choices)?;
                 (ingress, Some(link))
             }
@@ -210,15 +229,12 @@ fn attach_ingress(
 ) -> Result<(IngressAttachment, FdLink), DatapathError> {
     let mut failure = DatapathError::NoSuchInterface { name: interface.to_owned() };
     for choice in choices {
+        let name = names.ingress(*choice);
         let attached = match choice {
-            IngressAttachment::XdpNative => {
-                attach_xdp(programs, names.ingress_xdp, interface, device, XdpMode::Driver)
-            }
-            IngressAttachment::XdpGeneric => {
-                attach_xdp(programs, names.ingress_xdp, interface, device, XdpMode::Skb)
-            }
+            IngressAttachment::XdpNative => attach_xdp(programs, name, interface, device, XdpMode::Driver),
+            IngressAttachment::XdpGeneric => attach_xdp(programs, name, interface, device, XdpMode::Skb),
             IngressAttachment::Tcx => {
-                attach_tc(programs, names.ingress_tc, interface, TcAttachType::Ingress, LinkOrder::first())
+                attach_tc(programs, name, interface, TcAttachType::Ingress, LinkOrder::first())
             }
         };
         match attached {
@@ -236,11 +252,9 @@ fn attach_xdp(
     device: &Device,
     mode: XdpMode,
 ) -> Result<FdLink, DatapathError> {
+    load(programs, &[name])?;
     let error = DatapathError::in_program(name);
     let program: &mut Xdp = program_of_type(programs, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(&error)?;
-    }
     let id = program.attach_to_if_index(device.index, mode).map_err(&error)?;
     let link = program.take_link(id).map_err(&error)?;
     // aya falls back to an attachment by netlink, which cannot be pinned and ends with this process.
@@ -254,11 +268,9 @@ fn attach_tc(
     attach_type: TcAttachType,
     order: LinkOrder,
 ) -> Result<FdLink, DatapathError> {
+    load(programs, &[name])?;
     let error = DatapathError::in_program(name);
     let program: &mut SchedClassifier = program_of_type(programs, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(&error)?;
-    }
     let options = TcAttachOptions::TcxOrder(order);
     let id = program.attach_with_options(interface, attach_type, options).map_err(&error)?;
     let link = program.take_link(id).map_err(&error)?;

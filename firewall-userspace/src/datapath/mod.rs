@@ -23,6 +23,7 @@ mod flows;
 mod generation;
 pub mod hook;
 mod links;
+mod load;
 pub mod log;
 mod migrate;
 mod pin;

@@ -9,8 +9,9 @@ use aya::programs::tc::SchedClassifierLink;
 use aya::programs::xdp::XdpLink;
 use aya::programs::{Program, ProgramError};
 
-use super::attach::{Attachment, IngressAttachment, LOGGING, PLAIN, program};
+use super::attach::{Attachment, LOGGING, PLAIN, program};
 use super::device;
+use super::load::load;
 use super::pin::Pin;
 use super::{Datapath, DatapathError};
 
@@ -30,16 +31,11 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         let layer = device::find(interface)?.layer;
         let names = if log_drops { &LOGGING } else { &PLAIN };
-        let ingress = match attachment.ingress {
-            IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => names.ingress_xdp,
-            IngressAttachment::Tcx => names.ingress_tc,
-        };
+        let ingress = names.ingress(attachment.ingress);
         let replacements = [(names.egress_tc, Pin::egress(attachment)), (ingress, Pin::ingress(attachment))];
         let mut programs = self.load_programs(attachment.slot, layer)?;
         // Both, before either is used: what the verifier refuses must change nothing.
-        for (name, _) in &replacements {
-            load(&mut programs, name)?;
-        }
+        load(&mut programs, &[names.egress_tc, ingress])?;
         for (name, pin) in replacements {
             links.replace(&mut programs, name, &pin)?;
         }
@@ -59,13 +55,4 @@ impl Datapath {
         };
         replaced.map_err(DatapathError::in_program(name))
     }
-}
-
-fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
-    let loaded = match program(programs, name)? {
-        Program::Xdp(xdp) => xdp.load(),
-        Program::SchedClassifier(classifier) => classifier.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    };
-    loaded.map_err(DatapathError::in_program(name))
 }
