@@ -31,14 +31,26 @@ pub(super) struct Scenario {
     warm_up: u32,
 }
 
-/// Traffic that depends on the size of the policy.
+/// Traffic that depends on the size of the policy, or must not.
 pub(super) fn by_policy_size(extent: Extent) -> Result<Vec<Row>> {
+    /// As many as a CPU remembers.
+    const FLOWS: u32 = 1024;
     let mut rows = Vec::new();
     for &size in extent.sizes() {
         progress(&format!("frames: {} prefixes, {} port ranges", size.prefixes, size.ranges));
         let rig = Rig::build(size, None)?;
-        let _sinks = [rig.bind_sinks(size.tracked_port())?, rig.bind_sinks(UNTRACKED_PORT)?];
         let families = extent.families();
+        for &family in families {
+            rows.push(established(
+                &rig,
+                size,
+                scenario_name(size, family, "established"),
+                family,
+                FLOWS,
+                extent,
+            )?);
+        }
+        let _sinks = [rig.bind_sinks(size.tracked_port())?, rig.bind_sinks(UNTRACKED_PORT)?];
         // New flows last: they leave the tables full.
         for scenario in [denied, untracked, new_flows] {
             for &family in families {
@@ -57,33 +69,33 @@ pub(super) fn by_flows(extent: Extent) -> Result<Vec<Row>> {
         progress(&format!("frames: {flows} established flows"));
         let rig = Rig::build(SIZE, Some(2 * crate::flood::MAX_FLOWS))?;
         for &family in extent.families() {
-            let kind =
-                FloodKind::Datagrams { port: SIZE.tracked_port(), senders: Senders::Flows { count: flows } };
             let name = format!("{}/established/flows={flows}", label(family));
-            let contenders = contenders_that_hold(flows)?;
-            let mut firewalls = contenders.iter().filter(|it| Contender::FIREWALLS.contains(it));
-            let establish = |contender: &Contender| establish(&rig, *contender, family, kind, flows);
-            if let Err(error) = firewalls.try_for_each(establish) {
-                // One firewall that cannot hold them does not undo what was measured before.
-                rows.push(Row {
-                    void: Some(format!("{error:#}")),
-                    ..Row::new(name, Unit::NanosecondsPerFrame)
-                });
-                continue;
-            }
-            let _sinks = rig.bind_sinks(SIZE.tracked_port())?;
-            let scenario = Scenario {
-                name,
-                family,
-                kind,
-                reason: "tracked",
-                empty: EmptyVerdict::Pass,
-                warm_up: extent.frames() / 4,
-            };
-            rows.push(measure(&rig, &contenders, &scenario, extent)?);
+            rows.push(established(&rig, SIZE, name, family, flows, extent)?);
         }
     }
     Ok(rows)
+}
+
+fn established(
+    rig: &Rig,
+    size: Size,
+    name: String,
+    family: Family,
+    flows: u32,
+    extent: Extent,
+) -> Result<Row> {
+    let port = size.tracked_port();
+    let kind = FloodKind::Datagrams { port, senders: Senders::Flows { count: flows } };
+    let contenders = contenders_that_hold(flows)?;
+    let mut firewalls = contenders.iter().filter(|it| Contender::FIREWALLS.contains(it));
+    if let Err(error) = firewalls.try_for_each(|contender| establish(rig, *contender, family, kind, flows)) {
+        // One firewall that cannot hold them does not undo what was measured before.
+        return Ok(Row { void: Some(format!("{error:#}")), ..Row::new(name, Unit::NanosecondsPerFrame) });
+    }
+    let _sinks = rig.bind_sinks(port)?;
+    let (empty, warm_up) = (EmptyVerdict::Pass, extent.frames() / 4);
+    let scenario = Scenario { name, family, kind, reason: "tracked", empty, warm_up };
+    measure(rig, &contenders, &scenario, extent)
 }
 
 /// Datagrams to an open port, from prefixes that are not listed.

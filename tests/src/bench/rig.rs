@@ -13,7 +13,7 @@ use super::contender::{self, Contender};
 use super::nft_counter;
 use super::policy::{NAME, Size};
 use crate::flood::{EmptyProgram, EmptyVerdict};
-use crate::lab::{Host, INTERFACE, Lab};
+use crate::lab::{Host, INTERFACE, Lab, once_free};
 
 /// The lab and what is set up in it.
 pub(super) struct Rig {
@@ -81,7 +81,7 @@ impl Rig {
     pub(super) fn bind_sinks(&self, port: u16) -> Result<Sinks> {
         let bind = |contender| {
             self.host(contender).namespace().run(|| {
-                let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
+                let socket = once_free(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))?;
                 // The kernel makes it the smallest that there is.
                 setsockopt(&socket, sockopt::RcvBuf, &0)?;
                 Ok(socket)

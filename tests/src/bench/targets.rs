@@ -51,6 +51,10 @@ enum Measure {
 const DENIED: &str = "ipv4/denied/prefixes=16/ranges=16";
 const NEW_FLOW: &str = "ipv4/new-flow/prefixes=16/ranges=16";
 const NEW_FLOW_OF_MANY: &str = "ipv4/new-flow/prefixes=131072/ranges=16";
+const NEW_FLOW_IPV6: &str = "ipv6/new-flow/prefixes=16/ranges=16";
+const NEW_FLOW_IPV6_OF_MANY: &str = "ipv6/new-flow/prefixes=131072/ranges=16";
+const ESTABLISHED: &str = "ipv4/established/prefixes=16/ranges=16";
+const ESTABLISHED_OF_MANY: &str = "ipv4/established/prefixes=131072/ranges=16";
 const ONE_FLOW: &str = "ipv4/established/flows=1";
 const MANY_FLOWS: &str = "ipv4/established/flows=16384";
 const VERY_MANY_FLOWS: &str = "ipv4/established/flows=65536";
@@ -64,7 +68,7 @@ const UNTRACKED_OTHER: &str = "updates/untracked/another's-policy";
 const PUBLISH: &str = "publish/whole/prefixes=131072";
 const PUBLISH_ONE: &str = "publish/one-rule/prefixes=131072";
 
-const TARGETS: [(&str, Measure, Limit); 22] = [
+const TARGETS: [(&str, Measure, Limit); 26] = [
     (
         "denied: frames/s of native XDP, over nftables'",
         Measure::Quotient((DENIED, Nftables), (DENIED, SgfwXdp)),
@@ -108,6 +112,17 @@ const TARGETS: [(&str, Measure, Limit); 22] = [
         Limit::AtLeast(3.0),
     ),
     (
+        "growth: time of an established flow on TC at 131072 prefixes, over that at 16",
+        Measure::Quotient((ESTABLISHED_OF_MANY, SgfwTc), (ESTABLISHED, SgfwTc)),
+        // None, beyond noise.
+        Limit::AtMost(1.1),
+    ),
+    (
+        "growth: the same on XDP",
+        Measure::Quotient((ESTABLISHED_OF_MANY, SgfwXdp), (ESTABLISHED, SgfwXdp)),
+        Limit::AtMost(1.1),
+    ),
+    (
         "growth: time of a new flow on TC at 131072 prefixes, over that at 16",
         Measure::Quotient((NEW_FLOW_OF_MANY, SgfwTc), (NEW_FLOW, SgfwTc)),
         Limit::AtMost(2.5),
@@ -115,6 +130,16 @@ const TARGETS: [(&str, Measure, Limit); 22] = [
     (
         "growth: the same on XDP",
         Measure::Quotient((NEW_FLOW_OF_MANY, SgfwXdp), (NEW_FLOW, SgfwXdp)),
+        Limit::AtMost(2.5),
+    ),
+    (
+        "growth: the same on TC, of IPv6, by an LPM trie",
+        Measure::Quotient((NEW_FLOW_IPV6_OF_MANY, SgfwTc), (NEW_FLOW_IPV6, SgfwTc)),
+        Limit::AtMost(2.5),
+    ),
+    (
+        "growth: the same on XDP",
+        Measure::Quotient((NEW_FLOW_IPV6_OF_MANY, SgfwXdp), (NEW_FLOW_IPV6, SgfwXdp)),
         Limit::AtMost(2.5),
     ),
     (

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 
-use crate::lab::{Family, Host, INTERFACE, IngressHook, Lab, Namespace};
+use crate::lab::{Family, Host, INTERFACE, IngressHook, Lab, Namespace, once_free};
 use crate::packets::{Frame, Packet, Segment, Transport, tcp};
 
 /// The prefix of all forged sources.
@@ -186,7 +186,7 @@ impl EmptyProgram {
     ///
     /// What the kernel refused.
     pub fn attach(&self, device: u32) -> Result<OwnedFd> {
-        kernel::attach(&self.program, self.hook, device).context("attach an empty program")
+        once_free(|| kernel::attach(&self.program, self.hook, device)).context("attach an empty program")
     }
 
     /// Runs it on a frame so many times, and returns the time of one run on average.

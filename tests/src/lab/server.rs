@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::socket;
 
-use super::Host;
+use super::{Host, once_free};
 
 /// How long a server waits for the other end of a connection.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ impl TcpServer {
     ) -> Result<Self> {
         let serve = Arc::new(serve);
         let start = || {
-            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
+            let listener = once_free(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?;
             let accepting = listener.try_clone()?;
             // This thread, and those it starts, inherit the namespace.
             let thread = thread::spawn(move || {
@@ -81,7 +81,7 @@ impl UdpServer {
     /// When the port is taken.
     pub fn start_echo(host: &Host, port: u16) -> Result<Self> {
         let bind = || {
-            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
+            let socket = once_free(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))?;
             // So that the thread sees within this time that it should stop.
             socket.set_read_timeout(Some(Duration::from_millis(20)))?;
             Ok(socket)
