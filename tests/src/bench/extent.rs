@@ -40,8 +40,7 @@ impl Extent {
     /// Frames in a sample.
     pub(super) const fn frames(self) -> u32 {
         match self {
-            Self::Full => 50_000,
-            Self::Quick => 100_000,
+            Self::Full | Self::Quick => 50_000,
             Self::Smoke => 2_000,
         }
     }
@@ -83,6 +82,16 @@ impl Extent {
         }
     }
 
+    /// Requests over HTTP, by the header that says what becomes of the connection.
+    pub(super) fn requests(self) -> &'static [(&'static str, &'static str)] {
+        const ALL: [(&str, &str); 2] =
+            [("http/new-connections", "Connection: close"), ("http/keep-alive", "Accept: */*")];
+        match self {
+            Self::Full | Self::Smoke => &ALL,
+            Self::Quick => &ALL[..1],
+        }
+    }
+
     /// Sizes of policies of which the publication is timed.
     pub(super) const fn published_prefixes(self) -> &'static [u32] {
         match self {
@@ -104,7 +113,7 @@ impl Extent {
     pub(super) const fn updates(self) -> u32 {
         match self {
             Self::Full => 1_000,
-            Self::Quick => 200,
+            Self::Quick => 100,
             Self::Smoke => 10,
         }
     }

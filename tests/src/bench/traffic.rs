@@ -53,8 +53,7 @@ pub(super) fn web(extent: Extent) -> Result<Vec<Row>> {
     rig.lab().router().configure("net/ipv4/ip_local_port_range", "1024 65535")?;
     let _servers = start(&rig, |contender| nginx(&rig, contender))?;
     let mut rows = Vec::new();
-    for (name, header) in [("http/new-connections", "Connection: close"), ("http/keep-alive", "Accept: */*")]
-    {
+    for &(name, header) in extent.requests() {
         progress(&format!("wrk: {name}"));
         let mut row = Row::new(name, Unit::PerSecond);
         for _ in 0..extent.repetitions() {
