@@ -87,7 +87,7 @@ fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>
     Ok((state(&snapshot)?, snapshot.exempt_addresses()?))
 }
 
-/// Makes the store, and the policy in force, be as a document wants it: one change, one generation, even where nothing
+/// Makes the store, and the policy in force, be as a plan says: one change, one generation, even where nothing
 /// differs. Refused if anything was changed since the plan was made.
 pub fn apply(instance: &Instance, plan: &Plan) -> Result<Changed<()>, ApplyError> {
     instance.change_with_flows(|transaction| {
@@ -176,7 +176,6 @@ fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), App
             Change::Add(list) => transaction.insert_prefix_list(list)?,
             Change::Update { before, after } => {
                 transaction.update_prefix_list(after)?;
-                transaction.replace_tags(Resource::PrefixList(after.id), &after.tags)?;
                 if before.version != after.version {
                     transaction.replace_entries(after)?;
                 }
