@@ -43,7 +43,7 @@ fn real() -> BTreeSet<Edge> {
     let mut edges = BTreeSet::new();
     let mut known: Vec<FlowEntry> = Vec::new();
     for packet in packets() {
-        if let Some(entry) = start(&packet, Direction::Ingress, true, 1, 1, 0) {
+        if let Some(entry) = start(&packet, Direction::Ingress, 1, 1, 0) {
             edges.insert(("[*]".to_owned(), name(&entry)));
             known.push(entry);
         }

@@ -97,7 +97,7 @@ const fn tc_action(verdict: Verdict) -> i32 {
 #[inline(always)]
 fn judge<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
     let hook = hook::<IS_EGRESS, P>(packet);
-    let decision = decide(&packet, &KernelTables, hook);
+    let decision = decide(&packet, &KernelTables(packet), hook);
     count(hook, decision, packet.length());
     decision.verdict()
 }
@@ -116,7 +116,7 @@ fn judge_and_log<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
 
 #[inline(never)]
 fn decide_apart<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Decision {
-    decide(&packet, &KernelTables, hook::<IS_EGRESS, P>(packet))
+    decide(&packet, &KernelTables(packet), hook::<IS_EGRESS, P>(packet))
 }
 
 #[inline(always)]

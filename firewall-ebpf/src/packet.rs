@@ -2,17 +2,30 @@
 
 use core::ptr;
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, __sk_buff, bpf_fib_lookup, xdp_md,
+};
+use aya_ebpf::helpers::{bpf_fib_lookup, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use firewall_common::abi::Address;
 use firewall_common::packet::{MAX_HEADER_OFFSET, PacketBytes};
 
 use crate::maps::{self, SCRATCH_BYTES};
+
+/// `linux/socket.h`.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Length of an IPv4 header without options.
+const IPV4_HEADER: u16 = 20;
 
 /// A packet as a hook gives it.
 pub trait HookPacket: PacketBytes + Copy {
     /// VLAN tags that stand in the packet's metadata instead of its data.
     fn stripped_tags(self) -> u32;
+
+    /// See [`FlowTables::is_hairpin`](firewall_common::decide::FlowTables::is_hairpin).
+    fn is_hairpin<A: Address>(self, source: &A, destination: &A) -> bool;
 }
 
 /// A frame on XDP.
@@ -38,6 +51,12 @@ impl HookPacket for XdpFrame {
     #[inline(always)]
     fn stripped_tags(self) -> u32 {
         0
+    }
+
+    #[inline(always)]
+    fn is_hairpin<A: Address>(self, _source: &A, _destination: &A) -> bool {
+        // What arrives has not been routed yet.
+        false
     }
 }
 
@@ -81,6 +100,14 @@ impl HookPacket for Skb {
     fn stripped_tags(self) -> u32 {
         // SAFETY: the context is the one that the kernel gave.
         u32::from(unsafe { (*self.0).vlan_present } != 0)
+    }
+
+    #[inline(always)]
+    fn is_hairpin<A: Address>(self, source: &A, destination: &A) -> bool {
+        // SAFETY: the context is the one that the kernel gave.
+        let (arrived_by, leaves_by) = unsafe { ((*self.0).ingress_ifindex, (*self.0).ifindex) };
+        // 0 is what the host made itself.
+        arrived_by == leaves_by && way_out(self.0, leaves_by, source, destination).is_some_and(|way| way != leaves_by)
     }
 }
 
@@ -130,4 +157,32 @@ fn load_by_helper<const N: usize>(helper: impl FnOnce(*mut u8) -> i64) -> Option
     }
     // SAFETY: the helper has written `N` bytes there.
     Some(unsafe { ptr::read_unaligned(scratch.cast()) })
+}
+
+/// By which interface the host would forward to `to`, as if that came in by `ifindex` from `from`. `None` where it would
+/// not, or says nothing: forwarding is off, an address of its own, no route.
+#[inline(always)]
+fn way_out<A: Address>(context: *mut __sk_buff, ifindex: u32, to: &A, from: &A) -> Option<u32> {
+    const PARAMETERS: usize = size_of::<bpf_fib_lookup>();
+    const { assert!(PARAMETERS <= SCRATCH_BYTES) };
+    // In the CPU's own memory, as in `load_by_helper`: the stack has no room for it.
+    let parameters = maps::SCRATCH.get_ptr_mut(0)?.cast::<bpf_fib_lookup>();
+    // SAFETY: the element is as large as the parameters, aligned to 8 bytes, and nothing else uses it meanwhile. All-zero
+    // is valid for them, and each address field has room for an address of its family.
+    let answer = unsafe {
+        parameters.cast::<[u64; PARAMETERS / 8]>().write([0; PARAMETERS / 8]);
+        (*parameters).family = if A::IS_IPV6 { AF_INET6 } else { AF_INET };
+        (*parameters).ifindex = ifindex;
+        // The least that may be: the answer is not to depend on the size of the packet.
+        (*parameters).__bindgen_anon_1.tot_len = IPV4_HEADER;
+        (&raw mut (*parameters).__bindgen_anon_3).cast::<A>().write_unaligned(*from);
+        (&raw mut (*parameters).__bindgen_anon_4).cast::<A>().write_unaligned(*to);
+        // Without BPF_FIB_LOOKUP_SKIP_NEIGH, which kernels before 6.3 refuse: they all name the interface before they look
+        // for the neighbour.
+        bpf_fib_lookup(context.cast(), parameters, PARAMETERS as i32, 0)
+    };
+    const ROUTED: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
+    const ROUTED_WITHOUT_NEIGHBOUR: i64 = BPF_FIB_LKUP_RET_NO_NEIGH as i64;
+    // SAFETY: as above; the kernel has written it.
+    matches!(answer, ROUTED | ROUTED_WITHOUT_NEIGHBOUR).then(|| unsafe { (*parameters).ifindex })
 }

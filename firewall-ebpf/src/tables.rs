@@ -11,11 +11,12 @@ use firewall_common::abi::{
 use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
 use crate::maps;
+use crate::packet::HookPacket;
 
 const BPF_ANY: u64 = 0;
 
-/// The maps of this instance.
-pub struct KernelTables;
+/// The maps of this instance, and the host's routes as they are for the packet.
+pub struct KernelTables<P>(pub P);
 
 /// An element of a flow map.
 ///
@@ -49,7 +50,7 @@ impl FlowHandle for Handle {
     }
 }
 
-impl Tables for KernelTables {
+impl<P: HookPacket> Tables for KernelTables<P> {
     #[inline(always)]
     fn clock(&self) -> u64 {
         // SAFETY: the helper takes nothing and returns a number. The JIT inlines it.
@@ -183,12 +184,17 @@ const fn family_index<A: Address>() -> u32 {
 /// The maps of one family.
 macro_rules! flow_tables {
     ($family:ty, $address_class:ident, $assured:ident, $half_open:ident, $recent:ident) => {
-        impl FlowTables<$family> for KernelTables {
+        impl<P: HookPacket> FlowTables<$family> for KernelTables<P> {
             type Handle = Handle;
 
             #[inline(always)]
             fn address_class(&self, half: Half, address: &$family) -> u32 {
                 $address_class(half, address)
+            }
+
+            #[inline(always)]
+            fn is_hairpin(&self, source: &$family, destination: &$family) -> bool {
+                self.0.is_hairpin(source, destination)
             }
 
             #[inline(always)]

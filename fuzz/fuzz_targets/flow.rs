@@ -31,7 +31,6 @@ const TIMEOUTS: Timeouts = Timeouts {
 struct Input {
     protocol: Protocol,
     started_by_egress: bool,
-    source_is_first: bool,
     rule_set: u32,
     generation: u32,
     now: u32,
@@ -73,7 +72,7 @@ fuzz_target!(|input: Input| {
     let direction = if input.started_by_egress { Direction::Egress } else { Direction::Ingress };
     let transport = transport(input.protocol, &Packet { from_initiator: true, ..*first }, 0);
     let started =
-        start(&transport, direction, input.source_is_first, input.rule_set, input.generation, input.now);
+        start(&transport, direction, input.rule_set, input.generation, input.now);
     let Some(entry) = started else {
         assert!(has(&transport, tcp_flag::RST), "{transport:?} begins no flow");
         return;
@@ -89,7 +88,6 @@ fuzz_target!(|input: Input| {
     };
     assert_eq!(entry, expected);
     assert_eq!(entry.started_by(), direction);
-    assert_eq!(entry.initiator_is_first(), input.source_is_first);
     let mut flow = Flow { entry, now: input.now, history: History::default() };
     for packet in packets {
         if !flow.follow(input.protocol, packet) {
@@ -176,7 +174,7 @@ impl Flow {
 
     /// What the first packet said stays, and time does not run backwards.
     fn check_entry(&self, next: &FlowEntry) {
-        let origin = flow_flag::INITIATOR_IS_SECOND | flow_flag::STARTED_BY_EGRESS;
+        let origin = flow_flag::STARTED_BY_EGRESS;
         assert_eq!(next.flags & origin, self.entry.flags & origin);
         assert_eq!(next.rule_set, self.entry.rule_set);
         assert_eq!(next.generation, self.entry.generation);

@@ -51,6 +51,8 @@ pub struct Contents {
     pub assured_room: u8,
     /// How many half-open flows there is room for.
     pub half_open_room: u8,
+    /// By the last byte of its source, whether an egress packet that begins a flow is a hairpin.
+    pub hairpins: u8,
     /// Address class by the last byte of the address.
     pub address_classes: [u8; 4],
     /// Service class by service.
@@ -252,6 +254,11 @@ where
     fn address_class(&self, _half: Half, address: &A) -> u32 {
         let [.., last] = address.widen().to_bytes();
         self.contents.address_classes[usize::from(last) % 4].into()
+    }
+
+    fn is_hairpin(&self, source: &A, _destination: &A) -> bool {
+        let [.., last] = source.widen().to_bytes();
+        self.contents.hairpins >> (last % 8) & 1 != 0
     }
 
     fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Entry> {

@@ -183,6 +183,8 @@ impl Tally {
         let unreachable = [
             // Scenarios begin with a policy.
             Reason::NoPolicy,
+            // A test run has no routes; `netns/forged_sources.rs` has.
+            Reason::Hairpin,
             // Only user space cuts flows; `prog/cut.rs` does.
             Reason::FlowCut,
             Reason::Internal,

@@ -110,9 +110,6 @@ pub trait Address: Copy + Eq {
     /// Whether this is the IPv6 family.
     const IS_IPV6: bool;
 
-    /// An arbitrary but total order, by which the two ends of a flow are put into one normalised key.
-    fn is_above(&self, other: &Self) -> bool;
-
     /// As sixteen bytes, IPv4 in its mapped form, for tables that hold both families.
     fn widen(&self) -> Ipv6;
 
@@ -122,11 +119,6 @@ pub trait Address: Copy + Eq {
 
 impl Address for Ipv4 {
     const IS_IPV6: bool = false;
-
-    #[inline(always)]
-    fn is_above(&self, other: &Self) -> bool {
-        self.0 > other.0
-    }
 
     #[inline(always)]
     fn widen(&self) -> Ipv6 {
@@ -142,14 +134,6 @@ impl Address for Ipv4 {
 
 impl Address for Ipv6 {
     const IS_IPV6: bool = true;
-
-    #[inline(always)]
-    fn is_above(&self, other: &Self) -> bool {
-        if self.low != other.low {
-            return self.low > other.low;
-        }
-        self.high > other.high
-    }
 
     #[inline(always)]
     fn widen(&self) -> Ipv6 {

@@ -6,25 +6,35 @@ use super::address::{Be16, Be32, Ipv4, Ipv6};
 
 /// Key of a flow: one entry serves both directions and both hooks.
 ///
-/// TCP, UDP and portless protocols put the end with the lower (address, port) first. ICMP queries put the end that
-/// asks first, so that a reply finds the entry and a query from the other end does not.
+/// The ends stand by side, not by order: *local* is the destination of what arrives and the source of what leaves. On a
+/// router, local is whatever the interface's own side of the link is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C, align(8))]
 pub struct FlowKey<A> {
-    /// Address of the first end.
-    pub first: A,
-    /// Address of the second end.
-    pub second: A,
-    /// Port of the first end; the identifier of an ICMP query; 0 for portless protocols.
-    pub first_port: Be16,
-    /// Port of the second end; the type of an ICMP query; 0 for portless protocols.
-    pub second_port: Be16,
+    /// Address of the local end.
+    pub local: A,
+    /// Address of the remote end.
+    pub remote: A,
+    /// Port of the local end; the identifier of an ICMP query; 0 for portless protocols.
+    pub local_port: Be16,
+    /// Port of the remote end; the type of an ICMP query; 0 for portless protocols.
+    pub remote_port: Be16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Always 0.
-    pub padding: u8,
+    /// A number of [`query_from`].
+    pub query_from: u8,
     /// Zone of the interface, in host order.
     pub zone: u16,
+}
+
+/// Numbers of [`FlowKey::query_from`]: which end asks. Two hosts may ping each other under one identifier.
+pub mod query_from {
+    /// No ICMP query.
+    pub const EITHER: u8 = 0;
+    /// The local end asks.
+    pub const LOCAL: u8 = 1;
+    /// The remote end asks.
+    pub const REMOTE: u8 = 2;
 }
 
 // SAFETY: repr(C); 4 + 4 + 2 + 2 + 1 + 1 + 2 = 16 bytes at alignment 8, asserted below, so there is no padding, and
@@ -68,9 +78,8 @@ pub struct FlowEntry {
 
 /// Bits of [`FlowEntry::flags`].
 pub mod flow_flag {
-    /// The end that is second in the key sent the first packet.
-    pub const INITIATOR_IS_SECOND: u8 = 1 << 0;
-    /// The first packet was an egress packet.
+    // Bit 0 said in versions 1 to 5 that the initiator was second in the key.
+    /// The first packet was an egress packet: the local end is the initiator.
     pub const STARTED_BY_EGRESS: u8 = 1 << 1;
     /// The responder has sent something.
     pub const REPLIED: u8 = 1 << 2;

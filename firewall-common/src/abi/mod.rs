@@ -14,7 +14,7 @@ mod recent;
 use crate::reason::Decision;
 
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
-pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag};
+pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag, query_from};
 pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
 pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
@@ -23,7 +23,7 @@ pub use policy::{
 pub use recent::{RECENT_SLOTS, RecentFlow, Seen, recent_slot};
 
 /// Version of everything in this module. Pins live in a directory named after it.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Interfaces that one instance can protect; a program's `SLOT` is below it.
 pub const MAX_INTERFACES: u32 = 256;

@@ -65,8 +65,8 @@ seen_of!(Ipv6, 5);
 pub fn recent_slot<A: Address>(key: &FlowKey<A>) -> u32 {
     /// 2⁶⁴ divided by the golden ratio (Knuth, The Art of Computer Programming 3, §6.4).
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let ports = u64::from(key.first_port.get()) << 48 | u64::from(key.second_port.get()) << 32;
-    let folded = ports ^ key.first.fold() ^ key.second.fold().rotate_left(16);
+    let ports = u64::from(key.local_port.get()) << 48 | u64::from(key.remote_port.get()) << 32;
+    let folded = ports ^ key.local.fold() ^ key.remote.fold().rotate_left(16);
     (folded.wrapping_mul(GOLDEN) >> (u64::BITS - RECENT_SLOTS.ilog2())) as u32
 }
 

@@ -15,7 +15,7 @@ mod tracked;
 pub use tables::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
 
 use crate::abi::{Direction, InterfaceSettings, Ipv4, Ipv6, UNCONFIRMED, exempt_flag, interface_flag};
-use crate::flow::identify;
+use crate::flow::key_of;
 use crate::packet::icmp::Role;
 use crate::packet::{
     Extent, Family, Fragment, Ip, Link, Network, PacketBytes, Transport, network, parse_transport,
@@ -136,8 +136,8 @@ where
     {
         return related::decide(packet, ip, transport, tables, context);
     }
-    let identity = identify(ip, transport, context.settings.zone);
-    let replaces_assured = match tracked::follow(identity.as_ref(), transport, tables, context) {
+    let key = key_of(ip, transport, context.direction, context.settings.zone);
+    let replaces_assured = match tracked::follow(key.as_ref(), transport, tables, context) {
         Tracking::Decided(reason) => return reason,
         Tracking::NoFlow { replaces_assured } => replaces_assured,
     };
@@ -148,8 +148,8 @@ where
         Admission::Decided(reason) => return reason,
         Admission::Tracked { rule_set } => rule_set,
     };
-    match identity {
-        Some(identity) => tracked::begin(&identity, transport, rule_set, replaces_assured, tables, context),
+    match key {
+        Some(key) => tracked::begin(&key, transport, rule_set, replaces_assured, tables, context),
         None => Reason::Rule,
     }
 }

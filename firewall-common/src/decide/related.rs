@@ -8,7 +8,7 @@ use super::policy::{Admission, Cells, admit, peer};
 use super::tables::FlowTables;
 use super::tracked::find;
 use crate::abi::{EXEMPT, RULE_SET, UNTRACKED, interface_flag};
-use crate::flow::identify;
+use crate::flow::key_of;
 use crate::packet::quote::quoted_packet;
 use crate::packet::{Family, Ip, PacketBytes, Transport};
 use crate::reason::Reason;
@@ -48,8 +48,8 @@ fn is_related<A: Family, P: PacketBytes + ?Sized, T: FlowTables<A>>(
         || passed_without_state(&quoted, &quoted_transport, tables, &went)
 }
 
-/// Whether the quoted packet, which went in `context.direction`, can have been a packet of a live flow in that
-/// direction.
+/// Whether the quoted packet, which went in `context.direction`, can have been a packet of a live flow. Its key holds the
+/// side that it went out from, so that nothing else needs to be compared.
 #[inline(always)]
 fn belongs_to_flow<A: Family, T: FlowTables<A>>(
     quoted: &Ip<A>,
@@ -57,17 +57,10 @@ fn belongs_to_flow<A: Family, T: FlowTables<A>>(
     tables: &T,
     context: &Context<'_>,
 ) -> bool {
-    let Some(identity) = identify(quoted, transport, context.settings.zone) else {
+    let Some(key) = key_of(quoted, transport, context.direction, context.settings.zone) else {
         return false;
     };
-    let Some(flow) = find(&identity.key, tables, context).live else {
-        return false;
-    };
-    if flow.state.is_none() {
-        return false;
-    }
-    let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
-    from_initiator == (flow.entry.started_by() == context.direction)
+    find(&key, tables, context).live.is_some_and(|flow| flow.state.is_some())
 }
 
 /// Whether the quoted packet passed without state: untracked, or to or from an exempt address.

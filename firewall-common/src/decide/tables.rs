@@ -94,6 +94,10 @@ pub trait FlowTables<A: Address>: Tables {
     /// Address class; 0 where no rule names the address.
     fn address_class(&self, half: Half, address: &A) -> u32;
 
+    /// Whether the egress packet under decision leaves by the interface that it came in by, while the way back to its
+    /// `source` is by another one. Asked once for a packet that would begin a flow.
+    fn is_hairpin(&self, source: &A, destination: &A) -> bool;
+
     /// Finds a flow.
     fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Self::Handle>;
 

@@ -3,8 +3,8 @@
 use super::Context;
 use super::recent::{Place, is_steady, leaves_steady};
 use super::tables::{FlowHandle, FlowTables, Table};
-use crate::abi::{Address, FlowEntry, FlowKey};
-use crate::flow::{FlowIdentity, FlowState, Step, advance, start};
+use crate::abi::{Address, Direction, FlowEntry, FlowKey};
+use crate::flow::{FlowState, Step, advance, start};
 use crate::packet::Transport;
 use crate::reason::Reason;
 
@@ -44,31 +44,31 @@ pub(super) struct Live<H> {
 /// admitted it; so a live flow is all it takes.
 #[inline(always)]
 pub(super) fn follow<A: Address, T: FlowTables<A>>(
-    identity: Option<&FlowIdentity<A>>,
+    key: Option<&FlowKey<A>>,
     transport: &Transport,
     tables: &T,
     context: &Context<'_>,
 ) -> Tracking {
-    let Some(identity) = identity else {
+    let Some(key) = key else {
         return Tracking::NoFlow { replaces_assured: false };
     };
-    let place = Place::of(&identity.key, tables);
+    let place = Place::of(key, tables);
     let leaves_steady = leaves_steady(transport);
-    if leaves_steady && place.holds(&identity.key, tables, context) {
+    if leaves_steady && place.holds(key, tables, context) {
         return Tracking::Decided(Reason::Tracked);
     }
     let promotion = tables.promotion();
-    let mut found = find(&identity.key, tables, context);
+    let mut found = find(key, tables, context);
     if found.live.is_none() && !found.stale_assured && tables.promotion() != promotion {
         // Another CPU may have promoted the flow between the two lookups.
-        found.live = tables
-            .flow(Table::Assured, &identity.key)
-            .and_then(|handle| live(Table::Assured, handle, context));
+        found.live =
+            tables.flow(Table::Assured, key).and_then(|handle| live(Table::Assured, handle, context));
     }
     let Some(flow) = found.live else {
         return Tracking::NoFlow { replaces_assured: found.stale_assured };
     };
-    let from_initiator = identity.source_is_first == flow.entry.initiator_is_first();
+    // By the hook, which nobody outside can choose.
+    let from_initiator = context.direction == flow.entry.started_by();
     let Some(state) = flow.state else {
         // What the initiator sends, or whoever opens a connection anew, is for the rules to decide. Dropping the rest keeps
         // a cut flow from coming back as one that the responder has begun.
@@ -80,13 +80,13 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
     match advance(flow.entry, state, transport, from_initiator, context.now) {
         Step::Restart => Tracking::NoFlow { replaces_assured: flow.table == Table::Assured },
         Step::Continue { entry: next, assures } if assures && flow.table == Table::HalfOpen => {
-            Tracking::Decided(promote(&identity.key, &next, tables, context))
+            Tracking::Decided(promote(key, &next, tables, context))
         }
         Step::Continue { entry: next, .. } => {
             let last_seen = store(&flow.handle, &flow.entry, &next, context);
             let was_steady = flow.table == Table::Assured && is_steady(&flow.entry);
             if was_steady && leaves_steady {
-                place.remember(&identity.key, last_seen, tables);
+                place.remember(key, last_seen, tables);
             } else if was_steady {
                 place.forget(tables);
             }
@@ -96,31 +96,32 @@ pub(super) fn follow<A: Address, T: FlowTables<A>>(
 }
 
 /// Begins the flow of a packet that rules admit, half-open. A RST, an ICMP error or a reply without a query begins none:
-/// nothing may answer it.
+/// nothing may answer it. Nor does a packet whose source cannot be where it came from: its "responder", whom anybody may
+/// have named, would be let in.
 #[inline(always)]
 pub(super) fn begin<A: Address, T: FlowTables<A>>(
-    identity: &FlowIdentity<A>,
+    key: &FlowKey<A>,
     transport: &Transport,
     rule_set: u32,
     replaces_assured: bool,
     tables: &T,
     context: &Context<'_>,
 ) -> Reason {
-    let source_is_first = identity.source_is_first;
-    let Some(entry) =
-        start(transport, context.direction, source_is_first, rule_set, context.generation, context.now)
-    else {
+    let Some(entry) = start(transport, context.direction, rule_set, context.generation, context.now) else {
         return Reason::Rule;
     };
+    if context.direction == Direction::Egress && tables.is_hairpin(&key.local, &key.remote) {
+        return Reason::Hairpin;
+    }
     if is_under_pressure(tables.pressure(), context)
-        || tables.insert_flow(Table::HalfOpen, &identity.key, &entry).is_err()
+        || tables.insert_flow(Table::HalfOpen, key, &entry).is_err()
     {
         return Reason::FlowTableFull;
     }
     if replaces_assured {
         // Last, so that the key is never without an entry. Should another CPU have promoted the new flow meanwhile, its
         // entry goes, and its next packet is judged as one in mid-stream: by the rule that has just admitted it.
-        tables.remove_flow(Table::Assured, &identity.key);
+        tables.remove_flow(Table::Assured, key);
     }
     Reason::Rule
 }

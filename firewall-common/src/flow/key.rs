@@ -1,74 +1,70 @@
 //! Which entry of the flow tables a packet belongs to.
 
-use crate::abi::{Address, Be16, FlowKey};
+use crate::abi::{Address, Be16, Direction, FlowKey, query_from};
 use crate::packet::icmp::Role;
 use crate::packet::{Ip, Transport};
 
-/// A packet's flow, and which end of it the packet comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowIdentity<A> {
-    /// Key of the entry, the same for both directions.
-    pub key: FlowKey<A>,
-    /// Whether the packet's source is the first end of the key.
-    pub source_is_first: bool,
-}
-
-/// The flow of a packet; `None` where it can belong to none: ICMP errors and other single messages, later fragments.
+/// The key of a packet's flow, the same on both hooks; `None` where the packet can belong to none: ICMP errors and
+/// other single messages, later fragments.
+///
+/// The local end is the destination of what arrives and the source of what leaves. It comes from the hook, never from the
+/// addresses: a packet that arrives under the host's own address, which anybody can send, has another key than what the
+/// host sends.
+#[must_use]
 #[inline(always)]
-pub fn identify<A: Address>(ip: &Ip<A>, transport: &Transport, zone: u16) -> Option<FlowIdentity<A>> {
-    match transport {
-        Transport::Tcp(tcp) => Some(by_order(ip, tcp.source_port, tcp.destination_port, zone)),
-        Transport::Udp { source_port, destination_port } => {
-            Some(by_order(ip, *source_port, *destination_port, zone))
-        }
-        Transport::Icmp(icmp) => by_role(ip, icmp.icmp_type, icmp.role, zone),
-        // AWS: other protocols are tracked by addresses and protocol alone.
-        Transport::Portless => Some(by_order(ip, Be16::new(0), Be16::new(0), zone)),
-        Transport::LaterFragment => None,
-    }
-}
-
-#[inline(always)]
-fn by_order<A: Address>(ip: &Ip<A>, source_port: Be16, destination_port: Be16, zone: u16) -> FlowIdentity<A> {
-    let source_is_second = if ip.source == ip.destination {
-        source_port > destination_port
-    } else {
-        ip.source.is_above(&ip.destination)
-    };
-    if source_is_second {
-        let key = key(ip.destination, ip.source, destination_port, source_port, ip.protocol, zone);
-        return FlowIdentity { key, source_is_first: false };
-    }
-    let key = key(ip.source, ip.destination, source_port, destination_port, ip.protocol, zone);
-    FlowIdentity { key, source_is_first: true }
-}
-
-/// The end that asks is first: a reply finds the entry of its query, a query of the other end has an entry of its own.
-#[inline(always)]
-fn by_role<A: Address>(ip: &Ip<A>, icmp_type: u8, role: Role, zone: u16) -> Option<FlowIdentity<A>> {
-    match role {
-        Role::Query { identifier } => {
-            let query_type = Be16::new(u16::from(icmp_type));
-            let key = key(ip.source, ip.destination, identifier, query_type, ip.protocol, zone);
-            Some(FlowIdentity { key, source_is_first: true })
-        }
-        Role::Reply { identifier, query_type } => {
-            let query_type = Be16::new(u16::from(query_type));
-            let key = key(ip.destination, ip.source, identifier, query_type, ip.protocol, zone);
-            Some(FlowIdentity { key, source_is_first: false })
-        }
-        Role::Error | Role::Other => None,
-    }
-}
-
-#[inline(always)]
-const fn key<A: Address>(
-    first: A,
-    second: A,
-    first_port: Be16,
-    second_port: Be16,
-    protocol: u8,
+pub fn key_of<A: Address>(
+    ip: &Ip<A>,
+    transport: &Transport,
+    direction: Direction,
     zone: u16,
-) -> FlowKey<A> {
-    FlowKey { first, second, first_port, second_port, protocol, padding: 0, zone }
+) -> Option<FlowKey<A>> {
+    let ends = match transport {
+        Transport::Tcp(tcp) => Ends::of_ports(tcp.source_port, tcp.destination_port, direction),
+        Transport::Udp { source_port, destination_port } => {
+            Ends::of_ports(*source_port, *destination_port, direction)
+        }
+        Transport::Icmp(icmp) => Ends::of_query(icmp.icmp_type, icmp.role, direction)?,
+        // AWS: other protocols are tracked by addresses and protocol alone.
+        Transport::Portless => Ends::of_ports(Be16::new(0), Be16::new(0), direction),
+        Transport::LaterFragment => return None,
+    };
+    let (local, remote) = match direction {
+        Direction::Ingress => (ip.destination, ip.source),
+        Direction::Egress => (ip.source, ip.destination),
+    };
+    let Ends { local_port, remote_port, query_from } = ends;
+    Some(FlowKey { local, remote, local_port, remote_port, protocol: ip.protocol, query_from, zone })
+}
+
+/// What a key holds beside the addresses.
+struct Ends {
+    local_port: Be16,
+    remote_port: Be16,
+    query_from: u8,
+}
+
+impl Ends {
+    #[inline(always)]
+    const fn of_ports(source: Be16, destination: Be16, direction: Direction) -> Self {
+        let (local_port, remote_port) = match direction {
+            Direction::Ingress => (destination, source),
+            Direction::Egress => (source, destination),
+        };
+        Self { local_port, remote_port, query_from: query_from::EITHER }
+    }
+
+    /// A reply finds the entry of its query; a query of the other end, of the same identifier, has one of its own.
+    #[inline(always)]
+    fn of_query(icmp_type: u8, role: Role, direction: Direction) -> Option<Self> {
+        let (identifier, query_type, query_direction) = match role {
+            Role::Query { identifier } => (identifier, icmp_type, direction),
+            Role::Reply { identifier, query_type } => (identifier, query_type, direction.opposite()),
+            Role::Error | Role::Other => return None,
+        };
+        let query_from = match query_direction {
+            Direction::Ingress => query_from::REMOTE,
+            Direction::Egress => query_from::LOCAL,
+        };
+        Some(Self { local_port: identifier, remote_port: Be16::new(u16::from(query_type)), query_from })
+    }
 }

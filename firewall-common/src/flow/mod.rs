@@ -1,6 +1,6 @@
 //! The life of a flow.
 //!
-//! [`identify`] finds a flow's entry, [`start`] makes one for the packet that a rule admitted, and
+//! [`key_of`] finds a flow's entry, [`start`] makes one for the packet that a rule admitted, and
 //! [`advance`] follows every later packet. All of it is pure: the caller does the table work, and knows the time.
 //!
 //! A flow is *half-open* until its initiator has sent something after a reply; then it is *assured*. The two kinds
@@ -10,7 +10,7 @@
 mod key;
 mod tcp;
 
-pub use key::{FlowIdentity, identify};
+pub use key::key_of;
 
 use crate::abi::{Direction, FlowEntry, Timeouts, flow_flag};
 use crate::packet::Transport;
@@ -152,7 +152,6 @@ pub enum Step {
 pub fn start(
     transport: &Transport,
     direction: Direction,
-    source_is_first: bool,
     rule_set: u32,
     generation: u32,
     now: u32,
@@ -167,8 +166,7 @@ pub fn start(
         Transport::Portless => FlowState::Portless,
         Transport::LaterFragment => return None,
     };
-    let initiator = if source_is_first { 0 } else { flow_flag::INITIATOR_IS_SECOND };
-    let origin = match direction {
+    let flags = match direction {
         Direction::Ingress => 0,
         Direction::Egress => flow_flag::STARTED_BY_EGRESS,
     };
@@ -178,7 +176,7 @@ pub fn start(
         generation,
         handshake: 0,
         state: state as u8,
-        flags: initiator | origin,
+        flags,
         padding: 0,
         cut_at: 0,
     })
@@ -218,13 +216,6 @@ const fn udp_state(state: FlowState, from_initiator: bool) -> FlowState {
 }
 
 impl FlowEntry {
-    /// Whether the end that is first in the key started the flow.
-    #[must_use]
-    #[inline(always)]
-    pub const fn initiator_is_first(&self) -> bool {
-        self.flags & flow_flag::INITIATOR_IS_SECOND == 0
-    }
-
     /// Direction of the flow's first packet.
     #[must_use]
     #[inline(always)]

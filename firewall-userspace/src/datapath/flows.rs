@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, MapData};
 use bytemuck::Pod;
-use firewall_common::abi::{Address, Direction, FlowEntry, FlowKey, InterfaceSettings, Ipv4, Ipv6, map};
+use firewall_common::abi::{
+    Address, Direction, FlowEntry, FlowKey, InterfaceSettings, Ipv4, Ipv6, map, query_from,
+};
 use firewall_common::decide::Half;
 use firewall_common::flow::FlowState;
 
@@ -224,10 +226,7 @@ impl Reader {
         let per_second = settings.jiffies_per_second.max(1);
         let idle = idle(entry.last_seen, self.now, per_second);
         let left = state.timeout(&settings.timeouts).checked_sub(idle)?;
-        let first = (address(key.first), key.first_port.get());
-        let second = (address(key.second), key.second_port.get());
-        let (initiator, responder) =
-            if entry.initiator_is_first() { (first, second) } else { (second, first) };
+        let (initiator, responder) = ends(key, entry.started_by(), address);
         Some(FlowRow {
             zone: key.zone,
             protocol: key.protocol,
@@ -245,6 +244,23 @@ impl Reader {
             rule_set: entry.rule_set,
             generation: entry.generation,
         })
+    }
+}
+
+/// Initiator and responder, as [`FlowRow`] shows them.
+pub(super) fn ends<A: Copy>(
+    key: &FlowKey<A>,
+    started_by: Direction,
+    address: fn(A) -> IpAddr,
+) -> ((IpAddr, u16), (IpAddr, u16)) {
+    let (local, remote) = (address(key.local), address(key.remote));
+    let (local_port, remote_port) = (key.local_port.get(), key.remote_port.get());
+    match (key.query_from, started_by) {
+        // The identifier and the type of the query, whichever end asks.
+        (query_from::LOCAL, _) => ((local, local_port), (remote, remote_port)),
+        (query_from::REMOTE, _) => ((remote, local_port), (local, remote_port)),
+        (_, Direction::Egress) => ((local, local_port), (remote, remote_port)),
+        (_, Direction::Ingress) => ((remote, remote_port), (local, local_port)),
     }
 }
 

@@ -4,20 +4,26 @@
 //! step. Flows are copied before that, and once more after it: what began in between is in the old tables.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use firewall_common::abi::{ABI_VERSION, Address, FlowEntry, FlowKey, Ipv4, Ipv6};
+use firewall_common::abi::{
+    ABI_VERSION, Address, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, flow_flag, query_from,
+};
 
 use super::batch::{HashTable, Inserted};
-use super::flows::{V4_TABLES, V6_TABLES};
+use super::flows::{V4_TABLES, V6_TABLES, ends, v4, v6};
 use super::{Datapath, DatapathError};
 
 /// The versions whose flows can be read.
 ///
-/// Version 1: as now, with zeros where an entry now has the time of its cut, which mean that there is none. Later ones: as
-/// now.
-const READABLE_FLOWS: [u32; 4] = [1, 2, 3, 4];
+/// All have today's layout. Version 1 has zeros where an entry now stores its cut time; zero means *no cut*. In all of them
+/// the ends of a key stand in another order: see [`by_side`].
+const READABLE_FLOWS: [u32; 5] = [1, 2, 3, 4, 5];
+
+/// Bit of [`FlowEntry::flags`] up to version 5: the end that was second in the key sent the first packet.
+const INITIATOR_IS_SECOND: u8 = 1 << 0;
 
 /// The pins of another version of the ABI.
 #[derive(Debug)]
@@ -26,6 +32,19 @@ pub struct OtherVersion {
     pub version: u32,
     /// As if it were of this version: links and the names of the maps of flows are the same in all.
     datapath: Datapath,
+}
+
+/// A flow of another version that began by ingress, as the policy has to judge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldFlow {
+    /// Zone, which tells the interface.
+    pub zone: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Address and port of the end that sent the first packet, as in [`FlowRow`](super::FlowRow).
+    pub initiator: (IpAddr, u16),
+    /// Address and port of the other end, as there.
+    pub responder: (IpAddr, u16),
 }
 
 impl Datapath {
@@ -75,16 +94,26 @@ impl OtherVersion {
 
     /// Copies the flows that `to` does not have.
     ///
+    /// What a router sends back by the interface that it came in by was one flow; now each direction has its own. For a flow
+    /// that began by ingress `forwarded` says which rule set admits its packets as they leave again, if they do and if one
+    /// does.
+    ///
     /// # Errors
     ///
     /// As [`check_readable`](Self::check_readable), and others where a map cannot be read or written.
-    pub fn copy_flows(&self, to: &Datapath) -> Result<(), DatapathError> {
+    pub fn copy_flows(
+        &self,
+        to: &Datapath,
+        forwarded: impl Fn(&OldFlow) -> Option<u32>,
+    ) -> Result<(), DatapathError> {
         self.check_readable()?;
         for (table, _) in V4_TABLES {
-            copy(&self.datapath.flow_table::<Ipv4>(table)?, &to.flow_table::<Ipv4>(table)?)?;
+            let (from, to) = (self.datapath.flow_table::<Ipv4>(table)?, to.flow_table::<Ipv4>(table)?);
+            copy(&from, &to, v4, &forwarded)?;
         }
         for (table, _) in V6_TABLES {
-            copy(&self.datapath.flow_table::<Ipv6>(table)?, &to.flow_table::<Ipv6>(table)?)?;
+            let (from, to) = (self.datapath.flow_table::<Ipv6>(table)?, to.flow_table::<Ipv6>(table)?);
+            copy(&from, &to, v6, &forwarded)?;
         }
         Ok(())
     }
@@ -116,20 +145,77 @@ impl OtherVersion {
 fn copy<A: Address>(
     from: &HashTable<FlowKey<A>, FlowEntry>,
     to: &HashTable<FlowKey<A>, FlowEntry>,
+    address: fn(A) -> IpAddr,
+    forwarded: &impl Fn(&OldFlow) -> Option<u32>,
 ) -> Result<(), DatapathError>
 where
     FlowKey<A>: Pod,
 {
     from.each_batch(|keys, entries| {
         for (key, entry) in keys.iter().zip(entries) {
-            match to.insert_new(key, entry)? {
-                Inserted::New | Inserted::Existing => {}
-                // As many fit as did before; what is in the way has begun since, and is no worse.
-                Inserted::NoRoom => break,
+            let (key, entry) = by_side(key, entry);
+            let returned = (entry.started_by() == Direction::Ingress)
+                .then(|| old_flow(&key, address))
+                .and_then(|flow| forwarded(&flow))
+                .map(|rule_set| leaving_again(&key, &entry, rule_set));
+            for (key, entry) in [Some((key, entry)), returned].into_iter().flatten() {
+                match to.insert_new(&key, &entry)? {
+                    Inserted::New | Inserted::Existing => {}
+                    // As many fit as did before; what is in the way has begun since, and is no worse.
+                    Inserted::NoRoom => return Ok(()),
+                }
             }
         }
         Ok(())
     })
+}
+
+/// A flow of versions 1 to 5 as it is now.
+///
+/// Their keys had today's layout, but put the end with the lower address and port first, and the end that asks for ICMP
+/// queries. The direction in which a flow began tells which of its ends is the local one.
+fn by_side<A: Address>(old: &FlowKey<A>, entry: &FlowEntry) -> (FlowKey<A>, FlowEntry) {
+    let (first, second) = ((old.local, old.local_port), (old.remote, old.remote_port));
+    let (initiator, responder) =
+        if entry.flags & INITIATOR_IS_SECOND == 0 { (first, second) } else { (second, first) };
+    let (local, remote) = match entry.started_by() {
+        Direction::Ingress => (responder, initiator),
+        Direction::Egress => (initiator, responder),
+    };
+    let key = if is_query(old) {
+        let query_from = match entry.started_by() {
+            Direction::Ingress => query_from::REMOTE,
+            Direction::Egress => query_from::LOCAL,
+        };
+        // The ports are the identifier and the type, which belong to neither end.
+        FlowKey { local: local.0, remote: remote.0, query_from, ..*old }
+    } else {
+        let (local, local_port, remote, remote_port) = (local.0, local.1, remote.0, remote.1);
+        FlowKey { local, remote, local_port, remote_port, ..*old }
+    };
+    (key, FlowEntry { flags: entry.flags & !INITIATOR_IS_SECOND, ..*entry })
+}
+
+fn is_query<A: Address>(key: &FlowKey<A>) -> bool {
+    const ICMP: u8 = 1;
+    const ICMPV6: u8 = 58;
+    key.protocol == if A::IS_IPV6 { ICMPV6 } else { ICMP }
+}
+
+fn old_flow<A: Address>(key: &FlowKey<A>, address: fn(A) -> IpAddr) -> OldFlow {
+    let (initiator, responder) = ends(key, Direction::Ingress, address);
+    OldFlow { zone: key.zone, protocol: key.protocol, initiator, responder }
+}
+
+/// The flow that a router's egress hook sees of one that came in by the same interface.
+fn leaving_again<A: Address>(key: &FlowKey<A>, entry: &FlowEntry, rule_set: u32) -> (FlowKey<A>, FlowEntry) {
+    let turned = FlowKey { local: key.remote, remote: key.local, ..*key };
+    let turned = if is_query(key) {
+        FlowKey { query_from: query_from::LOCAL, ..turned }
+    } else {
+        FlowKey { local_port: key.remote_port, remote_port: key.local_port, ..turned }
+    };
+    (turned, FlowEntry { rule_set, flags: entry.flags | flow_flag::STARTED_BY_EGRESS, ..*entry })
 }
 
 /// The versions that have a directory under `bpffs`.
@@ -145,4 +231,59 @@ fn versions(bpffs: &Path) -> Result<Vec<u32>, DatapathError> {
         versions.extend(number);
     }
     Ok(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use firewall_common::abi::Be16;
+
+    use super::*;
+
+    const LOW: Ipv4 = Ipv4::from_bytes([192, 0, 2, 1]);
+    const HIGH: Ipv4 = Ipv4::from_bytes([192, 0, 2, 9]);
+
+    /// As versions 1 to 5 have it: the lower end first.
+    fn old(protocol: u8, first_port: u16, second_port: u16) -> FlowKey<Ipv4> {
+        let (local_port, remote_port) = (Be16::new(first_port), Be16::new(second_port));
+        FlowKey { local: LOW, remote: HIGH, local_port, remote_port, protocol, query_from: 0, zone: 7 }
+    }
+
+    fn entry(flags: u8) -> FlowEntry {
+        FlowEntry { flags: flags | flow_flag::REPLIED, rule_set: 5, ..FlowEntry::default() }
+    }
+
+    fn turned(old: FlowKey<Ipv4>, flags: u8) -> (Ipv4, u16, Ipv4, u16, u8) {
+        let (key, new) = by_side(&old, &entry(flags));
+        assert_eq!((key.zone, key.protocol), (7, old.protocol));
+        assert_eq!(new.flags, (flags & !INITIATOR_IS_SECOND) | flow_flag::REPLIED);
+        (key.local, key.local_port.get(), key.remote, key.remote_port.get(), key.query_from)
+    }
+
+    #[test]
+    fn the_initiator_and_the_direction_tell_which_end_of_an_old_key_is_local() {
+        let tcp = old(6, 22, 40000);
+        // By ingress from the second, by ingress from the first, and the same by egress.
+        assert_eq!(turned(tcp, INITIATOR_IS_SECOND), (LOW, 22, HIGH, 40000, query_from::EITHER));
+        assert_eq!(turned(tcp, 0), (HIGH, 40000, LOW, 22, query_from::EITHER));
+        let egress = flow_flag::STARTED_BY_EGRESS;
+        assert_eq!(turned(tcp, egress), (LOW, 22, HIGH, 40000, query_from::EITHER));
+        let from_second = egress | INITIATOR_IS_SECOND;
+        assert_eq!(turned(tcp, from_second), (HIGH, 40000, LOW, 22, query_from::EITHER));
+    }
+
+    #[test]
+    fn an_old_query_keeps_identifier_and_type_and_learns_who_asks() {
+        let ping = old(1, 77, 8);
+        assert_eq!(turned(ping, 0), (HIGH, 77, LOW, 8, query_from::REMOTE));
+        assert_eq!(turned(ping, flow_flag::STARTED_BY_EGRESS), (LOW, 77, HIGH, 8, query_from::LOCAL));
+    }
+
+    #[test]
+    fn what_leaves_by_the_interface_it_came_in_by_has_a_flow_of_its_own() {
+        let (key, came_in) = by_side(&old(6, 22, 40000), &entry(INITIATOR_IS_SECOND));
+        let (key, leaves) = leaving_again(&key, &came_in, 9);
+        assert_eq!((key.local, key.local_port.get()), (HIGH, 40000));
+        assert_eq!((key.remote, key.remote_port.get()), (LOW, 22));
+        assert_eq!((leaves.started_by(), leaves.rule_set), (Direction::Egress, 9));
+    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytemuck::Pod;
 use firewall_common::abi::{Address, Be16, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, flow_flag, map};
-use firewall_common::flow::{FlowState, identify, start};
+use firewall_common::flow::{FlowState, key_of, start};
 use firewall_common::packet::{Fragment, Ip, Tcp, Transport, tcp_flag};
 
 use super::batch::Inserted;
@@ -113,11 +113,10 @@ impl Seeder {
                 (datagram, FlowState::UdpStream)
             }
         };
-        let identity = identify(&ip, &transport, self.zone)?;
-        let source_is_first = identity.source_is_first;
-        let begun = start(&transport, started_by, source_is_first, seed.rule_set, self.generation, self.now)?;
+        let key = key_of(&ip, &transport, started_by, self.zone)?;
+        let begun = start(&transport, started_by, seed.rule_set, self.generation, self.now)?;
         let entry = FlowEntry { state: state as u8, flags: begun.flags | flow_flag::REPLIED, ..begun };
-        Some((identity.key, entry))
+        Some((key, entry))
     }
 }
 
@@ -156,9 +155,9 @@ mod tests {
         let (same, egress) = flow(ConnectionProtocol::Tcp, Direction::Egress);
         assert_eq!(key, same);
         assert_eq!((key.zone, key.protocol), (7, 6));
-        assert_eq!((key.first_port.get(), key.second_port.get()), (22, 40000));
-        assert_eq!((ingress.started_by(), ingress.initiator_is_first()), (Direction::Ingress, false));
-        assert_eq!((egress.started_by(), egress.initiator_is_first()), (Direction::Egress, true));
+        assert_eq!((key.local_port.get(), key.remote_port.get()), (22, 40000));
+        assert_eq!(ingress.started_by(), Direction::Ingress);
+        assert_eq!(egress.started_by(), Direction::Egress);
     }
 
     #[test]

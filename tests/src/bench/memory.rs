@@ -55,8 +55,8 @@ pub(super) fn sweep(extent: Extent) -> Result<Row> {
 /// A flow of no interface's zone, which no sweep ends.
 fn flow(number: u32) -> (FlowKey<Ipv4>, FlowEntry) {
     let key = FlowKey {
-        first: Ipv4::from_bytes(number.to_be_bytes()),
-        first_port: Be16::new(1),
+        local: Ipv4::from_bytes(number.to_be_bytes()),
+        local_port: Be16::new(1),
         zone: u16::MAX,
         ..FlowKey::default()
     };

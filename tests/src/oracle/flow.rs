@@ -12,26 +12,32 @@ use crate::packets::{Packet, Segment, Transport, tcp};
 /// along with it (RFC 7413).
 const HANDSHAKE_WINDOW: u32 = 65_536;
 
-/// The two ends of a packet or a flow, and what else tells flows apart.
+/// What tells flows apart, seen from the host. A packet that arrives is addressed to the local end, one that leaves is from
+/// it, whatever its addresses: whose they are nobody can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends {
     zone: u16,
     protocol: u8,
-    /// Of a flow: the initiator. With its port, or the identifier of an ICMP query.
-    from: (IpAddr, u16),
-    /// With its port, or the type of an ICMP query.
-    to: (IpAddr, u16),
-    /// ICMP: whether the packet asks or answers. `None`: either side may begin.
-    asks: Option<bool>,
+    local: IpAddr,
+    remote: IpAddr,
+    exchange: Exchange,
+}
+
+/// What goes between the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exchange {
+    /// TCP and UDP: the local and the remote port. Other protocols: 0 and 0.
+    Ports(u16, u16),
+    /// An ICMP query and its replies: the query's direction, identifier and type.
+    Query { direction: Direction, identifier: u16, icmp_type: u16 },
 }
 
 /// A flow.
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
-    /// Initiator and responder.
     pub(super) ends: Ends,
-    /// Direction of the first packet.
-    pub(super) started_by: Direction,
+    /// Direction of the first packet; those of the other direction are the responder's.
+    started_by: Direction,
     life: Life,
     last_packet: u64,
 }
@@ -101,30 +107,34 @@ pub(super) const fn opens(segment: &Segment) -> bool {
 
 impl Ends {
     /// The ends of a packet; `None` where it can belong to no flow.
-    pub(super) fn of(packet: &Packet, zone: u16) -> Option<Self> {
-        let (from, to, asks) = match &packet.transport {
-            Transport::Tcp(segment) => (segment.source_port, segment.destination_port, None),
-            Transport::Udp { source_port, destination_port, .. } => (*source_port, *destination_port, None),
-            Transport::Other { .. } => (0, 0, None),
+    pub(super) fn of(place: Place<'_>, packet: &Packet) -> Option<Self> {
+        let (local, remote) = by_side(place.direction, packet.source, packet.destination);
+        let ports = |source, destination| {
+            let (local, remote) = by_side(place.direction, source, destination);
+            Exchange::Ports(local, remote)
+        };
+        let exchange = match &packet.transport {
+            Transport::Tcp(segment) => ports(segment.source_port, segment.destination_port),
+            Transport::Udp { source_port, destination_port, .. } => ports(*source_port, *destination_port),
+            Transport::Other { .. } => Exchange::Ports(0, 0),
             Transport::Icmp { icmp_type, body, .. } => {
                 let crate::packets::IcmpBody::Identifier(identifier) = body else {
                     return None;
                 };
-                let (query_type, asks) = query(*icmp_type, packet.source.is_ipv6())?;
-                if asks {
-                    (*identifier, query_type, Some(true))
-                } else {
-                    (query_type, *identifier, Some(false))
-                }
+                let (icmp_type, asks) = query(*icmp_type, packet.source.is_ipv6())?;
+                let direction = if asks { place.direction } else { place.direction.opposite() };
+                Exchange::Query { direction, identifier: *identifier, icmp_type }
             }
         };
-        let (from, to) = ((packet.source, from), (packet.destination, to));
-        Some(Self { zone, protocol: packet.protocol(), from, to, asks })
+        Some(Self { zone: place.interface.zone, protocol: packet.protocol(), local, remote, exchange })
     }
+}
 
-    /// The ends of what goes the other way.
-    pub(super) fn reversed(self) -> Self {
-        Self { from: self.to, to: self.from, asks: self.asks.map(|asks| !asks), ..self }
+/// Local and remote, of a packet's source and destination.
+fn by_side<T>(direction: Direction, source: T, destination: T) -> (T, T) {
+    match direction {
+        Direction::Ingress => (destination, source),
+        Direction::Egress => (source, destination),
     }
 }
 
@@ -141,8 +151,8 @@ fn query(icmp_type: u8, is_ipv6: bool) -> Option<(u16, bool)> {
 impl Flow {
     /// The flow that begins with an admitted packet; `None` where its protocol, or the packet, begins none.
     pub(super) fn begin(place: Place<'_>, packet: &Packet, now: u64) -> Option<Self> {
-        let ends = Ends::of(packet, place.interface.zone)?;
-        if ends.asks == Some(false) {
+        let ends = Ends::of(place, packet)?;
+        if matches!(ends.exchange, Exchange::Query { direction, .. } if direction != place.direction) {
             return None;
         }
         let life = match &packet.transport {
@@ -160,22 +170,12 @@ impl Flow {
 
     /// Whether it is of the IPv6 family.
     pub(super) const fn is_ipv6(&self) -> bool {
-        self.ends.from.0.is_ipv6()
+        self.ends.local.is_ipv6()
     }
 
     /// The zone that it belongs to.
     pub(super) const fn zone(&self) -> u16 {
         self.ends.zone
-    }
-
-    /// Whether a packet with these ends belongs to the flow.
-    pub(super) fn joins(&self, ends: &Ends) -> bool {
-        self.ends == *ends || self.ends.reversed() == *ends
-    }
-
-    /// Whether a packet that belongs to the flow comes from its initiator.
-    pub(super) fn is_from_initiator(&self, packet: &Packet) -> bool {
-        Ends::of(packet, self.ends.zone).is_some_and(|ends| ends == self.ends)
     }
 
     /// Whether it has not been silent for too long.
@@ -198,9 +198,9 @@ impl Flow {
         }
     }
 
-    /// Follows a packet that belongs to the flow.
-    pub(super) fn follow(&mut self, packet: &Packet, now: u64) -> Fate {
-        let is_initiator = self.is_from_initiator(packet);
+    /// Follows a packet that has the flow's ends.
+    pub(super) fn follow(&mut self, place: Place<'_>, packet: &Packet, now: u64) -> Fate {
+        let is_initiator = place.direction == self.started_by;
         match (&mut self.life, &packet.transport) {
             (Life::Tcp(tcp), Transport::Tcp(segment)) => {
                 if opens(segment) && tcp.is_over() {

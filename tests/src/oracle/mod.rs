@@ -193,7 +193,7 @@ impl Oracle {
             if !self.rooms[usize::from(flow.is_ipv6())].lets_begin(self.now) {
                 return Reason::FlowTableFull;
             }
-            self.flows.retain(|known| known.ends != flow.ends && known.ends != flow.ends.reversed());
+            self.flows.retain(|known| known.ends != flow.ends);
             self.flows.push(flow);
         }
         Reason::Rule
@@ -203,7 +203,7 @@ impl Oracle {
     fn decide_by_flow(&mut self, place: Place<'_>, packet: &Packet) -> Option<Reason> {
         let index = self.live_flow(place, packet)?;
         let mut flow = self.flows[index].clone();
-        match flow.follow(packet, self.now) {
+        match flow.follow(place, packet, self.now) {
             Fate::GoesOn => {}
             Fate::Restarts => return None,
         }
@@ -218,9 +218,9 @@ impl Oracle {
     }
 
     fn live_flow(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
-        let ends = Ends::of(packet, place.interface.zone)?;
+        let ends = Ends::of(place, packet)?;
         let timeouts = &place.interface.options.timeouts;
-        self.flows.iter().position(|flow| flow.joins(&ends) && flow.is_live(timeouts, self.now))
+        self.flows.iter().position(|flow| flow.ends == ends && flow.is_live(timeouts, self.now))
     }
 
     /// Whether it is an ICMP error about a packet that went the other way as part of a flow, or untracked (spec 2.5).
@@ -241,11 +241,8 @@ impl Oracle {
             return false;
         }
         let went = place.opposite();
-        if let Some(index) = self.live_flow(went, quoted) {
-            let flow = &self.flows[index];
-            if flow.is_from_initiator(quoted) == (flow.started_by == went.direction) {
-                return true;
-            }
+        if self.live_flow(went, quoted).is_some() {
+            return true;
         }
         rules::is_exempt_address(went, quoted) || rules::judge(went, quoted) == Judgement::Untracked
     }

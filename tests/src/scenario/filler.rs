@@ -12,5 +12,5 @@ const ZONE: u16 = u16::MAX;
 pub fn fillers<A: Default>() -> impl Iterator<Item = (FlowKey<A>, FlowEntry)> {
     let entry = FlowEntry { state: FlowState::Established as u8, ..FlowEntry::default() };
     (0..FLOW_ENTRIES)
-        .map(move |port| (FlowKey { first_port: Be16::new(port), zone: ZONE, ..FlowKey::default() }, entry))
+        .map(move |port| (FlowKey { local_port: Be16::new(port), zone: ZONE, ..FlowKey::default() }, entry))
 }

@@ -1,11 +1,14 @@
 //! An upgrade across a change of the ABI: `interface reload` takes over what another version has attached.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use firewall_common::abi::{ABI_VERSION, map};
+use aya::maps::{HashMap, Map as AyaMap, MapData};
+use bytemuck::Pod;
+use firewall_common::abi::{ABI_VERSION, Address, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, map};
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
 
@@ -28,9 +31,57 @@ fn pins(host: &Host, version: u32) -> PathBuf {
     host.instance().bpffs_directory.join(format!("v{version}"))
 }
 
-/// Makes the pins look as another version has made them. The flow tables of all earlier versions are those of this one.
+/// Makes the pins look as another version has made them. The flow tables of all earlier versions have the layout of this
+/// one's, but for the order of the ends in a key.
 fn rename_pins(host: &Host, from: u32, to: u32) {
+    if (1..ABI_VERSION).contains(&to) {
+        let maps = pins(host, from).join("maps");
+        let [v4, v6] = Family::ALL.map(|family| host.address(family));
+        add_keys_by_order::<Ipv4, 16>(&maps.join(map::FLOWS_V4), v4);
+        add_keys_by_order::<Ipv6, 40>(&maps.join(map::FLOWS_V6), v6);
+    }
     fs::rename(pins(host, from), pins(host, to)).unwrap();
+}
+
+/// Adds each of the host's flows under the key that versions 1 to 5 gave it: the end with the lower address first. The flow
+/// under its own key stays, for the programs are those of this version. What that becomes when it is read as an old one has
+/// another local end, and is left out when this is done again.
+fn add_keys_by_order<A: Address, const N: usize>(table: &Path, host: IpAddr)
+where
+    FlowKey<A>: Pod,
+{
+    const INITIATOR_IS_SECOND: u8 = 1 << 0;
+    let flows = AyaMap::HashMap(MapData::from_pin(table).unwrap());
+    let mut flows: HashMap<_, [u8; N], [u8; size_of::<FlowEntry>()]> = flows.try_into().unwrap();
+    let all: Vec<_> = flows.iter().map(Result::unwrap).collect();
+    for (key, entry) in all {
+        let (key, entry): (FlowKey<A>, FlowEntry) =
+            (bytemuck::pod_read_unaligned(&key), bytemuck::pod_read_unaligned(&entry));
+        let own: Ipv6Addr = match host {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        if key.local.widen().to_bytes() != own.octets() {
+            continue;
+        }
+        let (local, remote) = ((key.local, key.local_port), (key.remote, key.remote_port));
+        let local_is_first = key.local.widen().to_bytes() <= key.remote.widen().to_bytes();
+        let (first, second) = if local_is_first { (local, remote) } else { (remote, local) };
+        let local_began = entry.started_by() == Direction::Egress;
+        let initiator = if local_began == local_is_first { 0 } else { INITIATOR_IS_SECOND };
+        let key = FlowKey {
+            local: first.0,
+            local_port: first.1,
+            remote: second.0,
+            remote_port: second.1,
+            query_from: 0,
+            ..key
+        };
+        let entry = FlowEntry { flags: entry.flags | initiator, ..entry };
+        let (key, entry): ([u8; N], [u8; size_of::<FlowEntry>()]) =
+            (bytemuck::bytes_of(&key).try_into().unwrap(), bytemuck::cast(entry));
+        flows.insert(key, entry, 0).unwrap();
+    }
 }
 
 /// Revokes the rule that has admitted the conversations and admits another port instead: they live by their flows alone.

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData};
-use firewall_common::abi::{Be16, DEFAULT_FLOW_ENTRIES, FlowEntry, FlowKey, Ipv4, map};
+use firewall_common::abi::{Be16, DEFAULT_FLOW_ENTRIES, FlowEntry, FlowKey, Ipv4, map, query_from};
 use firewall_common::flow::FlowState;
 use firewall_tests::lab::Reachability::Open;
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology, ping};
@@ -133,12 +133,12 @@ fn insert(flows: &mut Flows, number: u32, entry: &FlowEntry) {
 /// Keys of as many flows as one likes, in the zone of the first interface.
 fn key(number: u32) -> [u8; 16] {
     bytemuck::cast(FlowKey {
-        first: Ipv4::from_bytes(number.to_be_bytes()),
-        second: Ipv4::from_bytes([192, 0, 2, 1]),
-        first_port: Be16::new(1),
-        second_port: Be16::new(8),
+        local: Ipv4::from_bytes(number.to_be_bytes()),
+        remote: Ipv4::from_bytes([192, 0, 2, 1]),
+        local_port: Be16::new(1),
+        remote_port: Be16::new(8),
         protocol: 1,
-        padding: 0,
+        query_from: query_from::REMOTE,
         zone: 1,
     })
 }

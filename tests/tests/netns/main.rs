@@ -19,6 +19,7 @@ mod dns;
 mod exempt;
 mod expire;
 mod flows_cut;
+mod forged_sources;
 mod hooks;
 mod icmp;
 mod lab;

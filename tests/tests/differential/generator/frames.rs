@@ -55,7 +55,11 @@ impl Generator {
         let (back, again) = (earlier.direction.opposite(), earlier.direction);
         match self.random.random_range(0..10) {
             0..5 => match packet.reply() {
-                Some(reply) => (Arrival { slot, direction: back }, self.vary(reply)),
+                Some(reply) => {
+                    // At times from where the packet came: a forged half of the other end, or a router's.
+                    let direction = if self.chance(85) { back } else { again };
+                    (Arrival { slot, direction }, self.vary(reply))
+                }
                 None => (Arrival { slot, direction: again }, packet),
             },
             5..7 => (Arrival { slot, direction: again }, self.vary(packet)),

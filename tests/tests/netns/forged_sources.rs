@@ -1,0 +1,203 @@
+//! Packets under an address that is not their sender's: they open no way back to whoever bears it.
+//!
+//! The attacker is the host's neighbour on the link (here the router's namespace), so that its frames meet the hook as any
+//! frame from outside does.
+
+use std::net::IpAddr;
+
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, TcpServer, Topology};
+use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
+
+use crate::support::counters::packets_during;
+use crate::support::{json, on_every_hook, protect};
+
+on_every_hook!(
+    the_hosts_own_address_from_outside_opens_no_port,
+    a_hairpin_opens_no_port_of_a_host_behind_the_router,
+    what_a_one_armed_router_sends_back_has_a_flow_of_its_own,
+);
+
+/// The router's end of the link.
+const FAR_END: &str = "to-app";
+
+/// Not open to everybody, or no state would be kept.
+const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 --cidr fd00::/8 --cidr 2001:db8::/64";
+
+/// Where the attacker pretends to serve.
+const RESPONDER: u16 = 80;
+
+/// The interface of the second network of a host that is a router.
+const INNER: &str = "inner0";
+
+/// F1: the attacker sends `H:22 → X:80`, then connects from port 80 to H:22.
+fn the_hosts_own_address_from_outside_opens_no_port(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["app"])).unwrap();
+    let app = lab.host("app");
+    let _server = TcpServer::start(app, 22, |_| Ok(())).unwrap();
+    // The built-in group alone: its own members, of which the host is one, may send everything.
+    protect(app, hook, "other", &[]);
+    app.sgfw(&format!("interface set-groups {INTERFACE} --group default")).expect_success();
+    let link = Attacker::new(&lab, app);
+    for family in Family::ALL {
+        let (host, attacker) = (app.address(family), app.link().router(family));
+        let admitted =
+            packets_during(app, "ingress", "rule", || link.send((host, 22), (attacker, RESPONDER), tcp::SYN));
+        assert_eq!(admitted, 1, "the forged packet should be what a rule admits");
+        let connect = format!("ncat --wait 1 --source-port {RESPONDER} --send-only {host} 22");
+        let denied = packets_during(app, "ingress", "no-rule", || {
+            assert!(
+                !lab.router().command("sh").args(["-c", &connect]).status().unwrap().success(),
+                "{connect}"
+            );
+        });
+        assert!(denied >= 1, "nothing was dropped of: {connect}");
+        for flags in [tcp::SYN | tcp::ACK, tcp::ACK] {
+            let answer = || link.send((attacker, RESPONDER), (host, 22), flags);
+            assert_eq!(packets_during(app, "ingress", "no-rule", answer), 1, "{family}, flags {flags:#x}");
+        }
+    }
+}
+
+/// X sends `S:22 → X:8080` to a router that has S behind another interface, which sends it back to X.
+fn a_hairpin_opens_no_port_of_a_host_behind_the_router(hook: IngressHook) {
+    for reverse_path_filter in ["0", "2"] {
+        let lab = Lab::build(&Topology::star(["app", "inner"])).unwrap();
+        let (app, inner) = (lab.host("app"), lab.host("inner"));
+        let _server = TcpServer::start(inner, 22, |_| Ok(())).unwrap();
+        make_router(app, reverse_path_filter);
+        let behind = put_behind(&lab, app, inner);
+        protect(app, hook, "edge", &[TRACKED]);
+        let link = Attacker::new(&lab, app);
+        for (family, behind) in Family::ALL.into_iter().zip(behind) {
+            let attacker = app.link().router(family);
+            let hairpin = || link.send((behind, 22), (attacker, 8080), tcp::SYN);
+            assert_eq!(packets_during(app, "egress", "hairpin", hairpin), 1, "{family}");
+            for flags in [tcp::SYN, tcp::SYN | tcp::ACK, tcp::ACK] {
+                let answer = || link.send((attacker, 8080), (behind, 22), flags);
+                assert_eq!(
+                    packets_during(app, "ingress", "no-rule", answer),
+                    1,
+                    "{family}, flags {flags:#x}"
+                );
+            }
+        }
+        let flows = json(app, "flows list");
+        let begun: Vec<_> =
+            flows["Flows"].as_array().unwrap().iter().map(|flow| &flow["StartedBy"]).collect();
+        assert!(begun.iter().all(|direction| *direction == "ingress"), "{flows}");
+    }
+}
+
+/// A router with one interface: both its hooks judge, and replies pass both.
+fn what_a_one_armed_router_sends_back_has_a_flow_of_its_own(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["app"])).unwrap();
+    let app = lab.host("app");
+    make_router(app, "2");
+    protect(app, hook, "edge", &[TRACKED]);
+    let link = Attacker::new(&lab, app);
+    for family in Family::ALL {
+        let [client, server] = beyond(family);
+        let request = || link.send((client, 40_000), (server, 8080), tcp::SYN);
+        assert_eq!(packets_during(app, "egress", "rule", request), 1, "{family}");
+        let mut tracked = 0;
+        let arrived = packets_during(app, "ingress", "tracked", || {
+            tracked = packets_during(app, "egress", "tracked", || {
+                link.send((server, 8080), (client, 40_000), tcp::SYN | tcp::ACK);
+                link.send((client, 40_000), (server, 8080), tcp::ACK);
+            });
+        });
+        assert_eq!((arrived, tracked), (2, 2), "{family}");
+    }
+    // What egress does not admit does not pass by what ingress has admitted.
+    app.sgfw("rule revoke edge --egress --protocol all --cidr 0.0.0.0/0 --cidr ::/0").expect_success();
+    for family in Family::ALL {
+        let [client, server] = beyond(family);
+        let request = || link.send((client, 40_001), (server, 8080), tcp::SYN);
+        assert_eq!(packets_during(app, "egress", "no-rule", request), 1, "{family}");
+    }
+}
+
+/// Two hosts that the router reaches by its one interface.
+fn beyond(family: Family) -> [IpAddr; 2] {
+    match family {
+        Family::V4 => [[198, 51, 100, 7].into(), [203, 0, 113, 5].into()],
+        Family::V6 => [7, 5].map(|host| [0x2001, 0xdb8, 0, 0, 0, 0, 0, host].into()),
+    }
+}
+
+fn make_router(host: &Host, reverse_path_filter: &str) {
+    let namespace = host.namespace();
+    namespace.configure("net/ipv4/ip_forward", "1").unwrap();
+    namespace.configure("net/ipv6/conf/all/forwarding", "1").unwrap();
+    for interface in ["all", INTERFACE] {
+        namespace.configure(&format!("net/ipv4/conf/{interface}/rp_filter"), reverse_path_filter).unwrap();
+        // A router says that there is a shorter way, which would be counted too.
+        namespace.configure(&format!("net/ipv4/conf/{interface}/send_redirects"), "0").unwrap();
+    }
+}
+
+/// Moves a host's link from the lab's router to `router`, and returns its addresses there.
+#[track_caller]
+fn put_behind(lab: &Lab, router: &Host, inner: &Host) -> [IpAddr; 2] {
+    lab.router().ip_batch(&format!("link delete to-{}", inner.name())).unwrap();
+    let name = inner.namespace().name();
+    router
+        .namespace()
+        .ip_batch(&format!(
+            "link add {INNER} type veth peer name {INTERFACE} netns {name}\n\
+             link set {INNER} up\n\
+             address add 10.99.0.1/24 dev {INNER}\n\
+             address add fd99::1/64 dev {INNER} nodad\n"
+        ))
+        .unwrap();
+    inner
+        .namespace()
+        .ip_batch(&format!(
+            "link set {INTERFACE} up\n\
+             address add 10.99.0.2/24 dev {INTERFACE}\n\
+             address add fd99::2/64 dev {INTERFACE} nodad\n\
+             route add default via 10.99.0.1\n\
+             route add default via fd99::1\n"
+        ))
+        .unwrap();
+    [[10, 99, 0, 2].into(), [0xfd99, 0, 0, 0, 0, 0, 0, 2].into()]
+}
+
+/// Whoever shares the host's link and sends what it likes.
+struct Attacker {
+    socket: PacketSocket,
+    /// The Ethernet addresses of the frames: to the host, from the neighbour.
+    head: [u8; 12],
+}
+
+impl Attacker {
+    fn new(lab: &Lab, host: &Host) -> Self {
+        // What it receives does not matter.
+        let socket = PacketSocket::open(lab.router(), FAR_END, 0x88b5).unwrap();
+        let mut head = [0; 12];
+        head[..6].copy_from_slice(&ethernet_address(
+            &host.run(&format!("ip -j link show dev {INTERFACE}")).success().unwrap(),
+        ));
+        let far_end =
+            lab.router().command("ip").args(["-j", "link", "show", "dev", FAR_END]).output().unwrap();
+        head[6..].copy_from_slice(&ethernet_address(&String::from_utf8(far_end.stdout).unwrap()));
+        Self { socket, head }
+    }
+
+    #[track_caller]
+    fn send(&self, source: (IpAddr, u16), destination: (IpAddr, u16), flags: u8) {
+        let segment = Transport::Tcp(Segment::new(source.1, destination.1, flags));
+        let mut frame = Frame::ip(Packet::new(source.0, destination.0, segment)).to_bytes();
+        frame[..12].copy_from_slice(&self.head);
+        self.socket.send(&frame).unwrap();
+    }
+}
+
+/// Of what `ip -j link` prints.
+#[track_caller]
+fn ethernet_address(links: &str) -> [u8; 6] {
+    let links: serde_json::Value = serde_json::from_str(links).unwrap();
+    let digits = links[0]["address"].as_str().unwrap();
+    let bytes: Vec<u8> = digits.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    bytes.try_into().unwrap()
+}
