@@ -7,7 +7,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
 use super::{ApplyError, Changed, Instance, quotas};
-use crate::datapath::{Attachment, Datapath};
+use crate::datapath::{self, Attachment, Datapath};
 use crate::host;
 use crate::model::{
     GroupId, GroupReference, IngressHook, Interface, InterfaceId, InterfaceOptions, ModelError,
@@ -49,8 +49,8 @@ pub struct Attached {
 /// that are open go on where the rules would have let them begin.
 pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, ApplyError> {
     host::require_root()?;
-    host::require_supported_kernel()?;
     let ifindex = host::index_of(&request.interface)?;
+    datapath::require_tcx(&request.interface)?;
     let (mut store, lock) = instance.lock()?;
     if store.snapshot()?.interfaces()?.is_empty() {
         // They would have the flows, and the size, of what was attached before.

@@ -41,7 +41,6 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
     let interfaces = store.snapshot()?.interfaces()?;
     if !interfaces.is_empty() {
         host::require_root()?;
-        host::require_supported_kernel()?;
     }
     // Before anything that asks the maps.
     let programs = complete_maps(instance, &mut store)?;

@@ -282,21 +282,22 @@ fn host_status(error: &HostError) -> ExitStatus {
     match error {
         HostError::NotRoot => ExitStatus::NotPermitted,
         HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => ExitStatus::NotPermitted,
-        HostError::KernelTooOld { .. } | HostError::CannotMount { .. } => ExitStatus::Unavailable,
+        HostError::CannotMount { .. } => ExitStatus::Unavailable,
         HostError::NoSuchNamespace { .. } | HostError::NoSuchInterface { .. } => ExitStatus::InvalidData,
         HostError::CannotEnterNamespace { .. }
         | HostError::UnknownNamespace(_)
         | HostError::Interfaces(_)
         | HostError::Sockets(_)
-        | HostError::SocketMessage(_)
-        | HostError::Uname(_) => ExitStatus::Failed,
+        | HostError::SocketMessage(_) => ExitStatus::Failed,
     }
 }
 
 fn datapath_status(error: &DatapathError) -> ExitStatus {
     match error {
         DatapathError::NotPrivileged => ExitStatus::NotPermitted,
-        DatapathError::BpffsNotMounted { .. } | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
+        DatapathError::BpffsNotMounted { .. }
+        | DatapathError::NoTcx { .. }
+        | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
         DatapathError::NoSuchInterface { .. }
         | DatapathError::XdpNeedsEthernet { .. }
         | DatapathError::OtherVersion { .. }

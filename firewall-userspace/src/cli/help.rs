@@ -179,6 +179,11 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         DatapathError::MapsGone { .. } => {
             "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
         }
+        DatapathError::NoTcx { .. } => {
+            "it came with Linux 6.6 and needs CONFIG_NET_XGRESS; the kernels of Debian 13, Ubuntu 24.04, \
+            RHEL 9.4 and newer ones have it, those of Debian 12 and Amazon Linux 2023 (6.1) do not"
+                .to_owned()
+        }
         DatapathError::ForeignXdp { interface, .. } => format!(
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"

@@ -11,6 +11,8 @@ use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 
+use nix::errno::Errno;
+
 use super::device::{self, Device};
 use super::hook::ingress_choices;
 use super::links::LiveLinks;
@@ -125,6 +127,7 @@ impl Datapath {
     ) -> Result<Attachment, DatapathError> {
         let device = device::find(interface)?;
         // Before anything is taken off.
+        require_tcx(interface)?;
         ingress_choices(interface, &device, hook)?;
         self.detach(slot)?;
         let none = LiveLinks { slot, ifindex: device.index, ingress: None, egress: None };
@@ -216,6 +219,24 @@ impl Datapath {
                 let _ = fs::remove_file(&egress_path);
             }
         })
+    }
+}
+
+/// Refuses where TC programs cannot be attached to `interface` by BPF links. The kernel is asked, since its version says
+/// little: RHEL 9.4 has TCX in 5.14, and a kernel of any version may be built without it.
+///
+/// # Errors
+///
+/// [`DatapathError::NoTcx`] there.
+pub fn require_tcx(interface: &str) -> Result<(), DatapathError> {
+    match SchedClassifier::query_tcx(interface, TcAttachType::Egress) {
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(Errno::EINVAL as i32) =>
+        {
+            Err(DatapathError::NoTcx { interface: interface.to_owned() })
+        }
+        // What else may be wrong shows when the program is attached.
+        _ => Ok(()),
     }
 }
 

@@ -50,6 +50,12 @@ pub enum DatapathError {
         /// Name of the interface.
         interface: String,
     },
+    /// The kernel has no BPF links for TC.
+    #[error("the kernel has no TCX, by which TC programs are attached to {interface}")]
+    NoTcx {
+        /// Name of the interface.
+        interface: String,
+    },
     /// The kernel attached the program in a way that ends with this process.
     #[error("the kernel has no BPF links for {hook} on {interface}")]
     NoLink {
@@ -59,12 +65,12 @@ pub enum DatapathError {
         hook: &'static str,
     },
     /// The verifier refused a program: the object does not suit the kernel.
-    #[error("the kernel's verifier refused program {program}: {summary}")]
+    #[error("the kernel's verifier refused program {program}: {reason}")]
     Verifier {
         /// Name of the program.
         program: &'static str,
-        /// The last lines of its log.
-        summary: String,
+        /// Its reason, or what the kernel said where it gives none.
+        reason: String,
     },
     /// Another error of a program.
     #[error("BPF program {program}")]
@@ -217,8 +223,9 @@ impl DatapathError {
     pub(super) fn in_program(program: &'static str) -> impl Fn(ProgramError) -> Self {
         move |source| match source {
             ProgramError::LoadError { io_error, .. } if is_permission(&io_error) => Self::NotPrivileged,
-            ProgramError::LoadError { verifier_log, .. } => {
-                Self::Verifier { program, summary: last_lines(&verifier_log.to_string()) }
+            ProgramError::LoadError { io_error, verifier_log } => {
+                let reason = verifier_reason(&verifier_log.to_string());
+                Self::Verifier { program, reason: reason.unwrap_or_else(|| io_error.to_string()) }
             }
             source => Self::Program { program, source: Box::new(source) },
         }
@@ -241,9 +248,35 @@ fn is_permission(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EPERM as i32)
 }
 
-/// The verifier explains itself at the end of a log that may have thousands of lines.
-fn last_lines(log: &str) -> String {
-    const LINES: usize = 3;
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join("; ")
+/// The verifier's reason: the last line of its log before its statistics.
+fn verifier_reason(log: &str) -> Option<String> {
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    let is_statistic = |line: &str| STATISTICS.iter().any(|statistic| line.starts_with(statistic));
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.filter(|line| !is_statistic(line)).next_back().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_the_verifier_stands_before_its_statistics() {
+        let log = "336: (0f) r1 += r4\n\
+                   math between pkt pointer and register with unbounded min value is not allowed\n\
+                   verification time 512 usec\n\
+                   stack depth 440\n\
+                   processed 912 insns (limit 1000000) max_states_per_insn 1 total_states 30 peak_states 30 mark_read 9\n";
+        assert_eq!(
+            verifier_reason(log).as_deref(),
+            Some("math between pkt pointer and register with unbounded min value is not allowed")
+        );
+        let too_large =
+            "BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns (limit 1000000)\n\n";
+        assert_eq!(
+            verifier_reason(too_large).as_deref(),
+            Some("BPF program is too large. Processed 1000001 insn")
+        );
+        assert_eq!(verifier_reason(""), None);
+    }
 }

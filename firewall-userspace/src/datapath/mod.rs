@@ -43,7 +43,7 @@ use aya::maps::{Map, MapData, MapError};
 use firewall_common::abi::{ABI_VERSION, map};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer};
+pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, require_tcx};
 pub use counters::CounterRow;
 pub use error::DatapathError;
 pub use expire::ExpiredFlows;

@@ -12,14 +12,6 @@ pub enum HostError {
     /// The process is not root.
     #[error("this needs root")]
     NotRoot,
-    /// The kernel is older than the oldest one that is supported.
-    #[error("kernel {found} is too old: sgfw needs {}.{} or newer", required.0, required.1)]
-    KernelTooOld {
-        /// The release of the running kernel.
-        found: String,
-        /// Major and minor number of the oldest one that will do.
-        required: (u32, u32),
-    },
     /// There is no network namespace of that name.
     #[error("cannot open the network namespace {name} ({})", path.display())]
     NoSuchNamespace {
@@ -58,9 +50,6 @@ pub enum HostError {
     /// The kernel says it in another way than expected.
     #[error("cannot understand the kernel's socket tables")]
     SocketMessage(#[source] DecodeError),
-    /// The kernel does not say which it is.
-    #[error("cannot read the kernel's release")]
-    Uname(#[source] Errno),
     /// The bpf filesystem cannot be mounted.
     #[error("cannot mount a bpf filesystem at {}", path.display())]
     CannotMount {

@@ -300,7 +300,6 @@ fn of_the_store() -> Vec<(&'static str, Evidence)> {
 fn of_the_host() -> Vec<(&'static str, Evidence)> {
     evidence!(HostError {
         NotRoot => Rendered("a process without root; tested between namespaces"),
-        KernelTooOld => Rendered("an old kernel; tested between namespaces"),
         NoSuchNamespace => Shown("cannot open the network namespace"),
         CannotEnterNamespace => Rendered("a process without root; tested between namespaces"),
         UnknownNamespace => Rendered(FAILS_ALONE),
@@ -308,7 +307,6 @@ fn of_the_host() -> Vec<(&'static str, Evidence)> {
         Interfaces => Rendered(FAILS_ALONE),
         Sockets => Rendered(FAILS_ALONE),
         SocketMessage => Rendered(FAILS_ALONE),
-        Uname => Rendered(FAILS_ALONE),
         CannotMount => Rendered("a directory that cannot be mounted on"),
     })
     .to_vec()
@@ -322,6 +320,7 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
         NoSuchInterface => Rendered("an interface that vanishes while it is attached"),
         ForeignXdp => Shown("already has the XDP program"),
         XdpNeedsEthernet => Shown("has no Ethernet header"),
+        NoTcx => Rendered("a kernel without TCX"),
         NoLink => Rendered("a driver without BPF links"),
         Verifier => Rendered("an object that does not suit the kernel"),
         Program => Rendered(FAILS_ALONE),

@@ -122,10 +122,6 @@ fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
         ("StoreError::DefaultGroup", store(StoreError::DefaultGroup(no_random))),
         ("HostError::NotRoot", HostError::NotRoot.into()),
         (
-            "HostError::KernelTooOld",
-            HostError::KernelTooOld { found: "5.15.0".to_owned(), required: (6, 6) }.into(),
-        ),
-        (
             "HostError::CannotEnterNamespace",
             HostError::CannotEnterNamespace { name: lab(), source: Errno::EPERM }.into(),
         ),
@@ -133,7 +129,6 @@ fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
         ("HostError::Interfaces", HostError::Interfaces(Errno::ENOMEM).into()),
         ("HostError::Sockets", HostError::Sockets(refused()).into()),
         ("HostError::SocketMessage", HostError::SocketMessage(no_decode).into()),
-        ("HostError::Uname", HostError::Uname(Errno::EFAULT).into()),
         (
             "HostError::CannotMount",
             HostError::CannotMount { path: "/sys/fs/bpf".into(), source: refused() }.into(),
@@ -148,10 +143,11 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
     let errors = [
         ("DatapathError::NotPrivileged", DatapathError::NotPrivileged),
         ("DatapathError::NoSuchInterface", DatapathError::NoSuchInterface { name: interface() }),
+        ("DatapathError::NoTcx", DatapathError::NoTcx { interface: "eth1".to_owned() }),
         ("DatapathError::NoLink", DatapathError::NoLink { interface: interface(), hook: "XDP" }),
         (
             "DatapathError::Verifier",
-            DatapathError::Verifier { program, summary: "R1 invalid mem access".to_owned() },
+            DatapathError::Verifier { program, reason: "R1 invalid mem access".to_owned() },
         ),
         (
             "DatapathError::Program",
