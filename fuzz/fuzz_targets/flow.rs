@@ -232,6 +232,8 @@ impl Flow {
         if !history.assured {
             if !packet.from_initiator && tcp.has(tcp_flag::SYN) {
                 history.responder_syn = Some(tcp.sequence);
+                let finished = history.finished.side(false);
+                *finished = tcp.has(tcp_flag::FIN) || (*finished && !tcp.has_data);
             }
             return;
         }

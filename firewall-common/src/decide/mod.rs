@@ -141,6 +141,11 @@ where
         Tracking::Decided(reason) => return reason,
         Tracking::NoFlow { replaces_assured } => replaces_assured,
     };
+    if let Transport::Tcp(tcp) = transport
+        && tcp.answers_and_ends()
+    {
+        return Reason::BadTransportHeader;
+    }
     if policy::is_untracked_for_every_peer(ip, transport, tables, context) {
         return Reason::Untracked;
     }

@@ -67,6 +67,7 @@ fn handshake(mut next: FlowEntry, tcp: &Tcp, from_initiator: bool) -> Step {
     if !from_initiator && tcp.has(tcp_flag::SYN) {
         // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5).
         next.handshake = tcp.sequence.wrapping_add(1);
+        follow_fin(&mut next, tcp, from_initiator);
         next.state = FlowState::SynReceived as u8;
     } else if from_initiator && next.state == FlowState::SynReceived as u8 && tcp.has(tcp_flag::ACK) {
         assures = tcp.acknowledgement.wrapping_sub(next.handshake) < HANDSHAKE_WINDOW;

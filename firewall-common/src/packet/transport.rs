@@ -57,13 +57,22 @@ impl Tcp {
         self.has(tcp_flag::SYN) && !self.has(tcp_flag::ACK)
     }
 
+    /// A SYN-ACK that ends its side too: the whole answer of a server, with TCP Fast Open (RFC 7413). It belongs to the
+    /// flow of the SYN that it answers, and is nothing without one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers_and_ends(&self) -> bool {
+        self.has(tcp_flag::SYN) && self.has(tcp_flag::FIN)
+    }
+
     /// At most one of SYN, FIN and RST, and an ACK wherever a segment neither opens nor resets: every other
-    /// combination is made by scanners only (as in the kernel's `tcp_valid_flags`).
+    /// combination is made by scanners only (as in the kernel's `tcp_valid_flags`), but
+    /// [`answers_and_ends`](Self::answers_and_ends).
     #[inline(always)]
     const fn flags_make_sense(&self) -> bool {
         match (self.has(tcp_flag::SYN), self.has(tcp_flag::RST), self.has(tcp_flag::FIN)) {
             (true, false, false) | (false, true, false) => true,
-            (false, false, _) => self.has(tcp_flag::ACK),
+            (false, false, _) | (true, false, true) => self.has(tcp_flag::ACK),
             _ => false,
         }
     }

@@ -12,6 +12,11 @@ use crate::packets::{Packet, Segment, Transport, tcp};
 /// along with it (RFC 7413).
 const HANDSHAKE_WINDOW: u32 = 65_536;
 
+/// A SYN-ACK with a FIN and no RST: a whole answer in one segment (RFC 7413), which belongs to a flow or to nothing.
+pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
+    segment.flags & (tcp::SYN | tcp::ACK | tcp::FIN | tcp::RST) == tcp::SYN | tcp::ACK | tcp::FIN
+}
+
 /// What tells flows apart, seen from the host. A packet that arrives is addressed to the local end, one that leaves is from
 /// it, whatever its addresses: whose they are nobody can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +256,7 @@ impl Tcp {
         match self.stage {
             Stage::SynSent | Stage::SynReceived(_) if !is_initiator && has(tcp::SYN) => {
                 self.stage = Stage::SynReceived(segment.sequence.wrapping_add(1));
+                self.follow_fin(segment, is_initiator);
             }
             Stage::SynReceived(expected) if is_initiator && has(tcp::ACK) => {
                 if segment.acknowledgement.wrapping_sub(expected) < HANDSHAKE_WINDOW {

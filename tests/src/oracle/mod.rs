@@ -172,6 +172,11 @@ impl Oracle {
         if let Some(reason) = self.decide_by_flow(place, packet) {
             return reason;
         }
+        if let Transport::Tcp(segment) = &packet.transport
+            && flow::answers_and_ends(segment)
+        {
+            return Reason::BadTransportHeader;
+        }
         if self.is_related(place, packet) {
             return Reason::Related;
         }

@@ -167,6 +167,7 @@ impl Generator {
             tcp::ACK,
             fin_ack,
             fin_ack,
+            tcp::SYN | fin_ack,
             tcp::RST,
             tcp::RST | tcp::ACK,
         ])
