@@ -34,6 +34,9 @@ use rand::rngs::StdRng;
 /// What takes a few seconds.
 const DEFAULT_PACKETS: usize = 2000;
 
+/// How many times as many packets a comparison takes at most, until every direction, family and verdict has come up.
+const PATIENCE: usize = 10;
+
 /// Loading a ruleset and publishing a policy take longer than many packets.
 const PACKETS_PER_POLICY: usize = 200;
 
@@ -71,7 +74,8 @@ fn compare(ingress: Ingress) {
     let network = Network::build().unwrap();
     let mut conversations = Conversations::default();
     let mut tally = Tally::default();
-    while tally.packets < wanted {
+    // What is rare under the policies of one seed comes up under those that follow.
+    while tally.packets < wanted || (!tally.is_varied() && tally.packets < PATIENCE * wanted) {
         let policy = policies::policy(&mut random);
         harness.forget_state().unwrap();
         harness.publish(&policy).unwrap();
@@ -155,7 +159,13 @@ impl Tally {
 
     /// Two firewalls that drop everything, or see nothing, agree too.
     fn check_variety(&self) {
-        assert_eq!(self.agreements.len(), 2 * 2 * 2, "not every direction, family and verdict came up");
-        assert_eq!(self.in_fragments.len(), 2 * 2, "fragments did not come up in every family and verdict");
+        assert!(
+            self.is_varied(),
+            "not every direction, family and verdict came up, of fragments too: {self:?}"
+        );
+    }
+
+    fn is_varied(&self) -> bool {
+        self.agreements.len() == 2 * 2 * 2 && self.in_fragments.len() == 2 * 2
     }
 }
