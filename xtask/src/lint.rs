@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, spelling, licences, clippy, documentation.
+//! `cargo xtask lint`: formatting, spelling, citations, licences, clippy, documentation.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::command::{self, cargo};
 use crate::ebpf::build::TARGET_ARCH;
 use crate::ebpf::toolchain::{Route, Toolchain};
-use crate::{requirement, workspace};
+use crate::{citations, requirement, workspace};
 
 /// Runs every check; the first that fails ends the run.
 pub(crate) fn run() -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<()> {
     command::run(with_manifest(&mut cargo(["fmt", "--check"]), &workspace::ebpf_manifest()))?;
     command::run(with_manifest(&mut cargo(["fmt", "--check"]), &workspace::fuzz_manifest()))?;
     command::run(Command::new("typos").current_dir(workspace::root()))?;
+    citations::check()?;
     deny(&workspace::root().join("Cargo.toml"))?;
     deny(&workspace::ebpf_manifest())?;
     command::run(&mut cargo([
