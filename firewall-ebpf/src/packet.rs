@@ -1,5 +1,6 @@
 //! The contexts of the two hooks as [`PacketBytes`].
 
+use core::arch::asm;
 use core::ptr;
 
 use aya_ebpf::bindings::{
@@ -135,15 +136,41 @@ impl PacketBytes for Skb {
     }
 }
 
+/// Covers every offset that is loaded from.
+const OFFSET_MASK: u32 = 0x7ff;
+const _: () = assert!(MAX_HEADER_OFFSET <= OFFSET_MASK && (OFFSET_MASK + 1).is_power_of_two());
+
 /// Loads from the linear part of the frame; the headers nearly always lie there, and this costs no helper call.
+/// `offset` is at most [`MAX_HEADER_OFFSET`].
 #[inline(always)]
 fn load_linear<const N: usize>(data: u32, data_end: u32, offset: u32) -> Option<[u8; N]> {
-    let start = data as usize + offset as usize;
+    let start = data as usize + bounded(offset);
     if start + N > data_end as usize {
         return None;
     }
     // SAFETY: the check above is the one that the verifier wants to see.
     Some(unsafe { ptr::read_unaligned(start as *const [u8; N]) })
+}
+
+/// `offset`, as a register that every verifier knows to be bounded.
+///
+/// The check of the offset is not enough before Linux 6.12: the compiler may spill the offset first, check a copy and
+/// reload it, and older verifiers do not carry what the check has shown over to the spilled one; nor do they learn from a
+/// comparison of two registers. So the register that is added to the packet's pointer gets its bound last. The mask
+/// changes no offset, and stands in assembly because the compiler knows that too and would leave it out.
+#[inline(always)]
+fn bounded(offset: u32) -> usize {
+    let mut register = u64::from(offset);
+    // SAFETY: it changes the register and nothing else.
+    unsafe {
+        asm!(
+            "{register} &= {mask}",
+            register = inout(reg) register,
+            mask = const OFFSET_MASK,
+            options(pure, nomem, nostack),
+        );
+    }
+    register as usize
 }
 
 /// Loads with a helper that writes to memory. The memory is the CPU's own and not the stack, which is too small for a

@@ -2,12 +2,21 @@
 
 use anyhow::Result;
 
-use crate::{ebpf, fuzz, lint, test};
+use crate::steps::Steps;
+use crate::{demo, ebpf, fuzz, lint, test};
 
-/// Runs all checks.
+/// Runs all checks, whichever of them fail.
 pub(crate) fn run() -> Result<()> {
-    lint::run()?;
-    ebpf::verify::run(&ebpf::verify::Arguments::default())?;
-    test::run(&test::Arguments::default())?;
-    fuzz::run(&fuzz::Arguments::default())
+    let mut steps = Steps::default();
+    lint::run(&mut steps);
+    steps.step("verify-ebpf", "cargo xtask verify-ebpf", || {
+        ebpf::verify::run(&ebpf::verify::Arguments::default())
+    });
+    test::run(&test::Arguments::default(), &mut steps);
+    // The tests run an `sgfw` that is built fast and checks its own arithmetic; this one is shipped.
+    steps.step("demo --release", "cargo xtask demo --release", || {
+        demo::run(&demo::Arguments { release: true })
+    });
+    fuzz::run(&fuzz::Arguments::default(), &mut steps);
+    steps.finish()
 }
