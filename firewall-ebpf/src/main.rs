@@ -133,8 +133,8 @@ fn hook<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Hook {
     }
 }
 
-/// Counts the packet. The counters are per CPU and programs do not preempt each other on one hook, so a plain
-/// addition loses nothing.
+/// Counts the packet. The counters are per CPU and programs run with softirqs off, so a plain addition loses nothing. On
+/// PREEMPT_RT, where a softirq may be preempted, it may lose one.
 #[inline(always)]
 fn count(hook: Hook, decision: Decision, length: u32) {
     let index = counter_index(hook.slot, hook.direction, decision);

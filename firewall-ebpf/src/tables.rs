@@ -21,8 +21,9 @@ pub struct KernelTables<P>(pub P);
 /// An element of a flow map.
 ///
 /// The pointer stays valid memory while the program runs, but the map may give the element to another flow after a
-/// removal, an eviction or an expiry on another CPU. What is written then lands in a fresh entry of that flow: at worst
-/// it is judged once by the state of this one, of the same table, and its next packet goes on from there.
+/// removal, an eviction or an expiry on another CPU. What is written then lands in a fresh entry of that flow: it may
+/// be judged once by the state of this one, of the same table. Its next packet goes on from there, but flag bits that
+/// were written into the reused element stay wrong for as long as that flow lives.
 pub struct Handle(*mut FlowEntry);
 
 impl FlowHandle for Handle {
@@ -131,9 +132,9 @@ fn generation_element(index: u32) -> u64 {
 
 /// Writes another number than before to an array element.
 ///
-/// A random one and not a count, for programs have no atomic operations here: of what several CPUs draw at once,
-/// whichever stays is new to everybody. Where the same number is drawn again, or a CPU of another architecture than x86 sees
-/// this later than what it stands for, a packet meets what held a moment ago.
+/// A random one and not a count, because programs have no atomics here. If several CPUs write at once, one value wins,
+/// and it differs from what any of them read. If the same number comes up twice, or another CPU sees the write late, a
+/// packet is judged by the state of a moment ago.
 #[inline(always)]
 fn draw(element: *mut u32) {
     // SAFETY: callers pass a pointer to an element that the kernel returned; the helper takes nothing and returns a

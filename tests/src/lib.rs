@@ -1,7 +1,7 @@
 //! Support for the tests of sgfw as a whole.
 //!
 //! [`packets`] describes frames and turns them into bytes; [`scenario`] is a policy and a sequence of frames, as text.
-//! Three engines play scenarios: the [`oracle`], a naive evaluator written from the specification; the [`simulator`],
+//! Three engines play scenarios: the [`oracle`], a naive evaluator written from `docs/semantics.md`; the [`simulator`],
 //! which is the decision core over tables in memory; and [`prog`], the eBPF programs in the kernel. They must agree.
 //!
 //! [`lab`] is hosts in network namespaces with the real `sgfw` on them; the [`demo`] plays in one. A [`flood`] is more

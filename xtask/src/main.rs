@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod citations;
 mod command;
 mod demo;
 mod doctor;

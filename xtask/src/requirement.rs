@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_before_6_1_are_too_old() {
+    fn kernels_before_6_6_are_too_old() {
         assert!(!release_is_supported("5.15.0-91-generic\n"));
         assert!(!release_is_supported("6.1.0-18-amd64\n"));
         assert!(release_is_supported("6.6.0\n"));

@@ -91,7 +91,8 @@ pub const GENERATION_WORD: u32 = 0;
 /// Index of the deadline in the map of the generation word.
 pub const CONFIRMATION_DEADLINE: u32 = 1;
 
-/// Index, in the map of the generation word, of how often user space has had all CPUs forget their recent flows.
+/// Index, in the map of the generation word, of what counts how often user space has invalidated the recent flows of
+/// all CPUs.
 pub const RECENT_EPOCH: u32 = 2;
 
 /// Slots of the outer policy maps: two halves, and one that programs never read. Writing the third makes the kernel

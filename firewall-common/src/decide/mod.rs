@@ -1,8 +1,9 @@
 //! The decision on one packet.
 //!
 //! [`decide`] is the whole way of a packet, top to bottom: link header, network header, transport header, exempt
-//! traffic, live flow, related error, rules. The eBPF programs call it with the kernel's tables and user space with
-//! tables in memory. Every way out is a [`Reason`]; nothing passes because something went wrong.
+//! traffic, related error, live flow, services untracked for every peer, rules. The eBPF programs call it with the
+//! kernel's tables and user space with tables in memory. Every way out is a [`Reason`]; nothing passes because
+//! something went wrong.
 
 mod exempt;
 mod fragment;

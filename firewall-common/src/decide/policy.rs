@@ -20,8 +20,8 @@ pub(super) enum Admission {
     },
 }
 
-/// Whether the packet is untracked by its service, or is a reply to what is. Then its cell says the same, and need not be
-/// looked for; where it may say that the packet is exempt, it has to be.
+/// Whether the packet is untracked by its service, or is a reply to what is. If so, the cell lookup can be
+/// skipped, because the cell says the same. It cannot be skipped where the cell might also say *exempt*.
 #[inline(always)]
 pub(super) fn is_untracked_for_every_peer<A: Address, T: FlowTables<A>>(
     ip: &Ip<A>,

@@ -66,7 +66,8 @@ pub trait Tables {
     /// Service class; 0 where no rule names the service.
     fn service_class(&self, half: Half, service: ServiceIndex) -> u16;
 
-    /// Rule set id and [`UNTRACKED`](crate::abi::UNTRACKED) bit of a cell; 0 where no rule matches.
+    /// Rule set id, [`UNTRACKED`](crate::abi::UNTRACKED) and [`EXEMPT`](crate::abi::EXEMPT) bits of a cell; 0 where no
+    /// rule matches.
     fn cell(&self, half: Half, key: &CellKey) -> u32;
 
     /// The mark of a slot of recent flows. It is another one once [`Self::draw_recent_mark`] was called, or user space

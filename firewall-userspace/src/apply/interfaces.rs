@@ -38,7 +38,8 @@ pub struct Attached {
     pub interface: Interface,
     /// Its programs.
     pub attachment: Attachment,
-    /// How many connections that were open already are tracked now. A failure to find them is none of the attachment.
+    /// How many connections that were open already are tracked now. Failing to find them does not
+    /// fail the attachment.
     pub taken_over: Result<usize, ApplyError>,
 }
 

@@ -1,9 +1,11 @@
 //! Changes: each one is a transaction from what the operator asks for to what the kernel enforces.
 //!
-//! Every command that changes anything goes through [`Instance::change`], or through [`interfaces::attach`] and
-//! [`interfaces::detach`], which have links to handle besides. The steps: take the write lock, begin a store
-//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps, commit
-//! the store, flip the generation. A failure at any step leaves the old policy in force and the store as it was.
+//! Every command that changes what is stored goes through [`Instance::change`], or through [`interfaces::attach`] and
+//! [`interfaces::detach`], which have links to handle besides. What changes the kernel alone does not: migration,
+//! reload, repair, confirming, cutting and expiring flows. The steps of a change: take the write lock, begin a store
+//! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps,
+//! commit the store, flip the generation. A failure before the flip leaves the old policy in force and the store as it
+//! was. After the flip the new policy is in force, even if what follows fails.
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
 //! kernel. `sgfw status` compares the generations and says so; the next change publishes both, and so does `sgfw repair`.

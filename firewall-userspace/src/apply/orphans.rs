@@ -48,8 +48,8 @@ impl<'p> Zones<'p> {
     }
 }
 
-/// The flows of which a change has something to say if no rule admits them afterwards: those that one admits now, and
-/// where flows are cut every one that would have lived longer.
+/// Flows to report if no rule admits them after the change: those a rule admits now; with `--flows`, every flow that
+/// would outlive the cut.
 pub(super) fn at_stake(
     snapshot: &Snapshot<'_>,
     datapath: &Datapath,

@@ -1,8 +1,8 @@
 //! Putting into force again what is stored.
 //!
 //! Called by `sgfw repair`, after a reboot, a device made anew, pins that somebody removed, or a change that was
-//! interrupted. The store wins: it has what was acknowledged, and what was committed. Nothing is decided here about what
-//! is allowed; that was done when it was stored, so that the guard against locking oneself out does not apply.
+//! interrupted. The store wins: it has what was acknowledged, and what was committed. Repair does not judge the policy
+//! again; that happened when it was stored. The lock-out guard therefore does not run.
 
 use super::interfaces::{Attached, attach_programs, flow_entries, tracking_open_connections};
 use super::publish::{Published, check_namespace, check_ownership, publish};

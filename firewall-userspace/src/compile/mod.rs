@@ -1,7 +1,7 @@
 //! From security groups to tables.
 //!
-//! The rules of all groups of an interface are pooled into one *policy* per direction. Then two partitions are made
-//! over all policies at once: of addresses into *address classes*, two addresses being in one class where the same
+//! The rules of all groups of an interface are pooled into one *policy*, of both directions. Then two partitions are
+//! made over all policies at once: of addresses into *address classes*, two addresses being in one class where the same
 //! peers contain them, and of (protocol, port) into *service classes*, likewise. A rule is a peer and a service, so the
 //! rules that match a packet depend on its two classes alone; each pair of classes that any rule matches is a *cell*,
 //! whose value names the set of all rules that match. There are no priorities to preserve, so this is exact.

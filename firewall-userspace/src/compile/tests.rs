@@ -251,7 +251,7 @@ fn traffic_open_to_any_peer_both_ways_is_untracked() {
     let fixture = Fixture::new(&["in tcp 80 0.0.0.0/0", "in tcp 22 192.0.2.0/24", "out all - 0.0.0.0/0"]);
     assert!(fixture.is_untracked("192.0.2.1", tcp(80)));
     assert!(!fixture.is_untracked("192.0.2.1", tcp(22)));
-    // A narrow rule beside the open one changes nothing (spec case 97).
+    // A narrow rule beside the open one changes nothing (`docs/semantics.md`, case 97).
     let both = Fixture::new(&["in tcp 22 192.0.2.0/24", "in tcp 22 0.0.0.0/0", "out all - 0.0.0.0/0"]);
     assert!(both.is_untracked("192.0.2.1", tcp(22)));
 }
@@ -301,7 +301,7 @@ fn services_that_there_is_no_room_to_name_are_untracked_by_their_cells() {
 #[test]
 fn what_is_not_literally_any_peer_on_every_port_is_tracked() {
     let cases: [&[&str]; 6] = [
-        // Spec cases 90, 92, 93, 94, 98, and a reverse rule that names a peer.
+        // `docs/semantics.md`, cases 90, 92, 93, 94 and 98, and a reverse rule that names a peer.
         &["in tcp 80 0.0.0.0/0", "out tcp 443 0.0.0.0/0"],
         &["in tcp 80 0.0.0.0/0", "out tcp 1024-65535 0.0.0.0/0"],
         &["in tcp 80 0.0.0.0/0", "out udp 0-65535 0.0.0.0/0"],

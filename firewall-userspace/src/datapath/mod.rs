@@ -3,8 +3,8 @@
 //! Everything lives in one directory of a bpffs, pinned, so that enforcement needs no process:
 //!
 //! ```text
-//! <bpffs>/v4/maps/GENERATION …                one pin per map of the ABI
-//! <bpffs>/v3/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
+//! <bpffs>/v<ABI>/maps/GENERATION …                       one pin per map of the ABI
+//! <bpffs>/v<ABI>/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
 //! ```
 //!
 //! Called by `apply` and by the commands that show state. This is the only module that imports aya; it knows nothing of

@@ -163,8 +163,8 @@ impl Prepared<'_> {
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the kernel refuses to put a map into its half, or the generation word cannot be written; the
-    /// previous policy stays in force then.
+    /// [`DatapathError`] where the kernel refuses to put a map into its half, or the generation word cannot be written:
+    /// the previous policy stays in force then. Where the receipt cannot be left, the new one is in force already.
     pub fn activate(self, confirm_within: Option<Duration>) -> Result<(), DatapathError> {
         self.puts.finish()?;
         match confirm_within {

@@ -36,7 +36,7 @@ impl Datapath {
         Ok(all)
     }
 
-    /// Whether the policy in force is `policy`, element by element.
+    /// Whether the policy in force is `policy`, element by element; of the settings, those of its own slots alone.
     ///
     /// # Errors
     ///

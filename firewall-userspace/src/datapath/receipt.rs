@@ -1,9 +1,9 @@
 //! What a publisher leaves in the kernel for the next one, when no program works by the policy before any more.
 //!
-//! Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the kernel), so
-//! writing a slot that no program reads waits for all programs that run. The map that is written there is the receipt:
-//! whoever finds it, under the lock of the writers, knows that its writer has waited, because the system call cannot be
-//! left before, by being killed neither.
+//! Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the kernel),
+//! so writing a slot that no program reads waits for all programs that run. The map that is written there is the
+//! receipt: if it is present, seen under the lock of the writers, its writer has finished waiting. The system call does
+//! not return before the grace period ends, not even when the process is killed.
 
 use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{BARRIER_SLOT, InterfaceSettings, MAX_INTERFACES, map};
@@ -20,8 +20,8 @@ pub(super) type Digest = [u8; 32];
 /// Where the receipt is in its map.
 const INDEX: u32 = 0;
 
-/// That no program works by what was before a generation, and what that has in its half. It is as long as the settings of
-/// an interface, because it stands in the place of some.
+/// Proof that no program still uses the policy before this generation, plus a digest of what this generation's half
+/// contains. Same size as [`InterfaceSettings`], because it is stored in a map of those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Receipt {

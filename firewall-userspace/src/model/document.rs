@@ -1,8 +1,8 @@
 //! A policy document: what an operator wants to be the policy, as a file says it.
 //!
 //! `document` reads and writes files, `plan` compares a document with what is stored. A section that a document does
-//! not have is none of its business; of a section that it has, what it does not list is not wanted, interfaces
-//! excepted: a file never attaches or detaches one.
+//! not have is none of its business; of a section that it has, what it does not list is not wanted,
+//! except that a file never attaches or detaches an interface.
 
 use std::collections::BTreeSet;
 

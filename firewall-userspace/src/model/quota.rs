@@ -356,7 +356,7 @@ mod tests {
         assert!(Quotas::default().check(&before, &of(11)).is_ok());
     }
 
-    /// Case 160 of the specification, as far as it needs no interface.
+    /// `docs/semantics.md`, case 160, as far as it needs no interface.
     #[test]
     fn case_160_a_sixth_group_on_an_interface_is_over_the_quota_of_aws() {
         let mut interface = Interface {

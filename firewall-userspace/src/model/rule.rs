@@ -48,7 +48,7 @@ pub struct RuleProperties {
 
 impl Hash for RuleProperties {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // A direction is a type of the border to the kernel, which knows no hashes.
+        // `Direction` does not implement `Hash`.
         (self.direction as u8, self.service, self.peer).hash(state);
     }
 }

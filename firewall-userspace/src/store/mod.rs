@@ -89,7 +89,7 @@ impl Store {
         Ok(store)
     }
 
-    /// What is stored now. It stays the same while the snapshot lives.
+    /// What is stored now. From its first read on it stays the same while the snapshot lives.
     pub fn snapshot(&mut self) -> Result<Snapshot<'_>, StoreError> {
         Ok(Snapshot { sql: self.connection.transaction()? })
     }

@@ -19,7 +19,7 @@ const CURRENT: &str =
 /// What no version of a list has from the oldest one on that is kept.
 const DROP_OLD: &str = "DELETE FROM prefix_list_entries WHERE list = ?1 AND until <= ?2";
 
-/// What no version has at all, because the one that had it was stored anew.
+/// Entries that belong to no version, because their version was rewritten.
 const DROP_REPLACED: &str = "DELETE FROM prefix_list_entries WHERE list = ?1 AND until = ?2 AND since = ?2";
 
 impl Snapshot<'_> {

@@ -1,7 +1,7 @@
 //! Runs: many entries of a prefix list in one row, because a list may have a million.
 //!
-//! The prefixes of a run are bytes, one after another: a first byte that says family and length, then the address. What
-//! they do not share, such as a description, they do not have in one run.
+//! The prefixes of a run are bytes, one after another: a first byte that says family and length, then the address.
+//! Entries share a run only if everything else about them (the description) is equal.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

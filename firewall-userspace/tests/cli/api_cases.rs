@@ -1,4 +1,4 @@
-//! The API cases of the specification (section 6.9), by their numbers, on the command line.
+//! The API cases (`docs/semantics.md`, §6.9), by their numbers, on the command line.
 //!
 //! Not here: 160, as far as it needs no interface, is beside the code (`model::quota`), and so is the interface of 159
 //! (`model::group`); 163 and 168 to 170 are about the wire format alone.

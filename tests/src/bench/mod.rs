@@ -3,7 +3,7 @@
 //! A [`Contender`] is one of those that are measured; a scenario is a kind of traffic or of change, and becomes a
 //! [`Row`]. Contenders take turns, so that what disturbs the machine disturbs all. A row is void if not every frame was
 //! decided as it should be: the time of frames that were lost, or decided for another reason, means nothing. The
-//! [`Report`] says how the medians stand to the targets of the design.
+//! [`Report`] says how the medians stand to the targets (`docs/decisions.md`, "Targets").
 //!
 //! Everything happens between namespaces of its own ([`crate::lab`]); nothing but this should run meanwhile.
 

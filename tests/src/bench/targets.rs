@@ -1,4 +1,4 @@
-//! The targets of the design (§9), as questions to the rows.
+//! The targets (`docs/decisions.md`, "Targets"), as questions to the rows.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Flows, as the specification tells them apart (3.1) and lets them end (3.5, design.md §4).
+//! Flows: what tells them apart (`docs/semantics.md`, §3.1) and how they end (`docs/semantics.md`, §3.5).
 
 use std::net::IpAddr;
 
@@ -195,7 +195,8 @@ impl Flow {
         now - self.last_packet <= u64::from(timeout)
     }
 
-    /// Whether its initiator has answered a reply, which shows that it is where it says it is (design.md §5).
+    /// Whether its initiator has answered a reply, which shows that it is where it says it is (`docs/decisions.md`,
+    /// "Promotion on the initiator's answer").
     pub(super) const fn is_assured(&self) -> bool {
         match &self.life {
             Life::Tcp(tcp) => matches!(tcp.stage, Stage::Established | Stage::Reset),
@@ -244,8 +245,8 @@ impl Tcp {
     fn follow(&mut self, segment: &Segment, is_initiator: bool) -> bool {
         let has = |flag| segment.flags & flag != 0;
         if has(tcp::RST) {
-            // Design.md §4: a RST shortens the timeout, from the first one on; it deletes nothing. A connection that is
-            // not established yet has a short one already.
+            // `docs/decisions.md`, "RST and FIN": a RST shortens the timeout, from the first one on; it deletes
+            // nothing. A connection that is not established yet has a short one already.
             let was_established = self.stage == Stage::Established;
             if was_established {
                 self.stage = Stage::Reset;

@@ -1,4 +1,4 @@
-//! Frames that cannot be judged because their headers are evasive (design.md §4).
+//! Frames that cannot be judged because their headers are evasive (`docs/decisions.md`, "Evasive headers").
 
 use firewall_common::reason::Reason;
 

@@ -1,9 +1,9 @@
-//! A second, deliberately naive evaluator: what the specification says, with linear scans.
+//! A second, deliberately naive evaluator: what `docs/semantics.md` says, with linear scans.
 //!
 //! It reads the description of a frame, not its bytes, holds rules as an operator states them, and keeps flows in a
 //! list with a clock that counts seconds. It shares nothing with `firewall_common`'s parser, flow code and decision
-//! or with the compiler, so an error would have to be made twice to go unseen. Where the specification leaves a
-//! choice, design.md §4 decides.
+//! or with the compiler, so an error would have to be made twice to go unseen. Where AWS leaves a choice,
+//! `docs/decisions.md`, "Semantics", has ours.
 
 mod flow;
 mod headers;
@@ -131,7 +131,7 @@ impl Oracle {
         }
     }
 
-    /// Later fragments share the fate of the first one, which is judged like any packet (spec 2.4).
+    /// Later fragments share the fate of the first one, which is judged like any packet (`docs/semantics.md`, §2.4).
     fn decide_datagram(&mut self, place: Place<'_>, packet: &Packet) -> Reason {
         let identification = match packet.fragment {
             Fragment::Whole => return self.decide_packet(place, packet),
@@ -164,7 +164,7 @@ impl Oracle {
         reason
     }
 
-    /// Spec 2.1: exempt, live state, then the rules.
+    /// Exempt, live state, then the rules (`docs/semantics.md`, §2.1).
     fn decide_packet(&mut self, place: Place<'_>, packet: &Packet) -> Reason {
         if let Some(reason) = exempt(place, packet) {
             return reason;
@@ -228,7 +228,8 @@ impl Oracle {
         self.flows.iter().position(|flow| flow.ends == ends && flow.is_live(timeouts, self.now))
     }
 
-    /// Whether it is an ICMP error about a packet that went the other way as part of a flow, or untracked (spec 2.5).
+    /// Whether it is an ICMP error about a packet that went the other way as part of a flow, or untracked
+    /// (`docs/semantics.md`, §2.5).
     fn is_related(&self, place: Place<'_>, packet: &Packet) -> bool {
         let Transport::Icmp { icmp_type, body: IcmpBody::Quote { packet: quoted, bytes }, .. } =
             &packet.transport
@@ -253,7 +254,7 @@ impl Oracle {
     }
 }
 
-/// Spec 2.3 and design.md §4: what no rule is needed for.
+/// What no rule is needed for (`docs/semantics.md`, §2.3; `docs/decisions.md`, "Exemptions").
 fn exempt(place: Place<'_>, packet: &Packet) -> Option<Reason> {
     let exemptions = place.interface.options.exemptions;
     let is_ipv6 = packet.source.is_ipv6();

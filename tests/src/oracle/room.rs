@@ -1,4 +1,5 @@
-//! Room for flows (design.md §4): a full table drops what needs a new entry, and keeps what it has.
+//! Room for flows (`docs/decisions.md`, "Full flow table"): a full table drops what needs a new entry, and keeps what
+//! it has.
 
 use super::flow::Flow;
 use crate::scenario::FLOW_ENTRIES;

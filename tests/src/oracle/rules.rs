@@ -1,4 +1,4 @@
-//! Which rules match a packet, and whether they admit it untracked (spec 2.1, 3.2).
+//! Which rules match a packet, and whether they admit it untracked (`docs/semantics.md`, §2.1 and §3.2).
 
 use std::net::IpAddr;
 
@@ -58,8 +58,8 @@ pub(super) fn judge(place: Place<'_>, packet: &Packet) -> Judgement {
     Judgement::Admitted
 }
 
-/// Whether it goes to an exempt server, or comes from one (spec 2.3). What comes from one is told by its source port, if
-/// the protocol has ports.
+/// Whether it goes to an exempt server, or comes from one (`docs/semantics.md`, §2.3). What comes from one is told by
+/// its source port, if the protocol has ports.
 pub(super) fn is_exempt_address(place: Place<'_>, packet: &Packet) -> bool {
     let peer = place.peer(packet);
     let wanted = match place.direction {
@@ -108,7 +108,8 @@ fn wanted(packet: &Packet, port: fn(u16, u16) -> u16) -> Wanted {
     }
 }
 
-/// Spec 3.2: TCP or UDP, a matching rule with any peer, and any peer on all ports in the other direction.
+/// `docs/semantics.md`, §3.2: TCP or UDP, a matching rule with any peer, and any peer on all ports in the other
+/// direction.
 fn is_untracked(place: Place<'_>, wanted: Wanted, peer: IpAddr) -> bool {
     if !matches!(wanted, Wanted::Tcp(_) | Wanted::Udp(_)) {
         return false;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Scenario, notation};
 
-/// Cases 1 to 130 of the specification.
+/// `docs/semantics.md`, cases 1 to 130.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! What goes wrong on a real host ends with an error that says so, a documented exit code, and nothing changed.
 //!
-//! Bad input that needs no kernel to be refused is tested with the command line (`firewall-userspace/tests/cli.rs`).
+//! Bad input that needs no kernel to be refused is tested with the command line (`firewall-userspace/tests/cli/`).
 
 use std::fs;
 

@@ -1,8 +1,8 @@
 //! The notorious bugs of other firewalls, and the tests that keep this one free of them.
 //!
-//! The rows are those of the survey of 21 firewalls that the project began with. `case …` is a case of a table in
-//! `tests/tables`, which is played on every hook, by the core and by the oracle; `module::name` is a test, and
-//! `the_table_names_only_what_exists` sees to it that there are all of them.
+//! The rows are bugs that 21 other firewalls were found to have, each named where it has a number. `case …` is a case
+//! of a table in `tests/tables`, which is played on every hook, by the core and by the oracle; `module::name` is a
+//! test, and `the_table_names_only_what_exists` sees to it that there are all of them.
 //!
 //! | bug | kept away by |
 //! | --- | --- |

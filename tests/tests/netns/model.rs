@@ -74,7 +74,7 @@ fn a_dry_run_leaves_what_is_in_force() {
     });
 }
 
-/// Cases 159 and 160 of the specification, as far as they need an interface.
+/// `docs/semantics.md`, cases 159 and 160, as far as they need an interface.
 #[test]
 fn an_interface_keeps_its_groups_and_has_no_more_than_the_quota() {
     client_and_app(|_, app| {

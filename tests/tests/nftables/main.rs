@@ -1,8 +1,8 @@
 //! Ring d, the other half: random policies and conversations, decided by the programs and by nftables with conntrack.
 //!
-//! A firewall that many trust, written by others, is a check on the specification itself: where the verdicts differ, it
-//! must be for a reason that is listed as a [`Difference`]. Conversations are of TCP, UDP (large datagrams in fragments)
-//! and ICMP, with ICMP errors about them. What the two cannot agree on by design is not played:
+//! A firewall that many trust, written by others, is a check on `docs/semantics.md` itself: where the verdicts differ,
+//! it must be for a reason that is listed as a [`Difference`]. Conversations are of TCP, UDP (large datagrams in
+//! fragments) and ICMP, with ICMP errors about them. What the two cannot agree on by design is not played:
 //!
 //! - Fragments that do not make up one datagram: conntrack puts datagrams together before the rules, and lets none of
 //!   it through if that fails; the programs decide each fragment.

@@ -8,7 +8,7 @@ use firewall_tests::scenario::Arrival;
 /// what other kernels' verifiers do, and keeps the loading short.
 const VERIFIED_INSTRUCTIONS: u32 = 500_000;
 
-/// The target of the design for a flow over IPv4; the key of IPv6 has 24 bytes more.
+/// The target for a flow over IPv4 (`docs/decisions.md`, "Targets"); the key of IPv6 has 24 bytes more.
 const BYTES_PER_FLOW_V4: u64 = 110;
 const BYTES_PER_FLOW_V6: u64 = BYTES_PER_FLOW_V4 + 24;
 

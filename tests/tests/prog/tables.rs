@@ -1,4 +1,4 @@
-//! The tables of scenarios on both ingress hooks with TC egress: the conformance table of the specification, each
+//! The tables of scenarios on both ingress hooks with TC egress: the conformance table of `docs/semantics.md`, each
 //! protocol, and attacks.
 
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};

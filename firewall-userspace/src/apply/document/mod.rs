@@ -161,7 +161,8 @@ fn default_group(groups: &[SecurityGroup]) -> Result<GroupId, ApplyError> {
     default.map(|group| group.id).ok_or(ApplyError::NoDefaultGroup)
 }
 
-/// Rules go first and come last, so that what they refer to is free to go and there when they come.
+/// Deletes rules first and inserts them last, so that the groups and lists they refer to can be deleted in between, and
+/// exist when rules are inserted.
 fn carry_out(changes: &Changes, transaction: &Transaction<'_>) -> Result<(), ApplyError> {
     let rules = || changes.groups.iter().flat_map(|change| &change.rules);
     let old_rules: Vec<SecurityRule> = rules().filter_map(Change::before).cloned().collect();

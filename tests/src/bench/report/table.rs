@@ -22,7 +22,7 @@ pub fn to_table(report: &Report) -> String {
         }
         text.push_str(&line(row));
     }
-    text.push_str("\ntargets (design.md §9)\n");
+    text.push_str("\ntargets (docs/decisions.md, \"Targets\")\n");
     for outcome in &report.targets {
         text.push_str(&target(outcome));
     }

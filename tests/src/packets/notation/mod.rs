@@ -1,4 +1,4 @@
-//! Frames as text, in the notation of the specification's conformance table.
+//! Frames as text, in the notation of the conformance table (`docs/semantics.md`, §6.1).
 //!
 //! ```text
 //! tcp C:40000>E:22 SYN                      flags joined by +; ACK where none are given
@@ -27,7 +27,7 @@ use super::{
     protocol, tcp,
 };
 
-/// The hosts of the specification's fixture (spec 6.1), and R, a router between them.
+/// The hosts of the fixture (`docs/semantics.md`, §6.1), and R, a router between them.
 pub const HOSTS: &[(&str, IpAddr)] = &[
     ("C", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5))),
     ("C6", IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 5))),

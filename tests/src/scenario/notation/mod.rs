@@ -1,4 +1,4 @@
-//! Scenarios as text, in the words of the specification's conformance table.
+//! Scenarios as text, in the words of the conformance table (`docs/semantics.md`, §6.1).
 //!
 //! ```text
 //! case 62 replies leave without an egress rule
