@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{ebpf, fuzz, lint, test};
+use crate::{ebpf, fuzz, kernels, lint, test};
 
 /// Runs all checks.
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
     ebpf::verify::run(&ebpf::verify::Arguments::default())?;
     test::run(&test::Arguments::default())?;
+    kernels::run(&kernels::Arguments::default())?;
     fuzz::run(&fuzz::Arguments::default())
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod ebpf;
 mod environment;
 mod fuzz;
+mod kernels;
 mod lint;
 mod requirement;
 mod test;
@@ -46,7 +47,9 @@ enum Command {
     Demo,
     /// Measure sgfw beside no firewall, an empty program, and nftables.
     Bench(bench::Arguments),
-    /// Run everything that must pass before a change lands: lint, verify-ebpf, test, fuzz.
+    /// Load the programs into other kernels, each in a machine under QEMU.
+    Kernels(kernels::Arguments),
+    /// Run everything that must pass before a change lands: lint, verify-ebpf, test, kernels, fuzz.
     Ci,
 }
 
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Demo => demo::run(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Ci => ci::run(),
     };
     match outcome {
