@@ -52,7 +52,8 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| fs::metadata(candidate).is_ok_and(|metadata| metadata.is_file()))
 }
 
-fn line(command: &Command) -> String {
+/// A command as one types it.
+pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
 enum Purpose {
     /// Run sgfw.
     Use,
+    /// Run `cargo xtask demo`.
+    Demo,
     /// Build the BPF object.
     Build,
     /// Run `cargo xtask lint`.
@@ -40,6 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut missing = 0;
     if wanted(Purpose::Use) {
         missing += report("to run sgfw", requirement::USE);
+    }
+    if wanted(Purpose::Demo) {
+        missing += report("to run the demo", requirement::DEMO);
     }
     if wanted(Purpose::Build) {
         missing += report_build();

@@ -26,11 +26,6 @@ pub(crate) fn bpf_required() -> bool {
     env::var_os("SGFW_REQUIRE_BPF").is_some_and(|value| value == "1")
 }
 
-/// Whether this is a run in CI, which takes its time: every CI system sets `CI=true`.
-pub(crate) fn is_ci() -> bool {
-    env::var_os("CI").is_some_and(|value| value == "true")
-}
-
 /// Whether we may load programs and make namespaces.
 pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()

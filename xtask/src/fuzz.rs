@@ -5,11 +5,13 @@
 //! debug assertions and overflow checks.
 
 use std::fs;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::command::{self, cargo};
+use crate::steps::Steps;
 use crate::{requirement, workspace};
 
 /// Options of `fuzz`.
@@ -63,26 +65,34 @@ impl Target {
     }
 }
 
-/// Runs the targets asked for, or all; the first finding ends the run.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(missing) = requirement::FUZZ.iter().find(|requirement| !requirement.is_met()) {
-        bail!("{} is missing; run `{}`", missing.name, missing.install);
-    }
+/// Runs the targets asked for, or all.
+pub(crate) fn run(arguments: &Arguments, steps: &mut Steps) {
     let targets = if arguments.targets.is_empty() { Target::value_variants() } else { &arguments.targets };
     let seconds = if arguments.long { SECONDS_IF_LONG } else { arguments.seconds };
+    steps.step("tools of fuzz", "cargo xtask doctor --for fuzz", || {
+        requirement::ensure_all(requirement::FUZZ)
+    });
+    // All targets at once: with a step for each, the first would seem to be slow.
+    steps.run(&mut cargo_fuzz("build"));
     for &target in targets {
-        fuzz(target, seconds)?;
+        let name = target.name();
+        let repeat = format!("cargo xtask fuzz --target {name}");
+        steps.step(&format!("fuzz target {name}"), &repeat, || fuzz(target, seconds));
     }
-    Ok(())
+}
+
+fn cargo_fuzz(command: &str) -> Command {
+    let mut fuzz = cargo(["fuzz", command, "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir"]);
+    fuzz.arg(workspace::target().join("fuzz"));
+    fuzz
 }
 
 fn fuzz(target: Target, seconds: u32) -> Result<()> {
     let found = workspace::target().join("fuzz-corpus").join(target.name());
     fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
-    let mut fuzz = cargo(["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir"]);
-    fuzz.arg(workspace::target().join("fuzz")).arg(target.name());
+    let mut fuzz = cargo_fuzz("run");
     // libFuzzer writes to the first folder and reads all.
-    fuzz.arg(found).arg(workspace::root().join("fuzz/corpus").join(target.name()));
+    fuzz.arg(target.name()).arg(found).arg(workspace::root().join("fuzz/corpus").join(target.name()));
     // Sequences of packets need inputs of full length from the start.
     fuzz.args(["--", "-len_control=0"]).arg(format!("-max_len={LONGEST_INPUT}"));
     fuzz.arg(format!("-max_total_time={seconds}"));

@@ -14,12 +14,15 @@ mod fuzz;
 mod kernels;
 mod lint;
 mod requirement;
+mod steps;
 mod test;
+mod test_report;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use steps::Steps;
 
 /// Developer commands of sgfw.
 #[derive(Parser)]
@@ -44,7 +47,7 @@ enum Command {
     /// Run the fuzz targets, each for a bounded time.
     Fuzz(fuzz::Arguments),
     /// Run the three-tier demonstration between network namespaces.
-    Demo,
+    Demo(demo::Arguments),
     /// Measure sgfw beside no firewall, an empty program, and nftables.
     Bench(bench::Arguments),
     /// Load the programs into other kernels, each in a machine under QEMU.
@@ -59,10 +62,10 @@ fn main() -> ExitCode {
         Command::BuildEbpf(arguments) => ebpf::build::run(&arguments),
         Command::VerifyEbpf(arguments) => ebpf::verify::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Lint => lint::run(),
-        Command::Test(arguments) => test::run(&arguments),
-        Command::Fuzz(arguments) => fuzz::run(&arguments),
-        Command::Demo => demo::run(),
+        Command::Lint => finish(lint::run),
+        Command::Test(arguments) => finish(|steps| test::run(&arguments, steps)),
+        Command::Fuzz(arguments) => finish(|steps| fuzz::run(&arguments, steps)),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Ci => ci::run(),
@@ -75,4 +78,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs steps to the last, and says how they ended.
+fn finish(run: impl FnOnce(&mut Steps)) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    run(&mut steps);
+    steps.finish()
 }

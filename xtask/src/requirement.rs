@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use anyhow::{Result, bail};
+
 use crate::ebpf::toolchain;
 use crate::{command, environment};
 
@@ -66,6 +68,19 @@ pub(crate) const USE: &[Requirement] = &[
     Requirement::check("root", environment::is_root, "sudo -i"),
 ];
 
+/// To run the demo, which brings its own servers and probes.
+pub(crate) const DEMO: &[Requirement] = &[
+    Requirement::check("root", environment::is_root, "sudo -i"),
+    Requirement::path(
+        "kernel with CONFIG_DEBUG_INFO_BTF",
+        "/sys/kernel/btf/vmlinux",
+        "apt-get install linux-image-amd64",
+    ),
+    Requirement::program("gcc", "apt-get install gcc"),
+    Requirement::path("headers of the C library", "/usr/include/stdlib.h", "apt-get install libc6-dev"),
+    Requirement::program("ip", "apt-get install iproute2"),
+];
+
 /// To build the BPF object from Debian's packages.
 pub(crate) const BUILD_DEBIAN: &[Requirement] = &[
     Requirement::path("/usr/bin/rustc", "/usr/bin/rustc", "apt-get install rustc-web"),
@@ -113,8 +128,13 @@ pub(crate) const FUZZ: &[Requirement] = &[
     Requirement::program("g++", "apt-get install g++"),
 ];
 
+/// To run tests of any ring.
+pub(crate) const NEXTEST: Requirement =
+    Requirement::program("cargo-nextest", "cargo install --locked cargo-nextest@0.9.143");
+
 /// To run the tests: the peers that talk through the firewall, and the tools that look at the kernel.
 pub(crate) const TEST: &[Requirement] = &[
+    NEXTEST,
     Requirement::program("ip", "apt-get install iproute2"),
     Requirement::program("tc", "apt-get install iproute2"),
     Requirement::program("bpftool", "apt-get install bpftool"),
@@ -154,6 +174,14 @@ pub(crate) const BENCH: &[Requirement] = &[
     Requirement::program("nft", "apt-get install nftables"),
     Requirement::program("wrk", "apt-get install wrk"),
 ];
+
+/// Names the first that is missing, with what installs it.
+pub(crate) fn ensure_all(requirements: &[Requirement]) -> Result<()> {
+    match requirements.iter().find(|requirement| !requirement.is_met()) {
+        Some(missing) => bail!("{} is missing; run `{}`", missing.name, missing.install),
+        None => Ok(()),
+    }
+}
 
 /// By its symbols, which every distribution's kernel lists, and not by its version: RHEL 9.4 has TCX in 5.14, and a newer
 /// kernel may be built without it.

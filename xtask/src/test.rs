@@ -4,18 +4,16 @@
 //! they are skipped aloud, or fail under `SGFW_REQUIRE_BPF=1`. Every test makes its own namespaces: the interfaces
 //! of this machine are never touched.
 
-use std::env;
-use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::command::{self, cargo};
 use crate::ebpf::provenance::Provenance;
 use crate::ebpf::verify;
-use crate::environment;
+use crate::steps::{Failure, Steps};
+use crate::test_report::Report;
+use crate::{environment, requirement, workspace};
 
 /// Options of `test`.
 #[derive(clap::Args, Default)]
@@ -29,12 +27,6 @@ pub(crate) struct Arguments {
     /// Run only tests whose name contains this.
     filter: Option<String>,
 }
-
-/// How many frames each comparison of ring D decides.
-const DIFFERENTIAL_PACKETS: &str = "SGFW_DIFFERENTIAL_PACKETS";
-
-/// The same in CI: two minutes.
-const CI_DIFFERENTIAL_PACKETS: &str = "1000000";
 
 /// One of the long tests that `--soak` runs.
 struct Soak {
@@ -54,7 +46,7 @@ const SOAK: [Soak; 4] = [
         name: "differential",
         binary: "differential",
         filter: "",
-        variable: DIFFERENTIAL_PACKETS,
+        variable: "SGFW_DIFFERENTIAL_PACKETS",
         value: "5000000",
     },
     Soak { name: "crashes", binary: "netns", filter: "crash::", variable: "SGFW_SOAK", value: "1" },
@@ -83,93 +75,97 @@ enum Ring {
 }
 
 impl Ring {
-    /// The runs of `cargo test` that make up the ring.
-    fn runs(self) -> &'static [&'static [&'static str]] {
+    /// Its test binaries, as a filter of nextest.
+    fn filter(self) -> &'static str {
         match self {
-            Self::A => &[
-                &["--workspace", "--exclude", "firewall-tests"],
-                &["--package", "firewall-tests", "--lib"],
-                &["--package", "firewall-tests", "--test", "transcripts"],
-            ],
-            Self::B => &[&["--package", "firewall-tests", "--test", "prog"]],
-            Self::C => &[
-                &["--package", "firewall-tests", "--test", "netns"],
-                &["--package", "firewall-tests", "--test", "soak"],
-            ],
-            Self::D => &[
-                &["--package", "firewall-tests", "--test", "differential"],
-                &["--package", "firewall-tests", "--test", "nftables"],
-            ],
+            Self::A => "not binary(/^(prog|netns|soak|differential|nftables)$/)",
+            Self::B => "binary(prog)",
+            Self::C => "binary(/^(netns|soak)$/)",
+            Self::D => "binary(/^(differential|nftables)$/)",
         }
     }
 
     fn needs_root(self) -> bool {
         self != Self::A
     }
+
+    /// The ring that a binary with this name belongs to, as `--ring` takes it.
+    fn of(binary: &str) -> &'static str {
+        match binary.rsplit("::").next().unwrap_or_default() {
+            "prog" => "b",
+            "netns" | "soak" => "c",
+            "differential" | "nftables" => "d",
+            _ => "a",
+        }
+    }
 }
 
-/// Builds `sgfw`, then runs the rings asked for, or all.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+/// Builds `sgfw` and the tests, then runs the rings asked for, or all.
+pub(crate) fn run(arguments: &Arguments, steps: &mut Steps) {
+    steps.step("tools of test", "cargo xtask doctor --for test", || {
+        requirement::ensure_all(&[requirement::NEXTEST])
+    });
     // The tests load the committed object: a stale one would test yesterday's sources.
-    verify::check_hashes(&Provenance::read()?)?;
-    let sgfw = command::build_sgfw()?;
-
+    steps.step("hashes of the BPF object", "cargo xtask verify-ebpf --no-rebuild", || {
+        verify::check_hashes(&Provenance::read()?)
+    });
+    if environment::is_root() {
+        steps.step("bpffs", "mount -t bpf bpf /sys/fs/bpf", environment::mount_bpffs);
+    }
+    steps.run(nextest().arg("--no-run"));
     let rings = if arguments.rings.is_empty() { Ring::value_variants() } else { &arguments.rings };
-    if environment::is_root() && rings.iter().any(|ring| ring.needs_root()) {
-        environment::mount_bpffs()?;
+    let (rings, without_root): (Vec<Ring>, Vec<Ring>) =
+        rings.iter().partition(|ring| environment::is_root() || !ring.needs_root());
+    for ring in without_root {
+        eprintln!("ring {ring:?}: SKIPPED, it needs root");
+        if environment::bpf_required() {
+            let what = format!("ring {ring:?} needs root, and SGFW_REQUIRE_BPF=1 forbids to skip it");
+            steps.fail(Failure { what, repeat: "sudo -i".to_owned() });
+        }
     }
-    let mut summary = run_rings(rings, &sgfw, arguments.filter.as_deref())?;
+    if !rings.is_empty() {
+        run_rings(&rings, arguments.filter.as_deref(), steps);
+    }
     if arguments.soak {
-        if !environment::is_root() {
-            bail!("--soak needs root");
-        }
-        environment::mount_bpffs()?;
-        summary.extend(run_soak(&sgfw)?);
+        run_soak(steps);
     }
-    for line in summary {
-        eprintln!("{line}");
-    }
-    Ok(())
 }
 
-fn run_rings(rings: &[Ring], sgfw: &Path, filter: Option<&str>) -> Result<Vec<String>> {
-    let mut summary = Vec::new();
-    for &ring in rings {
-        if ring.needs_root() && !environment::is_root() {
-            if environment::bpf_required() {
-                bail!("ring {ring:?} needs root, and SGFW_REQUIRE_BPF=1 forbids to skip it");
-            }
-            summary.push(format!("ring {ring:?}: SKIPPED, it needs root"));
-            continue;
-        }
-        let start = Instant::now();
-        for run in ring.runs() {
-            command::run(cargo_test(run, sgfw).args(filter))?;
-        }
-        summary.push(format!("ring {ring:?}: passed in {:.0} s", start.elapsed().as_secs_f32()));
+/// All rings in one run, so that the last test of one does not keep those of the next waiting.
+fn run_rings(rings: &[Ring], filter: Option<&str>, steps: &mut Steps) {
+    let mut tests = nextest();
+    let filters: Vec<String> = rings.iter().map(|ring| format!("({})", ring.filter())).collect();
+    tests.args(["--filterset", &filters.join(" + ")]).args(filter);
+    let mut report = Report::default();
+    steps.step("tests", "cargo xtask test", || {
+        Report::forget()?;
+        let outcome = command::run(&mut tests);
+        report = Report::read()?;
+        // What failed is told test by test.
+        if report.failed.is_empty() { outcome } else { Ok(()) }
+    });
+    report.show();
+    for (binary, test) in report.failed {
+        let repeat = format!("cargo xtask test --ring {} {test}", Ring::of(&binary));
+        steps.fail(Failure { what: format!("{binary} {test}"), repeat });
     }
-    Ok(summary)
+    // nextest runs none.
+    steps.run(&mut cargo(["test", "--locked", "--workspace", "--doc"]));
 }
 
-fn run_soak(sgfw: &Path) -> Result<Vec<String>> {
-    let mut summary = Vec::new();
+fn run_soak(steps: &mut Steps) {
     for Soak { name, binary, filter, variable, value } in SOAK {
-        let start = Instant::now();
-        let mut test = cargo_test(&["--package", "firewall-tests", "--test", binary], sgfw);
+        let mut test = nextest();
         // The figures are what one runs it for.
-        test.args(["--", "--nocapture", filter]).env(variable, value);
-        command::run(&mut test)?;
-        let seconds = start.elapsed().as_secs_f32();
-        summary.push(format!("soak, {name} with {variable}={value}: passed in {seconds:.0} s"));
+        test.args(["--no-capture", "--filterset", &format!("binary({binary})"), filter]).env(variable, value);
+        let repeat = format!("{variable}={value} {}", command::line(&test));
+        steps.step(&format!("soak, {name} with {variable}={value}"), &repeat, || command::run(&mut test));
     }
-    Ok(summary)
 }
 
-fn cargo_test(run: &[&str], sgfw: &Path) -> Command {
-    let mut test = cargo(["test", "--locked"]);
-    test.args(run).env("SGFW_BIN", sgfw);
-    if environment::is_ci() && env::var_os(DIFFERENTIAL_PACKETS).is_none() {
-        test.env(DIFFERENTIAL_PACKETS, CI_DIFFERENTIAL_PACKETS);
-    }
-    test
+/// With one set of packages whatever is to run: another one would compile dependencies with other features.
+fn nextest() -> Command {
+    let mut nextest = cargo(["nextest", "run", "--locked", "--workspace"]);
+    nextest.env("SGFW_BIN", workspace::target().join("debug/sgfw"));
+    nextest
 }

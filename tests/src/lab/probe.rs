@@ -3,8 +3,14 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::process::Stdio;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use etherparse::{
+    IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type, Icmpv6Header, Icmpv6Slice, Icmpv6Type,
+    Ipv4HeaderSlice,
+};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::{Family, Host};
 
@@ -80,20 +86,51 @@ pub fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> io::Result<(usize, So
     }
 }
 
-/// Sends one echo request with the real `ping`.
-///
-/// # Panics
-///
-/// When there is no `ping`.
+/// Sends one echo request and waits for its reply, on a raw socket: no `ping` has to be installed.
 pub fn ping(from: &Host, to: IpAddr) -> Reachability {
-    let mut command = from.namespace().command("ping");
-    let seconds = TIMEOUT.as_secs_f32().to_string();
-    command.args(["-n", "-q", "-c", "1", "-W", &seconds]).arg(to.to_string());
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match status.unwrap_or_else(|error| panic!("cannot start ping: {error}")).code() {
-        Some(0) => Reachability::Open,
-        // No answer. An unreachable network ends with 2.
-        Some(1) => Reachability::Filtered,
-        _ => Reachability::Broken(ErrorKind::NetworkUnreachable),
+    /// The kernel hands every raw socket of the namespace every reply; this tells them apart.
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let echo = IcmpEchoHeader { id: NEXT.fetch_add(1, Ordering::Relaxed), seq: 1 };
+    from.namespace().run(|| exchange_echo(to, echo)).into()
+}
+
+fn exchange_echo(to: IpAddr, echo: IcmpEchoHeader) -> io::Result<()> {
+    let (family, protocol, request) = match to {
+        IpAddr::V4(_) => {
+            let request = Icmpv4Header::with_checksum(Icmpv4Type::EchoRequest(echo), &[]).to_bytes();
+            (AddressFamily::Inet, SockProtocol::Icmp, request.to_vec())
+        }
+        // The kernel writes the checksum, and knows the source that it covers.
+        IpAddr::V6(_) => {
+            let request = Icmpv6Header::new(Icmpv6Type::EchoRequest(echo)).to_bytes();
+            (AddressFamily::Inet6, SockProtocol::IcmpV6, request.to_vec())
+        }
+    };
+    // Connected, it receives from that address alone, and the calls are those of any datagram.
+    let socket = UdpSocket::from(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?);
+    socket.connect((to, 0))?;
+    let start = Instant::now();
+    socket.send(&request)?;
+    let mut packet = [0; 256];
+    loop {
+        let left = TIMEOUT.checked_sub(start.elapsed()).filter(|left| !left.is_zero());
+        socket.set_read_timeout(Some(left.ok_or(ErrorKind::TimedOut)?))?;
+        let (length, _) = receive(&socket, &mut packet)?;
+        if is_reply(&packet[..length], to.is_ipv6(), echo) {
+            return Ok(());
+        }
     }
+}
+
+/// Whether it answers the request. An IPv4 packet comes with its header, an IPv6 one without.
+fn is_reply(packet: &[u8], is_ipv6: bool, echo: IcmpEchoHeader) -> bool {
+    if is_ipv6 {
+        return Icmpv6Slice::from_slice(packet)
+            .is_ok_and(|message| message.icmp_type() == Icmpv6Type::EchoReply(echo));
+    }
+    let message =
+        Ipv4HeaderSlice::from_slice(packet).ok().and_then(|header| packet.get(header.slice().len()..));
+    message
+        .and_then(|message| Icmpv4Slice::from_slice(message).ok())
+        .is_some_and(|message| message.icmp_type() == Icmpv4Type::EchoReply(echo))
 }

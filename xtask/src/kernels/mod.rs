@@ -12,7 +12,7 @@ mod report;
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use crate::requirement;
 use debian::Series;
@@ -56,9 +56,7 @@ struct Kernel {
 
 /// Boots the kernels, all at the same time, and compares what they say with the budgets.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    for requirement in requirement::GUEST {
-        ensure!(requirement.is_met(), "{} is missing: {}", requirement.name, requirement.install);
-    }
+    requirement::ensure_all(requirement::GUEST)?;
     let kernels = kernels(arguments)?;
     let initramfs = guest::build_initramfs()?;
     let outcomes: Vec<_> = thread::scope(|scope| {

@@ -13,6 +13,8 @@ use firewall_tests::scenario::{Arrival, Scenario, Step};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+pub(crate) use policies::FIRST_GROUP;
+
 const V4: [&str; 8] = [
     "10.0.1.10",
     "10.0.1.11",

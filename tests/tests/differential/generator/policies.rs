@@ -14,7 +14,9 @@ const PREFIX_LENGTHS_V4: [u8; 7] = [0, 0, 1, 8, 24, 31, 32];
 const PREFIX_LENGTHS_V6: [u8; 6] = [0, 0, 1, 48, 64, 128];
 /// See [`WAITS`](super::WAITS).
 const TIMEOUTS: [u32; 5] = [30, 52, 60, 97, 350];
-const GROUPS: [&str; 5] = ["main", "g1", "g2", "g3", "g4"];
+/// The group that every policy has.
+pub(crate) const FIRST_GROUP: &str = "main";
+const GROUPS: [&str; 5] = [FIRST_GROUP, "g1", "g2", "g3", "g4"];
 const LISTS: [&str; 2] = ["pl-1", "pl-2"];
 
 impl Generator {
@@ -37,6 +39,18 @@ impl Generator {
         if self.chance(30) {
             let zone = self.random.random_range(1..=2);
             policy.interfaces.insert(1, self.interface(zone, &names));
+        }
+        policy
+    }
+
+    /// A policy that admits nothing yet, whose first interface has the first group alone.
+    pub(crate) fn policy_without_rules(&mut self) -> Policy {
+        let mut policy = self.policy();
+        policy.exempt.clear();
+        policy.groups.values_mut().for_each(|group| group.rules.clear());
+        if let Some(interface) = policy.interfaces.get_mut(&0) {
+            interface.groups = vec![FIRST_GROUP.to_owned()];
+            interface.options.always_track.clear();
         }
         policy
     }

@@ -1,0 +1,82 @@
+//! What nextest says about a run: the JUnit file that `.config/nextest.toml` asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, Result};
+use roxmltree::Document;
+
+use crate::{steps, workspace};
+
+/// The tests of a run.
+#[derive(Default)]
+pub(crate) struct Report {
+    /// Binary and name of each test that failed.
+    pub(crate) failed: Vec<(String, String)>,
+    times: Vec<(String, Duration)>,
+}
+
+impl Report {
+    /// Removes that of the run before, lest it be taken for this one's.
+    pub(crate) fn forget() -> Result<()> {
+        match fs::remove_file(path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path().display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads that of the last run; an empty one if no test ran.
+    pub(crate) fn read() -> Result<Self> {
+        match fs::read_to_string(path()) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path().display())),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let document = Document::parse(text).context("nextest's report is not XML")?;
+        let mut report = Self::default();
+        for test in document.descendants().filter(|node| node.has_tag_name("testcase")) {
+            let text = |name| test.attribute(name).unwrap_or_default();
+            let (binary, name) = (text("classname"), text("name"));
+            let seconds = text("time").parse().unwrap_or(0.0);
+            let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            report.times.push((format!("{binary} {name}"), time));
+            if test.children().any(|child| child.has_tag_name("failure") || child.has_tag_name("error")) {
+                report.failed.push((binary.to_owned(), name.to_owned()));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Prints the slowest tests.
+    pub(crate) fn show(&mut self) {
+        if !self.times.is_empty() {
+            eprintln!("\nthe slowest of {} tests:", self.times.len());
+            steps::show_slowest(&mut self.times);
+        }
+    }
+}
+
+fn path() -> PathBuf {
+    workspace::target().join("nextest/default/junit.xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_failures_are_read() {
+        let text = r#"<testsuites><testsuite name="t"><testcase name="a::b" classname="t::netns" time="1.5"/>
+            <testcase name="c" classname="t::prog" time="0.25"><failure type="test failure"/></testcase>
+            </testsuite></testsuites>"#;
+        let report = Report::parse(text).unwrap();
+        assert_eq!(report.failed, [("t::prog".to_owned(), "c".to_owned())]);
+        assert_eq!(report.times[0], ("t::netns a::b".to_owned(), Duration::from_millis(1500)));
+    }
+}
