@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::steps::Steps;
-use crate::{demo, ebpf, fuzz, lint, test};
+use crate::{demo, ebpf, fuzz, kernels, lint, test};
 
 /// Runs all checks, whichever of them fail.
 pub(crate) fn run() -> Result<()> {
@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
     steps.step("demo --release", "cargo xtask demo --release", || {
         demo::run(&demo::Arguments { release: true })
     });
+    steps.step("kernels", "cargo xtask kernels", || kernels::run(&kernels::Arguments::default()));
     fuzz::run(&fuzz::Arguments::default(), &mut steps);
     steps.finish()
 }

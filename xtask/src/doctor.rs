@@ -28,6 +28,8 @@ enum Purpose {
     Test,
     /// Run `cargo xtask fuzz`.
     Fuzz,
+    /// Run `cargo xtask kernels`.
+    Kernels,
     /// Run `cargo xtask bench`.
     Bench,
     /// All of these.
@@ -55,6 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Purpose::Fuzz) {
         missing += report("to fuzz", requirement::FUZZ);
+    }
+    if wanted(Purpose::Kernels) {
+        missing += report("to boot other kernels", requirement::GUEST);
     }
     if wanted(Purpose::Bench) {
         missing += report("to measure", requirement::BENCH);

@@ -12,6 +12,7 @@ mod doctor;
 mod ebpf;
 mod environment;
 mod fuzz;
+mod kernels;
 mod lint;
 mod requirement;
 mod steps;
@@ -50,7 +51,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure sgfw beside no firewall, an empty program, and nftables.
     Bench(bench::Arguments),
-    /// Run everything that must pass before a change lands: lint, verify-ebpf, test, fuzz.
+    /// Load the programs into other kernels, each in a machine under QEMU.
+    Kernels(kernels::Arguments),
+    /// Run everything that must pass before a change lands: lint, verify-ebpf, test, kernels, fuzz.
     Ci,
 }
 
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => finish(|steps| fuzz::run(&arguments, steps)),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Ci => ci::run(),
     };
     match outcome {

@@ -4,9 +4,9 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, Direction, map};
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::Arrival;
 
-/// The kernel refuses a program when its verifier has walked through a million instructions. Half of that leaves room for
-/// what other kernels' verifiers do, and keeps the loading short.
-const VERIFIED_INSTRUCTIONS: u32 = 500_000;
+/// The kernel refuses a program when its verifier has walked through a million instructions. Less than half of that, a quarter
+/// above the 341 576 that 6.18 takes, leaves room and keeps the loading short. `cargo xtask kernels` has other kernels.
+const VERIFIED_INSTRUCTIONS: u32 = 430_000;
 
 /// The target for a flow over IPv4 (`docs/decisions.md`, "Targets"); the key of IPv6 has 24 bytes more.
 const BYTES_PER_FLOW_V4: u64 = 110;
@@ -22,6 +22,7 @@ fn the_verifier_accepts_each_program_within_the_budget() {
         harness.load(0).unwrap();
         for direction in [Direction::Ingress, Direction::Egress] {
             let walked = harness.verified_instructions(Arrival { slot: 0, direction }).unwrap();
+            eprintln!("{ingress:?}, {direction:?}: {walked} verified instructions");
             assert!(walked <= VERIFIED_INSTRUCTIONS, "{ingress:?}, {direction:?}: {walked}");
         }
     }
