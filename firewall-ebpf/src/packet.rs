@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::ptr;
 
 use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, __sk_buff, bpf_fib_lookup, xdp_md,
+    __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_md,
 };
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -108,7 +108,8 @@ impl HookPacket for Skb {
         // SAFETY: the context is the one that the kernel gave.
         let (arrived_by, leaves_by) = unsafe { ((*self.0).ingress_ifindex, (*self.0).ifindex) };
         // 0 is what the host made itself.
-        arrived_by == leaves_by && way_out(self.0, leaves_by, source, destination).is_some_and(|way| way != leaves_by)
+        arrived_by == leaves_by
+            && way_out(self.0, leaves_by, source, destination).is_some_and(|way| way != leaves_by)
     }
 }
 

@@ -71,8 +71,7 @@ fuzz_target!(|input: Input| {
     };
     let direction = if input.started_by_egress { Direction::Egress } else { Direction::Ingress };
     let transport = transport(input.protocol, &Packet { from_initiator: true, ..*first }, 0);
-    let started =
-        start(&transport, direction, input.rule_set, input.generation, input.now);
+    let started = start(&transport, direction, input.rule_set, input.generation, input.now);
     let Some(entry) = started else {
         assert!(has(&transport, tcp_flag::RST), "{transport:?} begins no flow");
         return;
