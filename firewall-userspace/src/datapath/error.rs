@@ -252,8 +252,7 @@ fn is_permission(error: &io::Error) -> bool {
 fn verifier_reason(log: &str) -> Option<String> {
     const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
     let is_statistic = |line: &str| STATISTICS.iter().any(|statistic| line.starts_with(statistic));
-    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.filter(|line| !is_statistic(line)).next_back().map(str::to_owned)
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line)).map(str::to_owned)
 }
 
 #[cfg(test)]
