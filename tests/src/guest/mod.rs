@@ -1,7 +1,7 @@
 //! What a guest under QEMU does as its first process: it loads every program into its kernel, says on the console what
 //! became of each, and ends the machine. `cargo xtask kernels` boots it and reads the console.
 //!
-//! Lines for xtask begin with [`MARK`]:
+//! Lines for xtask begin with `sgfw-guest:`:
 //! `loaded PROGRAM INSTRUCTIONS`, `refused PROGRAM REASON`, `control PROGRAM loaded|REASON`, `finished`.
 
 use std::env;
