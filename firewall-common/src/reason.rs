@@ -67,7 +67,7 @@ reasons! {
     /// To or from an address that the operator has made exempt.
     ExemptAddress = 10, Pass, "exempt-address";
     /// A rule admitted it, but it begins no flow: it leaves by the interface that it came in by, and the way back to its
-    /// source is by another one, so that the source may be made up.
+    /// source is not clearly by the same one, so that the source may be made up.
     Hairpin = 11, Pass, "hairpin";
     /// No rule admits it.
     NoRule = 16, Drop, "no-rule";

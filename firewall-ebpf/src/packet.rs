@@ -25,8 +25,11 @@ pub trait HookPacket: PacketBytes + Copy {
     /// VLAN tags that stand in the packet's metadata instead of its data.
     fn stripped_tags(self) -> u32;
 
-    /// See [`FlowTables::is_hairpin`](firewall_common::decide::FlowTables::is_hairpin).
-    fn is_hairpin<A: Address>(self, source: &A, destination: &A) -> bool;
+    /// See [`FlowTables::was_received_here`](firewall_common::decide::FlowTables::was_received_here).
+    fn was_received_here(self) -> bool;
+
+    /// See [`FlowTables::leads_back_here`](firewall_common::decide::FlowTables::leads_back_here).
+    fn leads_back_here<A: Address>(self, source: &A, destination: &A) -> bool;
 }
 
 /// A frame on XDP.
@@ -55,9 +58,14 @@ impl HookPacket for XdpFrame {
     }
 
     #[inline(always)]
-    fn is_hairpin<A: Address>(self, _source: &A, _destination: &A) -> bool {
-        // What arrives has not been routed yet.
-        false
+    fn was_received_here(self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn leads_back_here<A: Address>(self, _source: &A, _destination: &A) -> bool {
+        // What arrives has not been routed yet, and nobody asks.
+        true
     }
 }
 
@@ -104,12 +112,16 @@ impl HookPacket for Skb {
     }
 
     #[inline(always)]
-    fn is_hairpin<A: Address>(self, source: &A, destination: &A) -> bool {
+    fn was_received_here(self) -> bool {
+        // SAFETY: the context is the one that the kernel gave. 0, which no interface has, is what the host made itself.
+        unsafe { (*self.0).ingress_ifindex == (*self.0).ifindex }
+    }
+
+    #[inline(always)]
+    fn leads_back_here<A: Address>(self, source: &A, destination: &A) -> bool {
         // SAFETY: the context is the one that the kernel gave.
-        let (arrived_by, leaves_by) = unsafe { ((*self.0).ingress_ifindex, (*self.0).ifindex) };
-        // 0 is what the host made itself.
-        arrived_by == leaves_by
-            && way_out(self.0, leaves_by, source, destination).is_some_and(|way| way != leaves_by)
+        let leaves_by = unsafe { (*self.0).ifindex };
+        way_out(self.0, leaves_by, source, destination) == Some(leaves_by)
     }
 }
 

@@ -194,8 +194,13 @@ macro_rules! flow_tables {
             }
 
             #[inline(always)]
-            fn is_hairpin(&self, source: &$family, destination: &$family) -> bool {
-                self.0.is_hairpin(source, destination)
+            fn was_received_here(&self) -> bool {
+                self.0.was_received_here()
+            }
+
+            #[inline(always)]
+            fn leads_back_here(&self, source: &$family, destination: &$family) -> bool {
+                self.0.leads_back_here(source, destination)
             }
 
             #[inline(always)]

@@ -51,7 +51,8 @@ pub struct Contents {
     pub assured_room: u8,
     /// How many half-open flows there is room for.
     pub half_open_room: u8,
-    /// By the last byte of its source, whether an egress packet that begins a flow is a hairpin.
+    /// Whether egress packets came in by the same interface (the lowest bit), and, by the last byte of the source, whether the
+    /// way back leads there.
     pub hairpins: u8,
     /// Address class by the last byte of the address.
     pub address_classes: [u8; 4],
@@ -256,7 +257,11 @@ where
         self.contents.address_classes[usize::from(last) % 4].into()
     }
 
-    fn is_hairpin(&self, source: &A, _destination: &A) -> bool {
+    fn was_received_here(&self) -> bool {
+        self.contents.hairpins & 1 != 0
+    }
+
+    fn leads_back_here(&self, source: &A, _destination: &A) -> bool {
         let [.., last] = source.widen().to_bytes();
         self.contents.hairpins >> (last % 8) & 1 != 0
     }

@@ -197,7 +197,7 @@ impl Tally {
         let unreachable = [
             // Scenarios begin with a policy.
             Reason::NoPolicy,
-            // A test run has no routes; `netns/forged_sources.rs` has.
+            // Both hooks must see one packet, which the generator hardly ever brings about; `netns/forged_sources.rs` does.
             Reason::Hairpin,
             // Only user space cuts flows; `prog/cut.rs` does.
             Reason::FlowCut,

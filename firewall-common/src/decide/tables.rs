@@ -95,9 +95,13 @@ pub trait FlowTables<A: Address>: Tables {
     /// Address class; 0 where no rule names the address.
     fn address_class(&self, half: Half, address: &A) -> u32;
 
-    /// Whether the egress packet under decision leaves by the interface that it came in by, while the way back to its
-    /// `source` is by another one. Asked once for a packet that would begin a flow.
-    fn is_hairpin(&self, source: &A, destination: &A) -> bool;
+    /// Whether the egress packet under decision was received by the interface that it leaves by, as far as the kernel knows:
+    /// a device on top of that interface (a bridge, a macvlan) hides it.
+    fn was_received_here(&self) -> bool;
+
+    /// Whether the host's routes say that the way back to the `source` of the egress packet under decision leaves by the same
+    /// interface. Anything but a clear yes is a no.
+    fn leads_back_here(&self, source: &A, destination: &A) -> bool;
 
     /// Finds a flow.
     fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Self::Handle>;

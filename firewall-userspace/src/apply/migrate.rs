@@ -3,15 +3,10 @@
 //! Called by `interface reload`. At every moment each interface is decided by the old programs or by the new ones, by the
 //! policy that the store has. A run that is interrupted leaves both sets of pins; the next one goes on from there.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
-use super::orphans::Zones;
 use super::publish::{check_namespace, check_ownership, publish_for};
 use super::status::{InterfaceStatus, Programs};
 use super::{ApplyError, Instance};
-use crate::compile::CompiledPolicy;
-use crate::datapath::{Attachment, Datapath, OldFlow, OtherVersion};
+use crate::datapath::{Attachment, Datapath, OtherVersion};
 use crate::host;
 use crate::model::Interface;
 use crate::store::{Store, WriteLock};
@@ -36,10 +31,9 @@ pub(super) fn take_over(
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.
     let unguarded = Instance { allow_lockout: true, ..instance.clone() };
-    let published = publish_for(&unguarded, transaction, &mut datapath, &attachments)?;
-    let routes = Routes::new(&interfaces, &published.policy)?;
+    publish_for(&unguarded, transaction, &mut datapath, &attachments)?;
     // Before any program of this version runs.
-    other.copy_flows(&datapath, |flow| routes.leaves_again(flow))?;
+    other.copy_flows(&datapath)?;
     for attachment in &attachments {
         let Some(interface) = interfaces.iter().find(|interface| interface.slot == attachment.slot) else {
             continue;
@@ -47,31 +41,9 @@ pub(super) fn take_over(
         let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
         datapath.reload(attachment, &name, interface.log_drops, other.datapath())?;
     }
-    other.copy_flows(&datapath, |flow| routes.leaves_again(flow))?;
+    other.copy_flows(&datapath)?;
     other.hand_over_links(&datapath)?;
     Ok(attachments.into_iter().filter_map(|attachment| status(&interfaces, attachment)).collect())
-}
-
-/// What tells flows of the host from those that it forwards, and the rules that admit those as they leave again.
-struct Routes<'p> {
-    zones: Zones<'p>,
-    own_addresses: BTreeSet<IpAddr>,
-}
-
-impl<'p> Routes<'p> {
-    fn new(interfaces: &[Interface], policy: &'p CompiledPolicy) -> Result<Self, ApplyError> {
-        Ok(Self { zones: Zones::new(interfaces, policy), own_addresses: host::all_addresses()? })
-    }
-
-    /// The rule set that admits, by egress, a flow that came in by ingress and is neither from nor to the host. A flow under
-    /// the host's own address was made up by whoever sent it.
-    fn leaves_again(&self, flow: &OldFlow) -> Option<u32> {
-        let is_own = |(address, _): (IpAddr, u16)| self.own_addresses.contains(&address);
-        if is_own(flow.initiator) || is_own(flow.responder) {
-            return None;
-        }
-        self.zones.tracked_leaving(flow)
-    }
 }
 
 fn status(interfaces: &[Interface], attachment: Attachment) -> Option<InterfaceStatus> {

@@ -10,7 +10,7 @@ use super::publish::policy_in_force;
 use super::status::{self, Flow};
 use super::{ApplyError, Instance};
 use crate::compile::{CompiledPolicy, InterfaceLookup};
-use crate::datapath::{Datapath, FlowRow, OldFlow};
+use crate::datapath::{Datapath, FlowRow};
 use crate::model::{Interface, Protocol};
 use crate::store::Snapshot;
 
@@ -32,19 +32,10 @@ impl<'p> Zones<'p> {
             Direction::Ingress => flow.initiator,
             Direction::Egress => flow.responder,
         };
-        let service = service(flow.protocol, flow.responder.1, peer);
+        let service = service(flow, peer);
         let cell = |policy: &InterfaceLookup<'_>| policy.cell(flow.started_by, peer, service);
         let mut policies = self.0.get(&flow.zone).into_iter().flatten();
         policies.any(|policy| cell(policy) & (RULE_SET | EXEMPT) != 0)
-    }
-
-    /// The rule set that admits, as tracked, what a forwarded flow's initiator sends as it leaves by the interface that it
-    /// came in by.
-    pub(super) fn tracked_leaving(&self, flow: &OldFlow) -> Option<u32> {
-        let (peer, port) = flow.responder;
-        let service = service(flow.protocol, port, peer);
-        let mut policies = self.0.get(&flow.zone).into_iter().flatten();
-        policies.find_map(|policy| policy.tracked_by(Direction::Egress, peer, service))
     }
 }
 
@@ -102,13 +93,14 @@ pub(super) fn cut(
 }
 
 /// What the first packet of a flow wanted. Queries have code 0 (RFC 792, RFC 4443).
-fn service(protocol: u8, port: u16, peer: IpAddr) -> ServiceIndex {
+fn service(flow: &FlowRow, peer: IpAddr) -> ServiceIndex {
+    let (_, port) = flow.responder;
     let [_, icmp_type] = port.to_be_bytes();
-    match (Protocol::from_number(protocol), peer) {
+    match (Protocol::from_number(flow.protocol), peer) {
         (Protocol::Tcp, _) => ServiceIndex::tcp(Be16::new(port)),
         (Protocol::Udp, _) => ServiceIndex::udp(Be16::new(port)),
         (Protocol::Icmp, IpAddr::V4(_)) => ServiceIndex::icmp(icmp_type, 0),
         (Protocol::Icmpv6, IpAddr::V6(_)) => ServiceIndex::icmpv6(icmp_type, 0),
-        _ => ServiceIndex::other(protocol),
+        _ => ServiceIndex::other(flow.protocol),
     }
 }

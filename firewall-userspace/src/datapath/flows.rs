@@ -248,7 +248,7 @@ impl Reader {
 }
 
 /// Initiator and responder, as [`FlowRow`] shows them.
-pub(super) fn ends<A: Copy>(
+fn ends<A: Copy>(
     key: &FlowKey<A>,
     started_by: Direction,
     address: fn(A) -> IpAddr,

@@ -4,16 +4,13 @@
 //! step. Flows are copied before that, and once more after it: what began in between is in the old tables.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use firewall_common::abi::{
-    ABI_VERSION, Address, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, flow_flag, query_from,
-};
+use firewall_common::abi::{ABI_VERSION, Address, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, query_from};
 
 use super::batch::{HashTable, Inserted};
-use super::flows::{V4_TABLES, V6_TABLES, ends, v4, v6};
+use super::flows::{V4_TABLES, V6_TABLES};
 use super::{Datapath, DatapathError};
 
 /// The versions whose flows can be read.
@@ -32,19 +29,6 @@ pub struct OtherVersion {
     pub version: u32,
     /// As if it were of this version: links and the names of the maps of flows are the same in all.
     datapath: Datapath,
-}
-
-/// A flow of another version that began by ingress, as the policy has to judge it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OldFlow {
-    /// Zone, which tells the interface.
-    pub zone: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Address and port of the end that sent the first packet, as in [`FlowRow`](super::FlowRow).
-    pub initiator: (IpAddr, u16),
-    /// Address and port of the other end, as there.
-    pub responder: (IpAddr, u16),
 }
 
 impl Datapath {
@@ -94,26 +78,16 @@ impl OtherVersion {
 
     /// Copies the flows that `to` does not have.
     ///
-    /// What a router sends back by the interface that it came in by was one flow; now each direction has its own. For a flow
-    /// that began by ingress `forwarded` says which rule set admits its packets as they leave again, if they do and if one
-    /// does.
-    ///
     /// # Errors
     ///
     /// As [`check_readable`](Self::check_readable), and others where a map cannot be read or written.
-    pub fn copy_flows(
-        &self,
-        to: &Datapath,
-        forwarded: impl Fn(&OldFlow) -> Option<u32>,
-    ) -> Result<(), DatapathError> {
+    pub fn copy_flows(&self, to: &Datapath) -> Result<(), DatapathError> {
         self.check_readable()?;
         for (table, _) in V4_TABLES {
-            let (from, to) = (self.datapath.flow_table::<Ipv4>(table)?, to.flow_table::<Ipv4>(table)?);
-            copy(&from, &to, v4, &forwarded)?;
+            copy(&self.datapath.flow_table::<Ipv4>(table)?, &to.flow_table::<Ipv4>(table)?)?;
         }
         for (table, _) in V6_TABLES {
-            let (from, to) = (self.datapath.flow_table::<Ipv6>(table)?, to.flow_table::<Ipv6>(table)?);
-            copy(&from, &to, v6, &forwarded)?;
+            copy(&self.datapath.flow_table::<Ipv6>(table)?, &to.flow_table::<Ipv6>(table)?)?;
         }
         Ok(())
     }
@@ -145,8 +119,6 @@ impl OtherVersion {
 fn copy<A: Address>(
     from: &HashTable<FlowKey<A>, FlowEntry>,
     to: &HashTable<FlowKey<A>, FlowEntry>,
-    address: fn(A) -> IpAddr,
-    forwarded: &impl Fn(&OldFlow) -> Option<u32>,
 ) -> Result<(), DatapathError>
 where
     FlowKey<A>: Pod,
@@ -154,16 +126,10 @@ where
     from.each_batch(|keys, entries| {
         for (key, entry) in keys.iter().zip(entries) {
             let (key, entry) = by_side(key, entry);
-            let returned = (entry.started_by() == Direction::Ingress)
-                .then(|| old_flow(&key, address))
-                .and_then(|flow| forwarded(&flow))
-                .map(|rule_set| leaving_again(&key, &entry, rule_set));
-            for (key, entry) in [Some((key, entry)), returned].into_iter().flatten() {
-                match to.insert_new(&key, &entry)? {
-                    Inserted::New | Inserted::Existing => {}
-                    // As many fit as did before; what is in the way has begun since, and is no worse.
-                    Inserted::NoRoom => return Ok(()),
-                }
+            match to.insert_new(&key, &entry)? {
+                Inserted::New | Inserted::Existing => {}
+                // As many fit as did before; what is in the way has begun since, and is no worse.
+                Inserted::NoRoom => break,
             }
         }
         Ok(())
@@ -174,6 +140,9 @@ where
 ///
 /// Their keys had today's layout, but put the end with the lower address and port first, and the end that asks for ICMP
 /// queries. The direction in which a flow began tells which of its ends is the local one.
+///
+/// A flow that a router sent back by the interface it came in by was one; now each direction has its own. The second is not
+/// made up here, since a forged packet looks the same: the next packet that leaves begins it, where egress rules admit it.
 fn by_side<A: Address>(old: &FlowKey<A>, entry: &FlowEntry) -> (FlowKey<A>, FlowEntry) {
     let (first, second) = ((old.local, old.local_port), (old.remote, old.remote_port));
     let (initiator, responder) =
@@ -202,22 +171,6 @@ fn is_query<A: Address>(key: &FlowKey<A>) -> bool {
     key.protocol == if A::IS_IPV6 { ICMPV6 } else { ICMP }
 }
 
-fn old_flow<A: Address>(key: &FlowKey<A>, address: fn(A) -> IpAddr) -> OldFlow {
-    let (initiator, responder) = ends(key, Direction::Ingress, address);
-    OldFlow { zone: key.zone, protocol: key.protocol, initiator, responder }
-}
-
-/// The flow that a router's egress hook sees of one that came in by the same interface.
-fn leaving_again<A: Address>(key: &FlowKey<A>, entry: &FlowEntry, rule_set: u32) -> (FlowKey<A>, FlowEntry) {
-    let turned = FlowKey { local: key.remote, remote: key.local, ..*key };
-    let turned = if is_query(key) {
-        FlowKey { query_from: query_from::LOCAL, ..turned }
-    } else {
-        FlowKey { local_port: key.remote_port, remote_port: key.local_port, ..turned }
-    };
-    (turned, FlowEntry { rule_set, flags: entry.flags | flow_flag::STARTED_BY_EGRESS, ..*entry })
-}
-
 /// The versions that have a directory under `bpffs`.
 fn versions(bpffs: &Path) -> Result<Vec<u32>, DatapathError> {
     if !bpffs.exists() {
@@ -235,7 +188,7 @@ fn versions(bpffs: &Path) -> Result<Vec<u32>, DatapathError> {
 
 #[cfg(test)]
 mod tests {
-    use firewall_common::abi::Be16;
+    use firewall_common::abi::{Be16, flow_flag};
 
     use super::*;
 
@@ -276,14 +229,5 @@ mod tests {
         let ping = old(1, 77, 8);
         assert_eq!(turned(ping, 0), (HIGH, 77, LOW, 8, query_from::REMOTE));
         assert_eq!(turned(ping, flow_flag::STARTED_BY_EGRESS), (LOW, 77, HIGH, 8, query_from::LOCAL));
-    }
-
-    #[test]
-    fn what_leaves_by_the_interface_it_came_in_by_has_a_flow_of_its_own() {
-        let (key, came_in) = by_side(&old(6, 22, 40000), &entry(INITIATOR_IS_SECOND));
-        let (key, leaves) = leaving_again(&key, &came_in, 9);
-        assert_eq!((key.local, key.local_port.get()), (HIGH, 40000));
-        assert_eq!((key.remote, key.remote_port.get()), (LOW, 22));
-        assert_eq!((leaves.started_by(), leaves.rule_set), (Direction::Egress, 9));
     }
 }

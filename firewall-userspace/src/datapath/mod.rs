@@ -50,7 +50,7 @@ pub use expire::ExpiredFlows;
 pub use flows::{FlowRow, FlowTableFill};
 pub use generation::Unconfirmed;
 pub use links::LiveLinks;
-pub use migrate::{OldFlow, OtherVersion};
+pub use migrate::OtherVersion;
 pub use publish::Prepared;
 pub use seed::Seed;
 

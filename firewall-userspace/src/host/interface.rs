@@ -1,6 +1,5 @@
 //! Interfaces of the network namespace that the process is in.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -37,16 +36,6 @@ pub fn addresses(name: &str) -> Result<Vec<IpNet>, HostError> {
     let all = getifaddrs().map_err(HostError::Interfaces)?;
     let addresses = all.filter(|entry| entry.interface_name == name).filter_map(|entry| entry.address);
     Ok(addresses.filter_map(|address| ip_address(&address)).map(IpNet::from).collect())
-}
-
-/// Every IP address of the host.
-///
-/// # Errors
-///
-/// [`HostError::Interfaces`] where the kernel does not tell.
-pub fn all_addresses() -> Result<BTreeSet<IpAddr>, HostError> {
-    let all = getifaddrs().map_err(HostError::Interfaces)?;
-    Ok(all.filter_map(|entry| entry.address).filter_map(|address| ip_address(&address)).collect())
 }
 
 fn ip_address(address: &SockaddrStorage) -> Option<IpAddr> {

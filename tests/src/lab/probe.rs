@@ -10,6 +10,7 @@ use etherparse::{
     IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type, Icmpv6Header, Icmpv6Slice, Icmpv6Type,
     Ipv4HeaderSlice,
 };
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::{Family, Host};
@@ -110,7 +111,11 @@ fn exchange_echo(to: IpAddr, echo: IcmpEchoHeader) -> io::Result<()> {
     let socket = UdpSocket::from(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?);
     socket.connect((to, 0))?;
     let start = Instant::now();
-    socket.send(&request)?;
+    socket.send(&request).map_err(|error| match error.raw_os_error() {
+        // What a raw IPv6 socket says of a packet that the egress hook has dropped; others say nothing.
+        Some(errno) if errno == Errno::ENOBUFS as i32 => ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
     let mut packet = [0; 256];
     loop {
         let left = TIMEOUT.checked_sub(start.elapsed()).filter(|left| !left.is_zero());

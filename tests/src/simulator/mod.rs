@@ -35,12 +35,6 @@ impl Simulator {
         self.tables.promote_next();
     }
 
-    /// From now on, what leaves came in by the interface that it leaves by, though its source is behind another one; or no
-    /// longer.
-    pub fn leave_by_hairpin(&self, is_hairpin: bool) {
-        self.tables.leave_by_hairpin(is_hairpin);
-    }
-
     /// Decides a frame by its bytes, whatever they are.
     #[must_use]
     pub fn decide_bytes(&self, arrival: Arrival, frame: &[u8]) -> Reason {
