@@ -37,25 +37,6 @@ pub mod query_from {
     pub const REMOTE: u8 = 2;
 }
 
-impl<A: Copy> FlowKey<A> {
-    /// The key that the other hook of the same interface gives a packet which goes through both.
-    #[must_use]
-    #[inline(always)]
-    pub const fn mirrored(&self) -> Self {
-        let is_query = self.query_from != query_from::EITHER;
-        // Identifier and type of a query belong to neither end.
-        let (local_port, remote_port) =
-            if is_query { (self.local_port, self.remote_port) } else { (self.remote_port, self.local_port) };
-        let query_from = match self.query_from {
-            query_from::LOCAL => query_from::REMOTE,
-            query_from::REMOTE => query_from::LOCAL,
-            _ => query_from::EITHER,
-        };
-        let (local, remote) = (self.remote, self.local);
-        Self { local, remote, local_port, remote_port, protocol: self.protocol, query_from, zone: self.zone }
-    }
-}
-
 // SAFETY: repr(C); 4 + 4 + 2 + 2 + 1 + 1 + 2 = 16 bytes at alignment 8, asserted below, so there is no padding, and
 // each field is Pod.
 unsafe impl Pod for FlowKey<Ipv4> {}

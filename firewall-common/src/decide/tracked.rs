@@ -111,7 +111,7 @@ pub(super) fn begin<A: Address, T: FlowTables<A>>(
         return Reason::Rule;
     };
     if context.direction == Direction::Egress
-        && came_in_here(key, tables, context)
+        && tables.was_received_here()
         && !tables.leads_back_here(&key.local, &key.remote)
     {
         return Reason::Hairpin;
@@ -127,16 +127,6 @@ pub(super) fn begin<A: Address, T: FlowTables<A>>(
         tables.remove_flow(Table::Assured, key);
     }
     Reason::Rule
-}
-
-/// Whether an egress packet came in by the same interface: the kernel says so, or ingress has begun a flow with a packet of
-/// the same two ends. The flow shows it where a device on top of the interface has taken the packet and sent it back.
-#[inline(always)]
-fn came_in_here<A: Address, T: FlowTables<A>>(key: &FlowKey<A>, tables: &T, context: &Context<'_>) -> bool {
-    tables.was_received_here()
-        || find(&key.mirrored(), tables, context)
-            .live
-            .is_some_and(|flow| flow.entry.started_by() == Direction::Ingress)
 }
 
 /// Finds the live entry of a key, among the assured flows first: that is where nearly every packet's is.

@@ -42,7 +42,7 @@ enum Exchange {
 pub(super) struct Flow {
     pub(super) ends: Ends,
     /// Direction of the first packet; those of the other direction are the responder's.
-    pub(super) started_by: Direction,
+    started_by: Direction,
     life: Life,
     last_packet: u64,
 }

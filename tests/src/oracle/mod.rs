@@ -195,9 +195,6 @@ impl Oracle {
             return Reason::NotASyn;
         }
         if let Some(flow) = Flow::begin(place, packet, self.now) {
-            if place.direction == Direction::Egress && self.came_in_here(place, packet) {
-                return Reason::Hairpin;
-            }
             if !self.rooms[usize::from(flow.is_ipv6())].lets_begin(self.now) {
                 return Reason::FlowTableFull;
             }
@@ -223,13 +220,6 @@ impl Oracle {
         }
         self.flows[index] = flow;
         Some(Reason::Tracked)
-    }
-
-    /// Whether ingress has begun a flow with such a packet: it came in by the interface that it leaves by. Scenarios have no
-    /// routes that could say that its source is there.
-    fn came_in_here(&self, place: Place<'_>, packet: &Packet) -> bool {
-        self.live_flow(place.opposite(), packet)
-            .is_some_and(|index| self.flows[index].started_by == Direction::Ingress)
     }
 
     fn live_flow(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
