@@ -5,7 +5,8 @@
 //! which is the decision core over tables in memory; and [`prog`], the eBPF programs in the kernel. They must agree.
 //!
 //! [`lab`] is hosts in network namespaces with the real `sgfw` on them; the [`demo`] plays in one. A [`flood`] is more
-//! traffic than sockets can make; the [`mod@bench`] measures with both. A [`guest`] runs another kernel. A [`transcript`] is what commands say, word for word.
+//! traffic than sockets can make; the [`mod@bench`] measures with both. A [`guest`] runs another kernel. A [`transcript`]
+//! is what commands say, word for word.
 
 pub mod bench;
 pub mod demo;

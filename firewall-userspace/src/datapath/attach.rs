@@ -10,7 +10,6 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
-
 use nix::errno::Errno;
 
 use super::device::{self, Device};
@@ -127,7 +126,6 @@ impl Datapath {
     ) -> Result<Attachment, DatapathError> {
         let device = device::find(interface)?;
         // Before anything is taken off.
-        require_tcx(interface)?;
         ingress_choices(interface, &device, hook)?;
         self.detach(slot)?;
         let none = LiveLinks { slot, ifindex: device.index, ingress: None, egress: None };
@@ -147,6 +145,7 @@ impl Datapath {
         log_drops: bool,
     ) -> Result<Attachment, DatapathError> {
         let device = device::find(interface)?;
+        require_tcx(interface)?;
         self.remove_dead_pins(live)?;
         let names = if log_drops { &LOGGING } else { &PLAIN };
         let choices = match live.ingress {

@@ -257,9 +257,8 @@ fn ends<A: Copy>(
     let (local_port, remote_port) = (key.local_port.get(), key.remote_port.get());
     match (key.query_from, started_by) {
         // The identifier and the type of the query, whichever end asks.
-        (query_from::LOCAL, _) => ((local, local_port), (remote, remote_port)),
         (query_from::REMOTE, _) => ((remote, local_port), (local, remote_port)),
-        (_, Direction::Egress) => ((local, local_port), (remote, remote_port)),
+        (query_from::LOCAL, _) | (_, Direction::Egress) => ((local, local_port), (remote, remote_port)),
         (_, Direction::Ingress) => ((remote, remote_port), (local, local_port)),
     }
 }

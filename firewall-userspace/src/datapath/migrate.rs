@@ -12,6 +12,7 @@ use firewall_common::abi::{ABI_VERSION, Address, Direction, FlowEntry, FlowKey, 
 use super::batch::{HashTable, Inserted};
 use super::flows::{V4_TABLES, V6_TABLES};
 use super::{Datapath, DatapathError};
+use crate::model::Protocol;
 
 /// The versions whose flows can be read.
 ///
@@ -147,28 +148,22 @@ fn by_side<A: Address>(old: &FlowKey<A>, entry: &FlowEntry) -> (FlowKey<A>, Flow
     let (first, second) = ((old.local, old.local_port), (old.remote, old.remote_port));
     let (initiator, responder) =
         if entry.flags & INITIATOR_IS_SECOND == 0 { (first, second) } else { (second, first) };
-    let (local, remote) = match entry.started_by() {
-        Direction::Ingress => (responder, initiator),
-        Direction::Egress => (initiator, responder),
+    let ((local, local_port), (remote, remote_port), query_from) = match entry.started_by() {
+        Direction::Ingress => (responder, initiator, query_from::REMOTE),
+        Direction::Egress => (initiator, responder, query_from::LOCAL),
     };
     let key = if is_query(old) {
-        let query_from = match entry.started_by() {
-            Direction::Ingress => query_from::REMOTE,
-            Direction::Egress => query_from::LOCAL,
-        };
         // The ports are the identifier and the type, which belong to neither end.
-        FlowKey { local: local.0, remote: remote.0, query_from, ..*old }
+        FlowKey { local, remote, query_from, ..*old }
     } else {
-        let (local, local_port, remote, remote_port) = (local.0, local.1, remote.0, remote.1);
         FlowKey { local, remote, local_port, remote_port, ..*old }
     };
     (key, FlowEntry { flags: entry.flags & !INITIATOR_IS_SECOND, ..*entry })
 }
 
 fn is_query<A: Address>(key: &FlowKey<A>) -> bool {
-    const ICMP: u8 = 1;
-    const ICMPV6: u8 = 58;
-    key.protocol == if A::IS_IPV6 { ICMPV6 } else { ICMP }
+    let icmp = if A::IS_IPV6 { Protocol::Icmpv6 } else { Protocol::Icmp };
+    Protocol::from_number(key.protocol) == icmp
 }
 
 /// The versions that have a directory under `bpffs`.

@@ -77,8 +77,7 @@ impl Lab {
         open_to_everybody(directory.path())?;
 
         let router = Namespace::create(format!("{prefix}-{ROUTER}"))?;
-        router.configure("net/ipv4/ip_forward", "1")?;
-        router.configure("net/ipv6/conf/all/forwarding", "1")?;
+        router.forward()?;
         let mut hosts = Vec::new();
         for plan in &topology.hosts {
             let namespace = Namespace::create(format!("{prefix}-{}", plan.name))?;

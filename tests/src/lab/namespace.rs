@@ -98,6 +98,16 @@ impl Namespace {
         let written: io::Result<()> = self.run(|| fs::write(&path, value));
         written.with_context(|| format!("cannot write {value} to {} in {}", path.display(), self.name))
     }
+
+    /// Makes it a router.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::configure`].
+    pub fn forward(&self) -> Result<()> {
+        self.configure("net/ipv4/ip_forward", "1")?;
+        self.configure("net/ipv6/conf/all/forwarding", "1")
+    }
 }
 
 impl Drop for Namespace {

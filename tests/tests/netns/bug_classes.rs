@@ -36,7 +36,7 @@
 //! | published container ports are open to everybody | `bug_classes::published_container_ports_are_judged_before_dnat` |
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, thread};
@@ -50,7 +50,8 @@ use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
 
 use crate::support::counters::counter;
 use crate::support::{
-    Conversation, close_egress, create_group, files, json, on_every_hook, probe_during, protect,
+    Conversation, InnerNetwork, close_egress, create_group, files, json, on_every_hook, probe_during,
+    protect, put_behind,
 };
 
 on_every_hook!(
@@ -254,28 +255,12 @@ fn published_container_ports_are_judged_before_dnat(hook: IngressHook) {
 /// Puts `container` behind `app`, which gives it port 80 of what arrives at its own port 8080.
 #[track_caller]
 fn publish_port_of(lab: &Lab, app: &Host, container: &Host) {
-    lab.router().ip_batch("link delete to-container").unwrap();
-    app.namespace().configure("net/ipv4/ip_forward", "1").unwrap();
-    app.namespace().configure("net/ipv6/conf/all/forwarding", "1").unwrap();
-    let name = container.namespace().name();
-    app.namespace()
-        .ip_batch(&format!(
-            "link add docker0 type veth peer name {INTERFACE} netns {name}\n\
-             link set docker0 up\n\
-             address add 172.17.0.1/16 dev docker0\n\
-             address add fd17::1/64 dev docker0 nodad\n"
-        ))
-        .unwrap();
-    container
-        .namespace()
-        .ip_batch(&format!(
-            "link set {INTERFACE} up\n\
-             address add 172.17.0.2/16 dev {INTERFACE}\n\
-             address add fd17::2/64 dev {INTERFACE} nodad\n\
-             route add default via 172.17.0.1\n\
-             route add default via fd17::1\n"
-        ))
-        .unwrap();
+    let network = InnerNetwork {
+        interface: "docker0",
+        v4: Ipv4Addr::new(172, 17, 0, 0),
+        v6: Ipv6Addr::new(0xfd17, 0, 0, 0, 0, 0, 0, 0),
+    };
+    put_behind(lab, app, container, &network);
     for line in [
         "add table inet docker",
         "add chain inet docker publish { type nat hook prerouting priority dstnat; }",

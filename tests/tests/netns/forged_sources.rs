@@ -3,13 +3,13 @@
 //! The attacker is the host's neighbour on the link (here the router's namespace), so that its frames meet the hook as any
 //! frame from outside does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, TcpServer, Topology};
 use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
 
 use crate::support::counters::packets_during;
-use crate::support::{json, on_every_hook, protect};
+use crate::support::{InnerNetwork, hardware_address, json, on_every_hook, protect, put_behind};
 
 on_every_hook!(
     the_hosts_own_address_from_outside_opens_no_port,
@@ -21,13 +21,18 @@ on_every_hook!(
 const FAR_END: &str = "to-app";
 
 /// Not open to everybody, or no state would be kept.
-const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 --cidr fd00::/8 --cidr 2001:db8::/64";
+const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 \
+                       --cidr fd00::/8 --cidr 2001:db8::/64";
 
 /// Where the attacker pretends to serve.
 const RESPONDER: u16 = 80;
 
-/// The interface of the second network of a host that is a router.
-const INNER: &str = "inner0";
+/// The second network of a host that is a router.
+const INNER: InnerNetwork = InnerNetwork {
+    interface: "inner0",
+    v4: Ipv4Addr::new(10, 99, 0, 0),
+    v6: Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 0),
+};
 
 /// F1: the attacker sends `H:22 → X:80`, then connects from port 80 to H:22.
 fn the_hosts_own_address_from_outside_opens_no_port(hook: IngressHook) {
@@ -43,14 +48,13 @@ fn the_hosts_own_address_from_outside_opens_no_port(hook: IngressHook) {
         let admitted =
             packets_during(app, "ingress", "rule", || link.send((host, 22), (attacker, RESPONDER), tcp::SYN));
         assert_eq!(admitted, 1, "the forged packet should be what a rule admits");
-        let connect = format!("ncat --wait 1 --source-port {RESPONDER} --send-only {host} 22");
         let denied = packets_during(app, "ingress", "no-rule", || {
-            assert!(
-                !lab.router().command("sh").args(["-c", &connect]).status().unwrap().success(),
-                "{connect}"
-            );
+            let mut connect = lab.router().command("ncat");
+            connect.args(["--wait", "1", "--send-only", "--source-port", &RESPONDER.to_string()]);
+            let connected = connect.args([&host.to_string(), "22"]).status().unwrap().success();
+            assert!(!connected, "{host}: the port is open");
         });
-        assert!(denied >= 1, "nothing was dropped of: {connect}");
+        assert!(denied >= 1, "nothing was dropped of a connection to {host}");
         for flags in [tcp::SYN | tcp::ACK, tcp::ACK] {
             let answer = || link.send((attacker, RESPONDER), (host, 22), flags);
             assert_eq!(packets_during(app, "ingress", "no-rule", answer), 1, "{family}, flags {flags:#x}");
@@ -65,7 +69,7 @@ fn a_hairpin_opens_no_port_of_a_host_behind_the_router(hook: IngressHook) {
         let (app, inner) = (lab.host("app"), lab.host("inner"));
         let _server = TcpServer::start(inner, 22, |_| Ok(())).unwrap();
         make_router(app, reverse_path_filter);
-        let behind = put_behind(&lab, app, inner);
+        let behind = put_behind(&lab, app, inner, &INNER);
         protect(app, hook, "edge", &[TRACKED]);
         let link = Attacker::new(&lab, app);
         for (family, behind) in Family::ALL.into_iter().zip(behind) {
@@ -127,8 +131,7 @@ fn beyond(family: Family) -> [IpAddr; 2] {
 
 fn make_router(host: &Host, reverse_path_filter: &str) {
     let namespace = host.namespace();
-    namespace.configure("net/ipv4/ip_forward", "1").unwrap();
-    namespace.configure("net/ipv6/conf/all/forwarding", "1").unwrap();
+    namespace.forward().unwrap();
     for interface in ["all", INTERFACE] {
         namespace.configure(&format!("net/ipv4/conf/{interface}/rp_filter"), reverse_path_filter).unwrap();
         // A router says that there is a shorter way, which would be counted too.
@@ -136,68 +139,25 @@ fn make_router(host: &Host, reverse_path_filter: &str) {
     }
 }
 
-/// Moves a host's link from the lab's router to `router`, and returns its addresses there.
-#[track_caller]
-fn put_behind(lab: &Lab, router: &Host, inner: &Host) -> [IpAddr; 2] {
-    lab.router().ip_batch(&format!("link delete to-{}", inner.name())).unwrap();
-    let name = inner.namespace().name();
-    router
-        .namespace()
-        .ip_batch(&format!(
-            "link add {INNER} type veth peer name {INTERFACE} netns {name}\n\
-             link set {INNER} up\n\
-             address add 10.99.0.1/24 dev {INNER}\n\
-             address add fd99::1/64 dev {INNER} nodad\n"
-        ))
-        .unwrap();
-    inner
-        .namespace()
-        .ip_batch(&format!(
-            "link set {INTERFACE} up\n\
-             address add 10.99.0.2/24 dev {INTERFACE}\n\
-             address add fd99::2/64 dev {INTERFACE} nodad\n\
-             route add default via 10.99.0.1\n\
-             route add default via fd99::1\n"
-        ))
-        .unwrap();
-    [[10, 99, 0, 2].into(), [0xfd99, 0, 0, 0, 0, 0, 0, 2].into()]
-}
-
 /// Whoever shares the host's link and sends what it likes.
 struct Attacker {
     socket: PacketSocket,
-    /// The Ethernet addresses of the frames: to the host, from the neighbour.
-    head: [u8; 12],
+    /// The host's Ethernet address.
+    host: [u8; 6],
 }
 
 impl Attacker {
     fn new(lab: &Lab, host: &Host) -> Self {
         // What it receives does not matter.
         let socket = PacketSocket::open(lab.router(), FAR_END, 0x88b5).unwrap();
-        let mut head = [0; 12];
-        head[..6].copy_from_slice(&ethernet_address(
-            &host.run(&format!("ip -j link show dev {INTERFACE}")).success().unwrap(),
-        ));
-        let far_end =
-            lab.router().command("ip").args(["-j", "link", "show", "dev", FAR_END]).output().unwrap();
-        head[6..].copy_from_slice(&ethernet_address(&String::from_utf8(far_end.stdout).unwrap()));
-        Self { socket, head }
+        Self { socket, host: hardware_address(host) }
     }
 
     #[track_caller]
     fn send(&self, source: (IpAddr, u16), destination: (IpAddr, u16), flags: u8) {
         let segment = Transport::Tcp(Segment::new(source.1, destination.1, flags));
         let mut frame = Frame::ip(Packet::new(source.0, destination.0, segment)).to_bytes();
-        frame[..12].copy_from_slice(&self.head);
+        frame[..6].copy_from_slice(&self.host);
         self.socket.send(&frame).unwrap();
     }
-}
-
-/// Of what `ip -j link` prints.
-#[track_caller]
-fn ethernet_address(links: &str) -> [u8; 6] {
-    let links: serde_json::Value = serde_json::from_str(links).unwrap();
-    let digits = links[0]["address"].as_str().unwrap();
-    let bytes: Vec<u8> = digits.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    bytes.try_into().unwrap()
 }

@@ -13,7 +13,7 @@ use firewall_tests::lab::{
 use firewall_tests::packets::{Content, Frame, Packet, Transport, VlanTag};
 
 use crate::support::counters::packets_during;
-use crate::support::{close_egress, on_every_hook, protect};
+use crate::support::{close_egress, hardware_address, on_every_hook, protect};
 
 on_every_hook!(
     tags_hide_nothing_that_arrives,
@@ -191,14 +191,4 @@ fn set_offload(lab: &Lab, state: &str) {
             assert!(output.status.success(), "{feature}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-}
-
-/// The Ethernet address of a host's interface.
-#[track_caller]
-fn hardware_address(host: &Host) -> [u8; 6] {
-    let links = host.run(&format!("ip -json link show dev {INTERFACE}")).expect_success();
-    let links: serde_json::Value = serde_json::from_str(&links).unwrap();
-    let digits = links[0]["address"].as_str().unwrap().split(':');
-    let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-    bytes.try_into().unwrap()
 }

@@ -1,5 +1,6 @@
 //! What the scenarios share: running on each hook, protecting a host, servers, conversations.
 
+mod behind;
 mod conversation;
 pub(crate) mod counters;
 mod denied_probe;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
 use serde_json::Value;
 
+pub(crate) use behind::{InnerNetwork, put_behind};
 pub(crate) use conversation::Conversation;
 pub(crate) use denied_probe::{probe_during, probe_watched};
 
@@ -84,6 +86,16 @@ pub(crate) fn close_egress(host: &Host, group: &str) {
 pub(crate) fn json(host: &Host, arguments: &str) -> Value {
     let output = host.sgfw(&format!("--output json {arguments}")).expect_success();
     serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+/// The Ethernet address of a host's interface.
+#[track_caller]
+pub(crate) fn hardware_address(host: &Host) -> [u8; 6] {
+    let links = host.run(&format!("ip -json link show dev {INTERFACE}")).expect_success();
+    let links: Value = serde_json::from_str(&links).unwrap();
+    let digits = links[0]["address"].as_str().unwrap().split(':');
+    let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+    bytes.try_into().unwrap()
 }
 
 /// The ids of the programs whose links the host's `sgfw` has pinned.
