@@ -213,6 +213,7 @@ impl Flow {
     }
 
     fn remember(&mut self, transport: &Transport, packet: &Packet, assures: bool) {
+        let is_picked_up = self.state() == FlowState::PickedUp;
         let history = &mut self.history;
         let Transport::Tcp(tcp) = transport else {
             history.replied |= !packet.from_initiator;
@@ -229,7 +230,7 @@ impl Flow {
         history.replied |= !packet.from_initiator;
         history.assured |= assures;
         if !history.assured {
-            if !packet.from_initiator && tcp.has(tcp_flag::SYN) {
+            if !is_picked_up && !packet.from_initiator && tcp.has(tcp_flag::SYN) {
                 history.responder_syn = Some(tcp.sequence);
                 let finished = history.finished.side(false);
                 *finished = tcp.has(tcp_flag::FIN) || (*finished && !tcp.has_data);
