@@ -1,0 +1,173 @@
+//! What a packet does with the table.
+
+use super::change::{Change, Time, change, clear, record_key};
+use super::control::{Control, DOUBT, KEYED, PROTECTED, state};
+use super::find::{Hit, find};
+use super::hash::Spot;
+use super::insert::{Fresh, Inserted, insert};
+use super::layout::KEY_WORDS;
+use super::life::{Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, remember_syn};
+use super::memory::Memory;
+use crate::packet::{Transport, tcp_flag};
+
+/// A packet's key and where its flow may stand.
+#[derive(Clone, Copy)]
+pub struct Tracked<'a> {
+    /// The key.
+    pub key: &'a [u64; KEY_WORDS],
+    /// Whether that is one of IPv6.
+    pub is_ipv6: bool,
+    /// Hashed.
+    pub spot: &'a Spot,
+}
+
+/// What the table says about a packet.
+pub enum Tracking<P> {
+    /// It belongs to a live flow, and passes.
+    Passes,
+    /// The operator has cut its flow: it is dropped.
+    Cut,
+    /// The rules decide; what they admit is begun by [`admitted`], with what was found.
+    Rules(Option<Hit<P>>),
+}
+
+/// Looks a packet's flow up and follows it. `socket` is asked for the packet's own flow, at most once.
+#[inline(always)]
+pub fn track<M: Memory>(
+    memory: &M,
+    tracked: Tracked<'_>,
+    facts: &Facts<'_>,
+    lifetimes: &Lifetimes,
+    renewal: u32,
+    socket: impl FnOnce() -> Socket,
+) -> Tracking<M::Place> {
+    let Some(mut hit) = find(memory, tracked.spot, facts.now) else {
+        return Tracking::Rules(None);
+    };
+    let (bucket, word) = (hit.bucket, hit.control_word());
+    let seen = beside(memory, bucket, word, hit.control, facts);
+    let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, seen, facts, lifetimes);
+    let answer = if asks { Some(socket()) } else { None };
+    let mut step = Step::Over;
+    let time = Time { now: facts.now, renewal };
+    let changed = change(memory, tracked.spot, &mut hit, time, |control| {
+        let beside = beside(memory, bucket, word, control, facts);
+        step = follow(control, beside, facts, lifetimes, answer);
+        match step {
+            Step::Continue(next, next_beside) => {
+                // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of
+                // the slot may find it: its handshake then waits for one more answer of the responder.
+                if next_beside != beside {
+                    write_beside(memory, bucket, word, next_beside);
+                }
+                next
+            }
+            Step::Cut(next) => next,
+            Step::Over | Step::Rules => control,
+        }
+    });
+    match (step, changed) {
+        (_, Change::Gone) => Tracking::Rules(None),
+        (Step::Over, _) => {
+            // What was found ended never lives again.
+            clear(memory, tracked.spot, &hit);
+            Tracking::Rules(None)
+        }
+        (Step::Rules, _) => Tracking::Rules(Some(hit)),
+        (Step::Cut(_), _) => Tracking::Cut,
+        (Step::Continue(..), _) => {
+            if hit.control.0 & (PROTECTED | KEYED) == PROTECTED {
+                record_key(memory, tracked.spot, &mut hit, tracked.key, tracked.is_ipv6, facts.now);
+            }
+            Tracking::Passes
+        }
+    }
+}
+
+/// What became of a packet that rules admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It begins no flow: nothing may answer it.
+    NoFlow,
+    /// Its flow is begun, or another CPU has begun it, or its SYN is remembered beside the flow that was there.
+    Tracked,
+    /// There is no place for its flow: it is dropped.
+    Full,
+}
+
+/// Begins the flow of a packet that rules admit; `found` is what [`track`] has found. `ask` is asked for the socket of one
+/// other flow at most, and only where the places of the key hold none but protected flows.
+#[inline(always)]
+pub fn admitted<M: Memory>(
+    memory: &M,
+    tracked: Tracked<'_>,
+    found: Option<Hit<M::Place>>,
+    admitted_by: u64,
+    facts: &Facts<'_>,
+    lifetimes: &Lifetimes,
+    ask: impl Fn(&[u64; KEY_WORDS]) -> Socket,
+) -> Admitted {
+    if let Some(mut hit) = found
+        && hit.control.state() != state::CUT
+    {
+        remember(memory, tracked.spot, &mut hit, admitted_by, facts);
+        return Admitted::Tracked;
+    }
+    let Some(control) = begin(facts, lifetimes) else {
+        return Admitted::NoFlow;
+    };
+    let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
+    let key = (tracked.key, tracked.is_ipv6);
+    match insert(memory, tracked.spot, key, &fresh, lifetimes, facts.now, ask) {
+        Inserted::InPlaceOf(_) | Inserted::Same => Admitted::Tracked,
+        Inserted::Refused | Inserted::Contended => Admitted::Full,
+    }
+}
+
+#[inline(always)]
+fn remember<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    hit: &mut Hit<M::Place>,
+    admitted_by: u64,
+    facts: &Facts<'_>,
+) {
+    let (bucket, word) = (hit.bucket, hit.control_word());
+    let Some(details) = memory.details(bucket) else {
+        return;
+    };
+    change(memory, spot, hit, Time { now: facts.now, renewal: 1 }, |control| {
+        let beside = Beside(memory.load(details, word));
+        let (next, beside) = remember_syn(control, beside, facts);
+        memory.store(details, word - 1, admitted_by);
+        memory.store(details, word, beside.0);
+        next
+    });
+}
+
+/// What stands beside a flow, where the packet may ask for it: its line is cold, and most packets need not load it.
+#[inline(always)]
+fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts: &Facts<'_>) -> Beside {
+    if is_plain(control, facts) {
+        return Beside::default();
+    }
+    memory.details(bucket).map_or(Beside::default(), |details| Beside(memory.load_after(details, word, control.0)))
+}
+
+/// Whether a packet does nothing to its flow but to renew it.
+#[inline(always)]
+fn is_plain(control: Control, facts: &Facts<'_>) -> bool {
+    let plain = match facts.transport {
+        Transport::Tcp(tcp) => !tcp.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST),
+        _ => true,
+    };
+    let states = 1 << state::ESTABLISHED | 1 << state::UDP_STREAM | 1 << state::ICMP_REPLIED | 1 << state::PORTLESS_REPLIED;
+    plain && !control.has(DOUBT) && states >> control.state() & 1 != 0
+}
+
+#[inline(always)]
+fn write_beside<M: Memory>(memory: &M, bucket: u32, word: u32, beside: Beside) {
+    if let Some(details) = memory.details(bucket) {
+        memory.store(details, word, beside.0);
+    }
+}
