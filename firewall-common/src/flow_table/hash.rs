@@ -51,14 +51,20 @@ pub fn spot<M: Memory>(memory: &M, key: &[u64; KEY_WORDS], is_ipv6: bool) -> Spo
         sum
     };
     let (a, b) = (sum(0), sum(5));
-    let mut mixed = a ^ a >> 32;
+    let mixed = mix(memory, a);
+    // A second word, for the large parts need more bits than one has left.
+    let more = mix(memory, b);
+    place(memory.geometry(), mixed, more, b ^ a.wrapping_mul(memory.secret(12)))
+}
+
+/// Has each bit of the sum depend on all above it too; NH alone leaves keys that are close to each other close.
+#[inline(always)]
+fn mix<M: Memory>(memory: &M, sum: u64) -> u64 {
+    let mut mixed = sum ^ sum >> 32;
     mixed = mixed.wrapping_mul(memory.secret(10));
     mixed ^= mixed >> 29;
     mixed = mixed.wrapping_mul(memory.secret(11));
-    mixed ^= mixed >> 32;
-    // A second word, for the large parts need more bits than one has left.
-    let more = (mixed ^ b).wrapping_mul(memory.secret(11));
-    place(memory.geometry(), mixed, more, b ^ a.wrapping_mul(memory.secret(12)))
+    mixed ^ mixed >> 32
 }
 
 #[inline(always)]

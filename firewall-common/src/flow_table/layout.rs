@@ -83,33 +83,32 @@ pub struct Geometry {
 /// Bytes of a slot in all arrays.
 pub const BYTES_PER_SLOT: u64 = 16 + 2 + 16 + 40;
 
-/// Of 1024 places, as many may hold protected flows before an insert is refused. Measured over 1 000 seeds at each shape
+/// The shapes of a table, as bits by which its parts are larger than its smallest, so that their sum has four steps between
+/// powers of two; and how many of 1024 places may hold protected flows before an insert is refused. Measured over 1 000 seeds
 /// (`firewall-common/tests/flow_table/capacity.rs`).
-const GUARANTEED: u64 = 700;
+const SHAPES: [([u32; 3], u64); 4] = [([0, 1, 0], 742), ([1, 1, 0], 730), ([1, 1, 1], 715), ([1, 2, 0], 715)];
+
+/// The smallest part of the largest table: two billion slots.
+const LARGEST: u32 = 26;
 
 impl Geometry {
     /// The smallest table that refuses no insert below `entries` live protected flows. At most 128 bytes for each of them,
     /// from 1 024 on.
-    ///
-    /// The parts are as 1:1:1, 1:2:1, 2:2:1 or 2:4:1, so that their sum has four steps between powers of two.
     #[must_use]
     pub const fn for_entries(entries: u32) -> Self {
-        let wanted = (entries as u64 * 1024).div_ceil(GUARANTEED * SLOTS as u64);
         let mut bits = 2;
         loop {
-            let shapes = [(bits + 1, bits + 1, bits), (bits + 1, bits + 1, bits + 1), (bits + 1, bits + 2, bits)];
-            let first = Self { near_bits: bits, far_bits: bits + 1, outer_bits: bits };
-            if first.buckets() as u64 >= wanted {
-                return first;
-            }
-            let mut i = 0;
-            while i < shapes.len() {
-                let (near_bits, far_bits, outer_bits) = shapes[i];
-                let next = Self { near_bits, far_bits, outer_bits };
-                if next.buckets() as u64 >= wanted || bits >= 28 {
-                    return next;
+            let mut shape = 0;
+            while shape < SHAPES.len() {
+                let ([near, far, outer], guaranteed) = SHAPES[shape];
+                let table = Self { near_bits: bits + near, far_bits: bits + far, outer_bits: bits + outer };
+                if table.slots() as u64 * guaranteed >= entries as u64 * 1024 {
+                    return table;
                 }
-                i += 1;
+                shape += 1;
+            }
+            if bits == LARGEST {
+                return Self { near_bits: bits, far_bits: bits, outer_bits: bits };
             }
             bits += 1;
         }
