@@ -2,7 +2,7 @@
 
 use super::ATTEMPTS;
 use super::change::write_key;
-use super::control::{BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS, state};
+use super::control::{BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS};
 use super::find::differs;
 use super::hash::Spot;
 use super::layout::KEY_WORDS;
@@ -38,7 +38,6 @@ pub enum Inserted {
 ///
 /// | bits | |
 /// | --- | --- |
-/// | 62 | not a flow of the key itself, which is over or cut: a key has one place |
 /// | 58–61 | class |
 /// | 55–57 | protected flows in its bucket, so that they spread; 0 for streams, which go by time alone |
 /// | 23–54 | end of life; 0 for an empty place: the flow that ends first is the one idle longest |
@@ -46,7 +45,6 @@ pub enum Inserted {
 /// | 2–20, 0–1 | chance, slot |
 type Rank = u64;
 
-const OTHER_SHIFT: u32 = 62;
 const CLASS_SHIFT: u32 = 58;
 const CROWD_SHIFT: u32 = 55;
 const END_SHIFT: u32 = 23;
@@ -65,7 +63,7 @@ const fn class_of(rank: Rank) -> Class {
 #[derive(Clone, Copy)]
 struct View {
     best: Rank,
-    /// Slots with a live flow of the same key.
+    /// Whether there is a live flow of the same key.
     same: u64,
     /// Slots with a flow whose socket may be asked for.
     doubted: u64,
@@ -73,7 +71,7 @@ struct View {
     crowd: u64,
 }
 
-/// Begins a flow that [`find`](super::find()) has not found, or found ended or cut.
+/// Begins a flow that [`find`](super::find()) has not found. What was found ended or cut is cleared before.
 ///
 /// It takes the place of what is worth least among all places of the key ([`Class`]), never that of a protected flow: the
 /// exchange that claims the slot compares the whole word, of which the mark of protection is a bit, so that protection
@@ -155,20 +153,15 @@ fn view<M: Memory>(memory: &M, spot: &Spot, choice: u64, now: u32, chance: u64) 
             let class = u64::from(control.class(now, M::hide).0);
             let other = (fingerprint ^ spot.fingerprint) | differs(word, spot);
             let is_same = M::hide(M::hide((other | other.wrapping_neg()) >> 63) ^ 1);
-            // Of the flow that was found over or cut, the place is taken again, so that a key has one.
-            let cut = M::hide((control.state() ^ state::CUT).wrapping_sub(1) >> 63);
-            let ended = M::hide(class.wrapping_sub(1) >> 63);
-            let again = M::hide(is_same * (cut | ended));
-            let class = M::hide(class * (again ^ 1));
             let is_empty = M::hide(class.wrapping_sub(1) >> 63);
             let kept = M::hide(class + 8 >> 4);
             let end = (word & END) * (is_empty ^ 1);
             // Chance comes by slot, so that of equals each is the first for somebody.
             let turn = (chance ^ chance >> $slot ^ $slot << 18) & (0x7_ffff << 2);
-            let rank = (again ^ 1) << OTHER_SHIFT | class << CLASS_SHIFT | end << END_SHIFT | choice << CHOICE_SHIFT | turn | $slot;
+            let rank = class << CLASS_SHIFT | end << END_SHIFT | choice << CHOICE_SHIFT | turn | $slot;
             best = least::<M>(best, rank);
             crowd += kept;
-            same |= (is_same & (again ^ 1)) << (choice * 4 + $slot);
+            same |= is_same * (is_empty ^ 1);
             let asked = word >> 48 & word >> 49 & word >> 50 & word >> 56 & word >> 58 & 1;
             doubted |= asked << (choice * 4 + $slot);
         };
@@ -209,8 +202,7 @@ fn take<M: Memory>(
     };
     let control_word = (slot & 3) * 2 + 1;
     let old = memory.load(line, control_word);
-    // A flow of the key itself, over or cut, counts as empty in the survey, and is neither protected nor pending.
-    if Control(old).class(now, M::hide).0 > class.0.max(Class::CLOSING.0) {
+    if Control(old).class(now, M::hide).0 > class.0 {
         return false;
     }
     // Before the flow can be found.

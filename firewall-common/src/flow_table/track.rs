@@ -107,11 +107,12 @@ pub fn admitted<M: Memory>(
     lifetimes: &Lifetimes,
     ask: impl Fn(&[u64; KEY_WORDS]) -> Socket,
 ) -> Admitted {
-    if let Some(mut hit) = found
-        && hit.control.state() != state::CUT
-    {
-        remember(memory, tracked.spot, &mut hit, admitted_by, facts);
-        return Admitted::Tracked;
+    if let Some(mut hit) = found {
+        if hit.control.state() != state::CUT {
+            remember(memory, tracked.spot, &mut hit, admitted_by, facts);
+            return Admitted::Tracked;
+        }
+        clear(memory, tracked.spot, &hit);
     }
     let Some(control) = begin(facts, lifetimes) else {
         return Admitted::NoFlow;
