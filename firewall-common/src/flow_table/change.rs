@@ -1,6 +1,6 @@
 //! Moving a flow on.
 
-use super::ATTEMPTS;
+use super::{ATTEMPTS, one_more};
 use super::control::{Control, END, IDENTITY, KEYED, PROTECTED, VERSIONS};
 use super::find::Hit;
 use super::hash::Spot;
@@ -72,7 +72,7 @@ pub fn change<M: Memory>(
             break;
         }
         old = was;
-        attempt += 1;
+        attempt = one_more::<M>(attempt);
     }
     if counted {
         // For nothing: another CPU has protected the flow, or it is gone.

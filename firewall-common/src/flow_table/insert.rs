@@ -1,11 +1,11 @@
 //! Beginning a flow in the place of what is worth least.
 
-use super::ATTEMPTS;
+use super::{ATTEMPTS, one_more};
 use super::change::write_key;
 use super::control::{BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS};
 use super::find::differs;
 use super::hash::Spot;
-use super::layout::KEY_WORDS;
+use super::layout::{CHOICES, KEY_WORDS};
 use super::life::{Beside, Lifetimes, Socket, settle};
 use super::marks::{Mark, mark};
 use super::memory::Memory;
@@ -94,7 +94,7 @@ pub fn insert<M: Memory>(
     let mut may_ask = true;
     let mut attempt = 0;
     while attempt < ATTEMPTS {
-        attempt += 1;
+        attempt = one_more::<M>(attempt);
         let Some(view) = survey(memory, spot, now, chance) else {
             return Inserted::Refused;
         };
@@ -127,23 +127,21 @@ fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<V
     if class_of(all.best) == Class::EMPTY && all.crowd + NEAR_RESERVE <= 4 {
         return Some(all);
     }
-    macro_rules! choice {
-        ($choice:literal) => {
-            let view = view(memory, spot, $choice, now, chance)?;
-            all.best = least::<M>(all.best, view.best);
-            all.same |= view.same;
-            all.doubted |= view.doubted;
-        };
+    let mut choice = 1;
+    while choice < CHOICES {
+        let view = view(memory, spot, choice, now, chance)?;
+        all.best = least::<M>(all.best, view.best);
+        all.same |= view.same;
+        all.doubted |= view.doubted;
+        choice = one_more::<M>(choice);
     }
-    choice!(1);
-    choice!(2);
-    choice!(3);
     Some(all)
 }
 
 #[inline(always)]
-fn view<M: Memory>(memory: &M, spot: &Spot, choice: u64, now: u32, chance: u64) -> Option<View> {
-    let line = memory.line(spot.bucket(choice as u32))?;
+fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
+    let line = memory.line(spot.bucket(choice))?;
+    let choice = u64::from(choice);
     let (mut best, mut crowd, mut same, mut doubted) = (u64::MAX >> 1, 0, 0, 0);
     macro_rules! slot {
         ($slot:literal) => {

@@ -11,7 +11,7 @@
 //! ceased to be protected. What claims too much (an ended flow whose place another key has taken, a full count) costs a miss one
 //! more filter, until user space has counted again.
 
-use super::ATTEMPTS;
+use super::{ATTEMPTS, one_more};
 use super::hash::Spot;
 use super::memory::Memory;
 
@@ -90,7 +90,7 @@ fn mark_one<M: Memory>(memory: &M, bucket: u32, mark: Mark, now: u32) -> bool {
             return true;
         }
         old = was;
-        attempt += 1;
+        attempt = one_more::<M>(attempt);
     }
     false
 }

@@ -8,7 +8,7 @@ use super::insert::{Fresh, Inserted, insert};
 use super::layout::KEY_WORDS;
 use super::life::{Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, remember_syn};
 use super::memory::Memory;
-use crate::packet::{Transport, tcp_flag};
+use crate::packet::tcp_flag;
 
 /// A packet's key and where its flow may stand.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub enum Tracking<P> {
 pub fn track<M: Memory>(
     memory: &M,
     tracked: Tracked<'_>,
-    facts: &Facts<'_>,
+    facts: &Facts,
     lifetimes: &Lifetimes,
     renewal: u32,
     socket: impl FnOnce() -> Socket,
@@ -103,7 +103,7 @@ pub fn admitted<M: Memory>(
     tracked: Tracked<'_>,
     found: Option<Hit<M::Place>>,
     admitted_by: u64,
-    facts: &Facts<'_>,
+    facts: &Facts,
     lifetimes: &Lifetimes,
     ask: impl Fn(&[u64; KEY_WORDS]) -> Socket,
 ) -> Admitted {
@@ -131,7 +131,7 @@ fn remember<M: Memory>(
     spot: &Spot,
     hit: &mut Hit<M::Place>,
     admitted_by: u64,
-    facts: &Facts<'_>,
+    facts: &Facts,
 ) {
     let (bucket, word) = (hit.bucket, hit.control_word());
     let Some(details) = memory.details(bucket) else {
@@ -148,7 +148,7 @@ fn remember<M: Memory>(
 
 /// What stands beside a flow, where the packet may ask for it: its line is cold, and most packets need not load it.
 #[inline(always)]
-fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts: &Facts<'_>) -> Beside {
+fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts: &Facts) -> Beside {
     if is_plain(control, facts) {
         return Beside::default();
     }
@@ -157,11 +157,8 @@ fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts
 
 /// Whether a packet does nothing to its flow but to renew it.
 #[inline(always)]
-fn is_plain(control: Control, facts: &Facts<'_>) -> bool {
-    let plain = match facts.transport {
-        Transport::Tcp(tcp) => !tcp.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST),
-        _ => true,
-    };
+fn is_plain(control: Control, facts: &Facts) -> bool {
+    let plain = !facts.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST);
     let states = 1 << state::ESTABLISHED | 1 << state::UDP_STREAM | 1 << state::ICMP_REPLIED | 1 << state::PORTLESS_REPLIED;
     plain && !control.has(DOUBT) && states >> control.state() & 1 != 0
 }

@@ -303,7 +303,7 @@ impl Pair {
 
     /// Few flows are left and go on, while the marks of all others lapse: what is left must have marks of its own.
     fn calm(&mut self) {
-        for _ in 0..self.list.len() * 2 {
+        for _ in 0..self.list.len() * 3 / 4 {
             self.remove();
         }
         for _ in 0..8 {

@@ -12,7 +12,7 @@ mod tcp;
 
 use super::control::{ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, state};
 use crate::packet::icmp::Role;
-use crate::packet::{Tcp, Transport};
+use crate::packet::{Tcp, Transport, tcp_flag};
 use bytemuck::{Pod, Zeroable};
 
 /// How long a flow may be idle, by number of its [`state`], in units of time. The first is that of a flow in doubt that no
@@ -108,45 +108,116 @@ impl Beside {
     }
 }
 
-/// A packet, as far as flows are concerned with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// Its transport header.
-    pub transport: &'a Transport,
-    /// Whether it leaves the host.
-    pub is_egress: bool,
-    /// Whether it arrived at another interface before: always so on ingress.
-    pub is_forwarded: bool,
-    /// Units of time in two seconds.
-    pub two_seconds: u32,
+/// A packet, as far as flows are concerned with it. Programs keep it in memory of their CPU, for stack is scarce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct Facts {
+    /// TCP: sequence number in host order.
+    pub sequence: u32,
+    /// TCP: acknowledgement number in host order.
+    pub acknowledgement: u32,
     /// The time.
     pub now: u32,
+    /// Units of time in two seconds.
+    pub two_seconds: u32,
+    /// A number of [`kind`].
+    pub kind: u8,
+    /// TCP: bits of [`tcp_flag`].
+    pub tcp_flags: u8,
+    /// TCP: 1 if the segment carries data.
+    pub has_data: u8,
+    /// 1 if it leaves the host.
+    pub is_egress: u8,
+    /// 1 if it arrived at another interface before.
+    pub is_forwarded: u8,
+    /// Always 0.
+    pub padding: [u8; 3],
 }
 
-impl Facts<'_> {
+/// What a packet is to flows.
+pub mod kind {
+    /// It begins no flow, and nothing follows from it: a reply to an ICMP query.
+    pub const REPLY: u8 = 0;
+    /// TCP.
+    pub const TCP: u8 = 1;
+    /// UDP.
+    pub const UDP: u8 = 2;
+    /// An ICMP query.
+    pub const QUERY: u8 = 3;
+    /// Any other protocol.
+    pub const PORTLESS: u8 = 4;
+}
+
+impl Facts {
+    /// The facts of a packet; of one that has no flow, those of a reply. Hook and time are the caller's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(transport: &Transport) -> Self {
+        let kind = match transport {
+            Transport::Tcp(tcp) => return Self::of_segment(tcp),
+            Transport::Udp { .. } => kind::UDP,
+            Transport::Icmp(icmp) if matches!(icmp.role, Role::Query { .. }) => kind::QUERY,
+            Transport::Portless => kind::PORTLESS,
+            Transport::Icmp(_) | Transport::LaterFragment => kind::REPLY,
+        };
+        Self { kind, ..Self::nothing() }
+    }
+
+    #[inline(always)]
+    const fn of_segment(tcp: &Tcp) -> Self {
+        Self {
+            sequence: tcp.sequence,
+            acknowledgement: tcp.acknowledgement,
+            kind: kind::TCP,
+            tcp_flags: tcp.flags,
+            has_data: tcp.has_data as u8,
+            ..Self::nothing()
+        }
+    }
+
+    #[inline(always)]
+    const fn nothing() -> Self {
+        Self {
+            sequence: 0,
+            acknowledgement: 0,
+            now: 0,
+            two_seconds: 0,
+            kind: kind::REPLY,
+            tcp_flags: 0,
+            has_data: 0,
+            is_egress: 0,
+            is_forwarded: 0,
+            padding: [0; 3],
+        }
+    }
+
     /// Whether the host itself has made the packet.
     #[inline(always)]
     const fn is_made_here(&self) -> bool {
-        self.is_egress && !self.is_forwarded
+        self.is_egress != 0 && self.is_forwarded == 0
     }
 
     /// Whether it comes from the end that began the flow: its hook is the one that did.
     #[inline(always)]
     const fn is_from_initiator(&self, control: Control) -> bool {
-        self.is_egress == control.has(BEGUN_BY_EGRESS)
+        (self.is_egress != 0) == control.has(BEGUN_BY_EGRESS)
     }
 
     #[inline(always)]
-    const fn tcp(&self) -> Option<&Tcp> {
-        match self.transport {
-            Transport::Tcp(tcp) => Some(tcp),
-            _ => None,
-        }
+    const fn is_tcp(&self) -> bool {
+        self.kind == kind::TCP
     }
 
+    /// Whether a flag of TCP is set.
     #[inline(always)]
-    fn opens(&self) -> bool {
-        self.tcp().is_some_and(Tcp::opens)
+    pub(super) const fn has(&self, flag: u8) -> bool {
+        self.tcp_flags & flag != 0
+    }
+
+    /// A SYN without an ACK: the first segment of a connection.
+    #[inline(always)]
+    const fn opens(&self) -> bool {
+        self.has(tcp_flag::SYN) && !self.has(tcp_flag::ACK)
     }
 }
 
@@ -167,14 +238,14 @@ pub enum Step {
 /// Whether the socket of the flow must be asked for before [`follow`].
 #[must_use]
 #[inline(always)]
-pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts<'_>, lifetimes: &Lifetimes) -> bool {
-    let Some(tcp) = facts.tcp() else {
+pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetimes: &Lifetimes) -> bool {
+    if !facts.is_tcp() {
         return false;
-    };
+    }
     if control.has(DOUBT) {
         return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
     }
-    tcp::begins_doubt(control, tcp, facts)
+    tcp::begins_doubt(control, facts)
 }
 
 /// Follows one packet of a flow. `socket` is the answer if [`asks_for_socket`] said so, and none otherwise.
@@ -183,7 +254,7 @@ pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts<'_>, life
 pub fn follow(
     control: Control,
     beside: Beside,
-    facts: &Facts<'_>,
+    facts: &Facts,
     lifetimes: &Lifetimes,
     socket: Option<Socket>,
 ) -> Step {
@@ -208,7 +279,7 @@ pub fn follow(
             return tcp::follow(control, beside.doubted_at(now), facts, lifetimes, None);
         }
     }
-    if facts.tcp().is_some() {
+    if facts.is_tcp() {
         return tcp::follow(control, beside, facts, lifetimes, socket);
     }
     Step::Continue(without_states(control, beside, facts, lifetimes), beside)
@@ -217,7 +288,7 @@ pub fn follow(
 /// Protocols other than TCP. A UDP flow is a stream once both hooks have carried it and it still talks two seconds after it
 /// began; a question and its answer, however often they are sent in that time, are none.
 #[inline(always)]
-fn without_states(control: Control, beside: Beside, facts: &Facts<'_>, lifetimes: &Lifetimes) -> Control {
+fn without_states(control: Control, beside: Beside, facts: &Facts, lifetimes: &Lifetimes) -> Control {
     let mut next = control;
     if !facts.is_from_initiator(control) {
         next = next.with(REPLIED);
@@ -242,7 +313,7 @@ const fn renewed(control: Control, lifetime: u64, lifetimes: &Lifetimes, now: u3
 }
 
 #[inline(always)]
-fn cut(control: Control, facts: &Facts<'_>, lifetimes: &Lifetimes) -> Step {
+fn cut(control: Control, facts: &Facts, lifetimes: &Lifetimes) -> Step {
     let next = if control.state() == state::CUT { control } else { cut_off(control, lifetimes, facts.now) };
     if next.is_ended(facts.now) {
         return Step::Over;
@@ -285,28 +356,28 @@ pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now
 /// Remembers a SYN that a rule has admitted beside a flow that is closed or in doubt; see [`Step::Rules`].
 #[must_use]
 #[inline(always)]
-pub fn remember_syn(control: Control, beside: Beside, facts: &Facts<'_>) -> (Control, Beside) {
-    match facts.tcp() {
-        Some(tcp) => tcp::remember_syn(control, beside, tcp, facts),
-        None => (control, beside),
-    }
+pub const fn remember_syn(control: Control, beside: Beside, facts: &Facts) -> (Control, Beside) {
+    tcp::remember_syn(control, beside, facts)
 }
 
 /// The flow that a packet begins which rules admit; `None` where it begins none: a reply, an ICMP error, a RST, a later
 /// fragment.
 #[must_use]
 #[inline(always)]
-pub fn begin(facts: &Facts<'_>, lifetimes: &Lifetimes) -> Option<Control> {
-    let state = match facts.transport {
-        Transport::Tcp(tcp) => tcp::begin(tcp)?,
-        Transport::Udp { .. } => state::UDP_ONE_WAY,
-        Transport::Icmp(icmp) => match icmp.role {
-            Role::Query { .. } => state::ICMP_QUERY,
-            Role::Reply { .. } | Role::Error | Role::Other => return None,
-        },
-        Transport::Portless => state::PORTLESS,
-        Transport::LaterFragment => return None,
+pub fn begin(facts: &Facts, lifetimes: &Lifetimes) -> Option<Control> {
+    let state = match facts.kind {
+        kind::TCP if facts.has(tcp_flag::RST) => return None,
+        // A segment in mid-stream picks a flow up loosely, as conntrack does, so that a reload or an asymmetric start cuts
+        // nothing that the rules allow.
+        kind::TCP if facts.opens() => state::SYN_SENT,
+        kind::TCP => state::PICKED_UP,
+        kind::UDP => state::UDP_ONE_WAY,
+        kind::QUERY => state::ICMP_QUERY,
+        kind::PORTLESS => state::PORTLESS,
+        _ => return None,
     };
-    let side = if facts.is_egress { BEGUN_BY_EGRESS } else { 0 };
+    let side = if facts.is_egress != 0 { BEGUN_BY_EGRESS } else { 0 };
     Some(Control(side).in_state(state).ending(lifetimes.end(state, facts.now)))
 }
+
+const _: () = assert!(size_of::<Facts>() == 24);

@@ -8,30 +8,20 @@ use super::super::control::{
     FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, state,
 };
 use super::{Beside, DOUBTED, Facts, Lifetimes, Socket, Step, renewed};
-use crate::packet::{Tcp, tcp_flag};
+use crate::packet::tcp_flag;
 
 /// How far an acknowledgement that a handshake expects may lie beyond the SYN: TCP Fast Open lets both sides send data
 /// with it or right behind it (RFC 7413).
 const HANDSHAKE_WINDOW: u32 = 65_536;
 
-/// A segment in mid-stream picks a flow up loosely, as conntrack does, so that a reload or an asymmetric start cuts nothing
-/// that the rules allow. A RST begins nothing.
-#[inline(always)]
-pub(super) const fn begin(tcp: &Tcp) -> Option<u64> {
-    if tcp.has(tcp_flag::RST) {
-        return None;
-    }
-    if tcp.opens() { Some(state::SYN_SENT) } else { Some(state::PICKED_UP) }
-}
-
 /// Whether a segment would put a flow in doubt that is not: a RST or a FIN, or data after FINs of both sides.
 #[inline(always)]
-pub(super) const fn begins_doubt(control: Control, tcp: &Tcp, facts: &Facts<'_>) -> bool {
+pub(super) const fn begins_doubt(control: Control, facts: &Facts) -> bool {
     match control.state() {
         state::ESTABLISHED | state::FIN_WAIT => {
-            tcp.has(tcp_flag::FIN) || (tcp.has(tcp_flag::RST) && !facts.is_made_here())
+            facts.has(tcp_flag::FIN) || (facts.has(tcp_flag::RST) && !facts.is_made_here())
         }
-        state::TIME_WAIT => tcp.has_data,
+        state::TIME_WAIT => facts.has_data != 0,
         _ => false,
     }
 }
@@ -40,21 +30,18 @@ pub(super) const fn begins_doubt(control: Control, tcp: &Tcp, facts: &Facts<'_>)
 pub(super) fn follow(
     control: Control,
     beside: Beside,
-    facts: &Facts<'_>,
+    facts: &Facts,
     lifetimes: &Lifetimes,
     socket: Option<Socket>,
 ) -> Step {
-    let Some(tcp) = facts.tcp() else {
-        return Step::Continue(control, beside);
-    };
     let from_initiator = facts.is_from_initiator(control);
-    let segment = Segment { tcp, from_initiator, facts, lifetimes, socket };
+    let segment = Segment { from_initiator, facts, lifetimes, socket };
     match control.state() {
         state::SYN_SENT | state::SYN_RECEIVED => segment.handshake(control, beside),
-        _ if tcp.has(tcp_flag::SYN) => segment.syn(control, beside),
+        _ if facts.has(tcp_flag::SYN) => segment.syn(control, beside),
         state::PICKED_UP => segment.picked_up(control, beside),
         state::CLOSED => segment.closed(control, beside),
-        _ if tcp.has(tcp_flag::RST) => segment.reset(control, beside),
+        _ if facts.has(tcp_flag::RST) => segment.reset(control, beside),
         _ => segment.established(control, beside),
     }
 }
@@ -75,22 +62,20 @@ const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> 
 
 /// Of several SYNs the last one counts. It changes nothing until the other side acknowledges it.
 #[inline(always)]
-pub(super) fn remember_syn(
+pub(super) const fn remember_syn(
     control: Control,
     beside: Beside,
-    tcp: &Tcp,
-    facts: &Facts<'_>,
+    facts: &Facts,
 ) -> (Control, Beside) {
-    let side = if facts.is_egress { SYN_BY_EGRESS } else { 0 };
+    let side = if facts.is_egress != 0 { SYN_BY_EGRESS } else { 0 };
     let remembered = control.without(SYN_BY_EGRESS).with(SYN_BESIDE | side);
-    (remembered, beside.expecting(tcp.sequence.wrapping_add(1)).syn_at(facts.now))
+    (remembered, beside.expecting(facts.sequence.wrapping_add(1)).syn_at(facts.now))
 }
 
 /// A segment of a flow.
 struct Segment<'a> {
-    tcp: &'a Tcp,
     from_initiator: bool,
-    facts: &'a Facts<'a>,
+    facts: &'a Facts,
     lifetimes: &'a Lifetimes,
     socket: Option<Socket>,
 }
@@ -101,21 +86,21 @@ impl Segment<'_> {
     /// flow is short-lived anyway, and a forged SYN, RST and ACK must not add up to a protected one.
     #[inline(always)]
     fn handshake(&self, control: Control, beside: Beside) -> Step {
-        if self.tcp.has(tcp_flag::RST) {
+        if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
-        if !self.from_initiator && self.tcp.has(tcp_flag::SYN) {
+        if !self.from_initiator && self.facts.has(tcp_flag::SYN) {
             // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once.
             let mut next = control.with(REPLIED).in_state(state::SYN_RECEIVED);
-            if self.tcp.has(tcp_flag::FIN) {
+            if self.facts.has(tcp_flag::FIN) {
                 next = next.with(FIN_BY_RESPONDER);
             }
-            return Step::Continue(self.renewed(next), beside.expecting(self.tcp.sequence.wrapping_add(1)));
+            return Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)));
         }
         let proves = self.from_initiator
             && control.state() == state::SYN_RECEIVED
-            && self.tcp.has(tcp_flag::ACK)
-            && self.tcp.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
+            && self.facts.has(tcp_flag::ACK)
+            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
         if !proves {
             return Step::Continue(self.renewed(control), beside);
         }
@@ -128,31 +113,31 @@ impl Segment<'_> {
     /// other side acknowledges it. If the flow is closed or in doubt, a rule must admit it first.
     #[inline(always)]
     fn syn(&self, control: Control, beside: Beside) -> Step {
-        if self.tcp.opens() {
+        if self.facts.opens() {
             if control.has(DOUBT) || matches!(control.state(), state::CLOSED | state::TIME_WAIT) {
                 return Step::Rules;
             }
-            let (next, beside) = remember_syn(control, beside, self.tcp, self.facts);
+            let (next, beside) = remember_syn(control, beside, self.facts);
             return Step::Continue(next, beside);
         }
         let takes_over = control.has(SYN_BESIDE)
-            && self.facts.is_egress != control.has(SYN_BY_EGRESS)
+            && (self.facts.is_egress != 0) != control.has(SYN_BY_EGRESS)
             && beside.syn_is_young(self.lifetimes, self.facts.now)
-            && self.tcp.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
+            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
         if !takes_over {
             return Step::Continue(control, beside);
         }
         let side = if control.has(SYN_BY_EGRESS) { BEGUN_BY_EGRESS } else { 0 };
-        let fin = if self.tcp.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
+        let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
         let marks = PROTECTED | DOUBT | BACKED | ALIVE | FINS | SYN_BESIDE | SYN_BY_EGRESS | BEGUN_BY_EGRESS;
         let next = control.without(marks).with(side | fin | REPLIED).in_state(state::SYN_RECEIVED);
-        Step::Continue(self.renewed(next), beside.expecting(self.tcp.sequence.wrapping_add(1)))
+        Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
     }
 
     /// After a pick-up in mid-stream the flow is established once the other side, and then this one again, has sent.
     #[inline(always)]
     fn picked_up(&self, control: Control, beside: Beside) -> Step {
-        if self.tcp.has(tcp_flag::RST) {
+        if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
         if self.from_initiator && control.has(REPLIED) {
@@ -166,7 +151,7 @@ impl Segment<'_> {
     /// connection goes on. One side alone does not renew the timeout.
     #[inline(always)]
     fn closed(&self, control: Control, beside: Beside) -> Step {
-        if self.tcp.has(tcp_flag::RST) {
+        if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
         let next = control.with(self.alive());
@@ -213,9 +198,9 @@ impl Segment<'_> {
     fn established(&self, control: Control, beside: Beside) -> Step {
         let mine = if self.from_initiator { FIN_BY_INITIATOR } else { FIN_BY_RESPONDER };
         let mut next = if self.from_initiator { control } else { control.with(REPLIED) };
-        if self.tcp.has(tcp_flag::FIN) {
+        if self.facts.has(tcp_flag::FIN) {
             next = next.with(mine);
-        } else if self.tcp.has_data {
+        } else if self.facts.has_data != 0 {
             next = next.without(mine);
         }
         let fins = next.0 & FINS;
@@ -227,7 +212,7 @@ impl Segment<'_> {
         if fins != 0 && fins != control.0 & FINS || fins != 0 && control.state() != state::FIN_WAIT {
             return self.half_closed(control, next, beside);
         }
-        if next.has(DOUBT) && !self.tcp.has(tcp_flag::FIN) {
+        if next.has(DOUBT) && !self.facts.has(tcp_flag::FIN) {
             next = self.less_doubtful(next);
         }
         Step::Continue(self.renewed(next), beside)
