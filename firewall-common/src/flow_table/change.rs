@@ -41,8 +41,8 @@ pub fn change<M: Memory>(
     time: Time,
     mut next: impl FnMut(Control) -> Control,
 ) -> Change {
-    let mut counted = false;
     let mut result = Change::Contended;
+    let mut announced = Announced { until: 0, counted: false };
     let mut old = hit.control;
     let mut attempt = 0;
     while attempt < ATTEMPTS {
@@ -51,21 +51,23 @@ pub fn change<M: Memory>(
             result = Change::Done;
             break;
         }
-        // Before the flow lives longer, the filters before it say so.
-        if hit.choice != 0 && !announce(memory, spot, hit.choice, (old, new), time.now, &mut counted) {
-            break;
+        if hit.choice != 0 {
+            // Before the flow lives longer, the filters before it say so. Once: a flow that another CPU has made such meanwhile
+            // that they would have to say more is left as it is.
+            if attempt == 0 && !announce(memory, spot, hit.choice, (old, new), time.now, &mut announced) {
+                break;
+            }
+            if !announced.covers(old, new) {
+                break;
+            }
         }
         let was = Control(memory.compare_exchange(hit.line, hit.control_word(), old.0, new.0));
         if was == old {
-            let released = old.has(PROTECTED) && !new.has(PROTECTED);
-            // What was counted for a change that then came out otherwise.
-            counted &= old.has(PROTECTED) || !new.has(PROTECTED);
-            if hit.choice != 0 && released {
-                mark(memory, spot, hit.choice, Mark::Unprotected(new.end()), time.now);
+            if hit.choice != 0 {
+                withdraw(memory, spot, hit.choice, (old, new), time.now, announced);
             }
-            old = new;
-            result = Change::Done;
-            break;
+            hit.control = new;
+            return Change::Done;
         }
         if (was.0 ^ old.0) & IDENTITY != 0 {
             result = Change::Gone;
@@ -74,12 +76,32 @@ pub fn change<M: Memory>(
         old = was;
         attempt = one_more::<M>(attempt);
     }
-    if counted {
+    if announced.counted {
         // For nothing: another CPU has protected the flow, or it is gone.
         mark(memory, spot, hit.choice, Mark::Released, time.now);
     }
     hit.control = old;
     result
+}
+
+/// What the filters before a flow have been told of it.
+#[derive(Clone, Copy)]
+struct Announced {
+    /// It may live until then, unprotected.
+    until: u32,
+    /// It may become protected.
+    counted: bool,
+}
+
+impl Announced {
+    #[inline(always)]
+    const fn covers(self, old: Control, new: Control) -> bool {
+        if new.has(PROTECTED) {
+            return old.has(PROTECTED) || self.counted;
+        }
+        // What ceases to be protected is marked afterwards: its count stands until then.
+        old.has(PROTECTED) || new.end() <= old.end() || new.end() <= self.until
+    }
 }
 
 #[inline(always)]
@@ -89,16 +111,33 @@ fn announce<M: Memory>(
     choice: u32,
     (old, new): (Control, Control),
     now: u32,
-    counted: &mut bool,
+    announced: &mut Announced,
 ) -> bool {
-    if !new.has(PROTECTED) {
-        return mark(memory, spot, choice, Mark::Until(new.end()), now);
-    }
-    if old.has(PROTECTED) || *counted {
+    if old.has(PROTECTED) {
         return true;
     }
-    *counted = mark(memory, spot, choice, Mark::Protected, now);
-    *counted
+    announced.counted = new.has(PROTECTED);
+    announced.until = new.end();
+    let what = if new.has(PROTECTED) { Mark::Protected } else { Mark::Until(new.end()) };
+    mark(memory, spot, choice, what, now)
+}
+
+/// After a change: takes back what does not hold any more.
+#[inline(always)]
+fn withdraw<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    choice: u32,
+    (old, new): (Control, Control),
+    now: u32,
+    announced: Announced,
+) {
+    let ceases = old.has(PROTECTED) && !new.has(PROTECTED);
+    let for_nothing = announced.counted && (old.has(PROTECTED) || !new.has(PROTECTED));
+    // If both, one count too many stays, which claims too much.
+    if ceases || for_nothing {
+        mark(memory, spot, choice, Mark::Unprotected(new.end()), now);
+    }
 }
 
 /// Gives the slot of a flow back, if it still is as it was seen. The tag stays, until the next flow's takes its place; it
@@ -115,18 +154,41 @@ pub fn clear<M: Memory>(memory: &M, spot: &Spot, hit: &Hit<M::Place>) -> bool {
     true
 }
 
+/// Changes flags that say nothing about the flow's life or worth, so that no filter need know; otherwise as [`change`].
+#[inline(always)]
+pub(super) fn flag<M: Memory>(
+    memory: &M,
+    hit: &mut Hit<M::Place>,
+    mut next: impl FnMut(Control) -> Control,
+) -> Change {
+    let mut old = hit.control;
+    let mut attempt = 0;
+    while attempt < ATTEMPTS {
+        let new = next(old);
+        let was = Control(memory.compare_exchange(hit.line, hit.control_word(), old.0, new.0));
+        if was == old {
+            hit.control = new;
+            return Change::Done;
+        }
+        if (was.0 ^ old.0) & IDENTITY != 0 {
+            return Change::Gone;
+        }
+        old = was;
+        attempt = one_more::<M>(attempt);
+    }
+    Change::Contended
+}
+
 /// Records the key of a flow that has none yet: of a protected one, whose slot nobody takes meanwhile.
 #[inline(always)]
-pub fn record_key<M: Memory>(
+pub(super) fn record_key<M: Memory>(
     memory: &M,
-    spot: &Spot,
     hit: &mut Hit<M::Place>,
     key: &[u64; KEY_WORDS],
     is_ipv6: bool,
-    now: u32,
 ) {
     if write_key(memory, hit.index(), key, is_ipv6) {
-        change(memory, spot, hit, Time { now, renewal: 1 }, |control| control.with(KEYED));
+        flag(memory, hit, |control| control.with(KEYED));
     }
 }
 

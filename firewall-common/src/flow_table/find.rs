@@ -2,6 +2,7 @@
 
 use super::control::{Control, IDENTITY, PENDING, PRINT, USED};
 use super::hash::Spot;
+use super::layout::SLOTS;
 use super::marks::{is_spilled, may_hold};
 use super::memory::Memory;
 
@@ -24,7 +25,7 @@ impl<P> Hit<P> {
     /// The slot's number in the whole table.
     #[inline(always)]
     pub const fn index(&self) -> u32 {
-        self.bucket * super::layout::SLOTS + (self.slot & 3)
+        self.bucket * SLOTS + (self.slot & 3)
     }
 
     /// The word of the line that is its control.
@@ -48,7 +49,7 @@ pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place
             if may_hold(filter, spot.tag) {
                 let line = memory.line(bucket)?;
                 if let Some((slot, control)) = in_line(memory, line, spot) {
-                    return Some(Hit { line, bucket, slot, choice: $choice, control });
+                    return Some(hit(memory, line, (bucket, slot, $choice), control));
                 }
             }
             if !is_spilled(filter, now) {
@@ -66,7 +67,19 @@ pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place
     }
     let line = memory.line(bucket)?;
     let (slot, control) = in_line(memory, line, spot)?;
-    Some(Hit { line, bucket, slot, choice: 3, control })
+    Some(hit(memory, line, (bucket, slot, 3), control))
+}
+
+/// A hit, of which the verifier knows no more where it is: it would follow each of sixteen places.
+#[inline(always)]
+fn hit<M: Memory>(
+    memory: &M,
+    line: M::Place,
+    (bucket, slot, choice): (u32, u32, u32),
+    control: Control,
+) -> Hit<M::Place> {
+    let place = memory.forget(u64::from(choice * SLOTS + slot)) as u32;
+    Hit { line, bucket, slot: place & 3, choice: place >> 2 & 3, control }
 }
 
 #[inline(always)]

@@ -49,6 +49,8 @@ const CLASS_SHIFT: u32 = 58;
 const CROWD_SHIFT: u32 = 55;
 const END_SHIFT: u32 = 23;
 const CHOICE_SHIFT: u32 = 21;
+const CHANCE_SHIFT: u32 = 2;
+const CHANCE: u64 = 0x7_ffff << CHANCE_SHIFT;
 
 /// The other buckets are looked at unless the near one has this many places that are not protected, so that one is kept for
 /// handshakes while there is room elsewhere.
@@ -79,7 +81,8 @@ struct View {
 /// writer. Two CPUs that begin one flow claim the same slot in turn, and the second sees that the flow is there; if a place
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
-/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its key: `ask`.
+/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by
+/// its record: `ask`.
 #[inline(always)]
 pub fn insert<M: Memory>(
     memory: &M,
@@ -88,13 +91,16 @@ pub fn insert<M: Memory>(
     fresh: &Fresh,
     lifetimes: &Lifetimes,
     now: u32,
-    ask: impl Fn(&[u64; KEY_WORDS]) -> Socket,
+    ask: impl Fn(M::Place) -> Socket,
 ) -> Inserted {
     let chance = u64::from(memory.random());
     let mut may_ask = true;
     let mut attempt = 0;
     while attempt < ATTEMPTS {
         attempt = one_more::<M>(attempt);
+        // What comparisons of this attempt teach the verifier must not make the next one another case.
+        let now = memory.forget(u64::from(now)) as u32;
+        let fresh = &Fresh { control: Control(memory.forget(fresh.control.0)), ..*fresh };
         let Some(view) = survey(memory, spot, now, chance) else {
             return Inserted::Refused;
         };
@@ -123,16 +129,16 @@ pub fn insert<M: Memory>(
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
 fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
-    let mut all = view(memory, spot, 0, now, chance)?;
-    if class_of(all.best) == Class::EMPTY && all.crowd + NEAR_RESERVE <= 4 {
-        return Some(all);
-    }
-    let mut choice = 1;
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    let mut choice = 0;
     while choice < CHOICES {
         let view = view(memory, spot, choice, now, chance)?;
         all.best = least::<M>(all.best, view.best);
-        all.same |= view.same;
-        all.doubted |= view.doubted;
+        all.same = M::hide(all.same | view.same);
+        all.doubted = M::hide(all.doubted | view.doubted);
+        if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
+            break;
+        }
         choice = one_more::<M>(choice);
     }
     Some(all)
@@ -141,37 +147,45 @@ fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<V
 #[inline(always)]
 fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
     let line = memory.line(spot.bucket(choice))?;
-    let choice = u64::from(choice);
-    let (mut best, mut crowd, mut same, mut doubted) = (u64::MAX >> 1, 0, 0, 0);
-    macro_rules! slot {
-        ($slot:literal) => {
-            let word = memory.load(line, $slot * 2 + 1);
-            let fingerprint = memory.load(line, $slot * 2);
-            let control = Control(word);
-            let class = u64::from(control.class(now, M::hide).0);
-            let other = (fingerprint ^ spot.fingerprint) | differs(word, spot);
-            let is_same = M::hide(M::hide((other | other.wrapping_neg()) >> 63) ^ 1);
-            let is_empty = M::hide(class.wrapping_sub(1) >> 63);
-            let kept = M::hide(class + 8 >> 4);
-            let end = (word & END) * (is_empty ^ 1);
-            // Chance comes by slot, so that of equals each is the first for somebody.
-            let turn = (chance ^ chance >> $slot ^ $slot << 18) & (0x7_ffff << 2);
-            let rank = class << CLASS_SHIFT | end << END_SHIFT | choice << CHOICE_SHIFT | turn | $slot;
-            best = least::<M>(best, rank);
-            crowd += kept;
-            same |= is_same * (is_empty ^ 1);
-            let asked = word >> 48 & word >> 49 & word >> 50 & word >> 56 & word >> 58 & 1;
-            doubted |= asked << (choice * 4 + $slot);
-        };
-    }
-    slot!(0);
-    slot!(1);
-    slot!(2);
-    slot!(3);
-    let is_stream = M::hide((u64::from(class_of(best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    one_slot(memory, line, (choice, 0), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 3), spot, now, chance, &mut all);
+    let is_stream = M::hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
     // Four at most, and the number has room for seven.
-    let best = best + (M::hide(crowd * (is_stream ^ 1)) << CROWD_SHIFT);
-    Some(View { best, same, doubted, crowd })
+    all.best += M::hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
+    Some(all)
+}
+
+/// Adds a slot to a view, without a branch.
+#[inline(always)]
+fn one_slot<M: Memory>(
+    memory: &M,
+    line: M::Place,
+    (choice, slot): (u32, u32),
+    spot: &Spot,
+    now: u32,
+    chance: u64,
+    all: &mut View,
+) {
+    let control = memory.load(line, slot * 2 + 1);
+    let fingerprint = memory.load(line, slot * 2);
+    let class = u64::from(Control(control).class(now, M::hide).0);
+    let is_empty = M::hide(class.wrapping_sub(1) >> 63);
+    let other = (fingerprint ^ spot.fingerprint) | differs(control, spot);
+    let is_same = M::hide(M::hide((other | M::hide(other).wrapping_neg()) >> 63) ^ 1);
+    all.same = M::hide(all.same | is_same * (is_empty ^ 1));
+    all.crowd = M::hide(all.crowd + (class + 8 >> 4));
+    // Protected, in doubt, backed and keyed, and published; apart, lest the compiler compares all five bits at once.
+    let in_doubt = M::hide(control >> 48 & control >> 49 & control >> 50);
+    let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;
+    all.doubted = M::hide(all.doubted | asked << (choice * 4 + slot));
+    let end = (control & END) * (is_empty ^ 1);
+    // Chance comes by slot, so that of equals each is the first for somebody.
+    let turn = chance >> (slot * 4) << CHANCE_SHIFT & CHANCE;
+    let rank = class << CLASS_SHIFT | end << END_SHIFT | turn | u64::from(slot);
+    all.best = least::<M>(all.best, rank);
 }
 
 /// The lesser of two numbers below 2^63, without a branch.
@@ -239,7 +253,7 @@ fn end_doubted<M: Memory>(
     doubted: u64,
     lifetimes: &Lifetimes,
     now: u32,
-    ask: &impl Fn(&[u64; KEY_WORDS]) -> Socket,
+    ask: &impl Fn(M::Place) -> Socket,
 ) -> bool {
     let which = lowest::<M>(doubted);
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
@@ -257,14 +271,8 @@ fn end_doubted<M: Memory>(
     {
         return false;
     }
-    let mut key = [0; KEY_WORDS];
-    let mut word = 0;
-    while word < KEY_WORDS {
-        key[word] = memory.load_after(record, word as u32, old);
-        word += 1;
-    }
-    let settled = settle(control, ask(&key), lifetimes, now);
-    // If another flow has taken the slot since, its version differs and the exchange fails. The buckets before this one keep
+    let settled = settle(control, ask(record), lifetimes, now);
+    // If another flow has taken the slot since, with another key in the record, its version differs and the exchange fails. The buckets before this one keep
     // a count for the flow that ends here, which claims too much and is counted again by user space.
     memory.compare_exchange(line, control_word, old, settled.0) == old && !settled.has(PROTECTED)
 }

@@ -59,17 +59,9 @@ pub(super) enum Mark {
 /// Marks the buckets before `choice`. `false` if one could not be marked: what asked for it must not happen.
 #[inline(always)]
 pub(super) fn mark<M: Memory>(memory: &M, spot: &Spot, choice: u32, mark: Mark, now: u32) -> bool {
-    let mut done = true;
-    if choice > 0 {
-        done &= mark_one(memory, spot.bucket(0), mark, now);
-    }
-    if choice > 1 {
-        done &= mark_one(memory, spot.bucket(1), mark, now);
-    }
-    if choice > 2 {
-        done &= mark_one(memory, spot.bucket(2), mark, now);
-    }
-    done
+    (choice < 1 || mark_one(memory, spot.bucket(0), mark, now))
+        && (choice < 2 || mark_one(memory, spot.bucket(1), mark, now))
+        && (choice < 3 || mark_one(memory, spot.bucket(2), mark, now))
 }
 
 #[inline(always)]

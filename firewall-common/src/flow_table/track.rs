@@ -1,6 +1,6 @@
 //! What a packet does with the table.
 
-use super::change::{Change, Time, change, clear, record_key};
+use super::change::{Change, Time, change, clear, flag, record_key};
 use super::control::{Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
@@ -48,39 +48,68 @@ pub fn track<M: Memory>(
     let seen = beside(memory, bucket, word, hit.control, facts);
     let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, seen, facts, lifetimes);
     let answer = if asks { Some(socket()) } else { None };
-    let mut step = Step::Over;
+    let mut outcome = Outcome::OVER;
     let time = Time { now: facts.now, renewal };
     let changed = change(memory, tracked.spot, &mut hit, time, |control| {
         let beside = beside(memory, bucket, word, control, facts);
-        step = follow(control, beside, facts, lifetimes, answer);
-        match step {
-            Step::Continue(next, next_beside) => {
-                // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of
-                // the slot may find it: its handshake then waits for one more answer of the responder.
-                if next_beside != beside {
-                    write_beside(memory, bucket, word, next_beside);
-                }
-                next
-            }
-            Step::Cut(next) => next,
-            Step::Over | Step::Rules => control,
+        let step = follow(control, beside, facts, lifetimes, answer);
+        let next = met(memory, step, control, beside);
+        outcome = next.outcome;
+        // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of the slot
+        // may find it: its handshake then waits for one more answer of the responder.
+        if next.beside != beside {
+            write_beside(memory, bucket, word, next.beside);
         }
+        next.control
     });
-    match (step, changed) {
+    match (outcome, changed) {
         (_, Change::Gone) => Tracking::Rules(None),
-        (Step::Over, _) => {
+        (Outcome::OVER, _) => {
             // What was found ended never lives again.
             clear(memory, tracked.spot, &hit);
             Tracking::Rules(None)
         }
-        (Step::Rules, _) => Tracking::Rules(Some(hit)),
-        (Step::Cut(_), _) => Tracking::Cut,
-        (Step::Continue(..), _) => {
+        (Outcome::RULES, _) => Tracking::Rules(Some(hit)),
+        (Outcome::CUT, _) => Tracking::Cut,
+        _ => {
             if hit.control.0 & (PROTECTED | KEYED) == PROTECTED {
-                record_key(memory, tracked.spot, &mut hit, tracked.key, tracked.is_ipv6, facts.now);
+                record_key(memory, &mut hit, tracked.key, tracked.is_ipv6);
             }
             Tracking::Passes
         }
+    }
+}
+
+/// A [`Step`] as a number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Outcome(u64);
+
+impl Outcome {
+    const CONTINUE: Self = Self(0);
+    const OVER: Self = Self(1);
+    const RULES: Self = Self(2);
+    const CUT: Self = Self(3);
+}
+
+/// A [`Step`] where all ways to it have met.
+struct Met {
+    outcome: Outcome,
+    control: Control,
+    beside: Beside,
+}
+
+#[inline(always)]
+fn met<M: Memory>(memory: &M, step: Step, control: Control, beside: Beside) -> Met {
+    let (outcome, next, beside) = match step {
+        Step::Continue(next, beside) => (Outcome::CONTINUE, next, beside),
+        Step::Over => (Outcome::OVER, control, beside),
+        Step::Rules => (Outcome::RULES, control, beside),
+        Step::Cut(next) => (Outcome::CUT, next, beside),
+    };
+    Met {
+        outcome: Outcome(memory.forget(outcome.0)),
+        control: Control(memory.forget(next.0)),
+        beside: Beside(memory.forget(beside.0)),
     }
 }
 
@@ -96,7 +125,7 @@ pub enum Admitted {
 }
 
 /// Begins the flow of a packet that rules admit; `found` is what [`track`] has found. `ask` is asked for the socket of one
-/// other flow at most, and only where the places of the key hold none but protected flows.
+/// other flow at most, by its record, and only where the places of the key hold none but protected flows.
 #[inline(always)]
 pub fn admitted<M: Memory>(
     memory: &M,
@@ -105,11 +134,11 @@ pub fn admitted<M: Memory>(
     admitted_by: u64,
     facts: &Facts,
     lifetimes: &Lifetimes,
-    ask: impl Fn(&[u64; KEY_WORDS]) -> Socket,
+    ask: impl Fn(M::Place) -> Socket,
 ) -> Admitted {
     if let Some(mut hit) = found {
         if hit.control.state() != state::CUT {
-            remember(memory, tracked.spot, &mut hit, admitted_by, facts);
+            remember(memory, &mut hit, admitted_by, facts);
             return Admitted::Tracked;
         }
         clear(memory, tracked.spot, &hit);
@@ -117,6 +146,7 @@ pub fn admitted<M: Memory>(
     let Some(control) = begin(facts, lifetimes) else {
         return Admitted::NoFlow;
     };
+    let control = Control(memory.forget(control.0));
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
     let key = (tracked.key, tracked.is_ipv6);
     match insert(memory, tracked.spot, key, &fresh, lifetimes, facts.now, ask) {
@@ -128,7 +158,6 @@ pub fn admitted<M: Memory>(
 #[inline(always)]
 fn remember<M: Memory>(
     memory: &M,
-    spot: &Spot,
     hit: &mut Hit<M::Place>,
     admitted_by: u64,
     facts: &Facts,
@@ -137,7 +166,7 @@ fn remember<M: Memory>(
     let Some(details) = memory.details(bucket) else {
         return;
     };
-    change(memory, spot, hit, Time { now: facts.now, renewal: 1 }, |control| {
+    flag(memory, hit, |control| {
         let beside = Beside(memory.load(details, word));
         let (next, beside) = remember_syn(control, beside, facts);
         memory.store(details, word - 1, admitted_by);

@@ -197,8 +197,9 @@ impl Pair {
         let key_words = words(key);
         let answer = [Socket::Connected, Socket::TimeWait, Socket::None][self.below(3) as usize];
         let asked = Cell::new(None);
-        let ask = |key: &[u64; KEY_WORDS]| {
-            assert!(asked.replace(Some(*key)).is_none(), "asked twice");
+        let ask = |record: At| {
+            let key = [0, 1, 2, 3, 4].map(|word| self.heap.load(record, word));
+            assert!(asked.replace(Some(key)).is_none(), "asked twice");
             answer
         };
         let lifetimes = Lifetimes::default();
