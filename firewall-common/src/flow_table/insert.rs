@@ -30,8 +30,10 @@ pub enum Inserted {
     Same,
     /// All its places hold flows that nothing evicts.
     Refused,
-    /// Other CPUs were faster each time; see [`ATTEMPTS`].
+    /// Another CPU was faster: worth another try.
     Contended,
+    /// The same, and the socket of a flow in doubt was asked for, which has ended: worth another try, without asking.
+    Asked,
 }
 
 /// A place and its worth, to be compared as one number, lowest first:
@@ -75,55 +77,73 @@ struct View {
 
 /// Begins a flow that [`find`](super::find()) has not found. What was found ended or cut is cleared before.
 ///
+/// One try; [`insert`] makes several. Programs try by calling the function in which this stands again, so that the verifier
+/// looks at it once.
+///
 /// It takes the place of what is worth least among all places of the key ([`Class`]), never that of a protected flow: the
 /// exchange that claims the slot compares the whole word, of which the mark of protection is a bit, so that protection
 /// and eviction exclude each other. From the claim to the publication the slot, its tag, its details and its record have one
 /// writer. Two CPUs that begin one flow claim the same slot in turn, and the second sees that the flow is there; if a place
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
-/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by
-/// its record: `ask`.
+/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its record: `ask`,
+/// if there is one.
 #[inline(always)]
-pub fn insert<M: Memory>(
+pub fn insert_once<M: Memory>(
     memory: &M,
     spot: &Spot,
     (key, is_ipv6): (&[u64; KEY_WORDS], bool),
     fresh: &Fresh,
     lifetimes: &Lifetimes,
     now: u32,
-    ask: impl Fn(M::Place) -> Socket,
+    ask: Option<impl FnOnce(M::Place) -> Socket>,
 ) -> Inserted {
-    let chance = u64::from(memory.random());
-    let mut may_ask = true;
-    let mut attempt = 0;
-    while attempt < ATTEMPTS {
-        attempt = one_more::<M>(attempt);
-        // What comparisons of this attempt teach the verifier must not make the next one another case.
-        let now = memory.forget(u64::from(now)) as u32;
-        let fresh = &Fresh { control: Control(memory.forget(fresh.control.0)), ..*fresh };
-        let Some(view) = survey(memory, spot, now, chance) else {
+    let Some(view) = survey(memory, spot, now, u64::from(memory.random())) else {
+        return Inserted::Refused;
+    };
+    if view.same != 0 {
+        return Inserted::Same;
+    }
+    let class = class_of(view.best);
+    if class == Class::PROTECTED {
+        let Some(ask) = ask else {
             return Inserted::Refused;
         };
-        if view.same != 0 {
-            return Inserted::Same;
+        let ended = view.doubted != 0 && end_doubted(memory, spot, view.doubted, lifetimes, now, ask);
+        return if ended { Inserted::Asked } else { Inserted::Refused };
+    }
+    let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
+    if take(memory, spot, place, class, (key, is_ipv6), fresh, now) {
+        Inserted::InPlaceOf(class)
+    } else {
+        Inserted::Contended
+    }
+}
+
+/// The same, as often as it may help.
+#[inline(always)]
+pub fn insert<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    key: (&[u64; KEY_WORDS], bool),
+    fresh: &Fresh,
+    lifetimes: &Lifetimes,
+    now: u32,
+    mut ask: impl FnMut(M::Place) -> Socket,
+) -> Inserted {
+    let mut may_ask = true;
+    let mut attempt = 0;
+    loop {
+        let ask = if may_ask { Some(&mut ask) } else { None };
+        let inserted = insert_once(memory, spot, key, fresh, lifetimes, now, ask);
+        match inserted {
+            Inserted::Contended | Inserted::Asked if attempt < ATTEMPTS => attempt += 1,
+            _ => return inserted,
         }
-        let class = class_of(view.best);
-        if class == Class::PROTECTED {
-            if view.doubted == 0 || !may_ask {
-                return Inserted::Refused;
-            }
+        if inserted == Inserted::Asked {
             may_ask = false;
-            if !end_doubted(memory, spot, view.doubted, lifetimes, now, &ask) {
-                return Inserted::Refused;
-            }
-            continue;
-        }
-        let choice = (view.best >> CHOICE_SHIFT) as u32 & 3;
-        if take(memory, spot, (choice, view.best as u32 & 3), class, (key, is_ipv6), fresh, now) {
-            return Inserted::InPlaceOf(class);
         }
     }
-    Inserted::Contended
 }
 
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
@@ -253,7 +273,7 @@ fn end_doubted<M: Memory>(
     doubted: u64,
     lifetimes: &Lifetimes,
     now: u32,
-    ask: &impl Fn(M::Place) -> Socket,
+    ask: impl FnOnce(M::Place) -> Socket,
 ) -> bool {
     let which = lowest::<M>(doubted);
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);

@@ -22,7 +22,7 @@ pub use change::{Change, change, clear};
 pub use control::{Class, Control};
 pub use find::{Hit, find};
 pub use hash::{Spot, spot};
-pub use insert::{Fresh, Inserted, insert};
+pub use insert::{Fresh, Inserted, insert, insert_once};
 pub use layout::{Geometry, Line, Record, Secrets};
 pub use memory::{Memory, Place};
 

@@ -4,7 +4,7 @@ use super::change::{Change, Time, change, clear, flag, record_key};
 use super::control::{Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
-use super::insert::{Fresh, Inserted, insert};
+use super::insert::{Fresh, Inserted, insert_once};
 use super::layout::KEY_WORDS;
 use super::life::{Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, remember_syn};
 use super::memory::Memory;
@@ -122,6 +122,10 @@ pub enum Admitted {
     Tracked,
     /// There is no place for its flow: it is dropped.
     Full,
+    /// Another CPU was faster: worth another try, [`ATTEMPTS`](super::ATTEMPTS) in all, then as [`Self::Full`].
+    Again,
+    /// The same, without asking for a socket again.
+    AgainWithoutAsking,
 }
 
 /// Begins the flow of a packet that rules admit; `found` is what [`track`] has found. `ask` is asked for the socket of one
@@ -134,13 +138,14 @@ pub fn admitted<M: Memory>(
     admitted_by: u64,
     facts: &Facts,
     lifetimes: &Lifetimes,
-    ask: impl Fn(M::Place) -> Socket,
+    ask: Option<impl FnOnce(M::Place) -> Socket>,
 ) -> Admitted {
     if let Some(mut hit) = found {
         if hit.control.state() != state::CUT {
             remember(memory, &mut hit, admitted_by, facts);
             return Admitted::Tracked;
         }
+        // In a second try it is gone, and this does nothing.
         clear(memory, tracked.spot, &hit);
     }
     let Some(control) = begin(facts, lifetimes) else {
@@ -148,10 +153,11 @@ pub fn admitted<M: Memory>(
     };
     let control = Control(memory.forget(control.0));
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
-    let key = (tracked.key, tracked.is_ipv6);
-    match insert(memory, tracked.spot, key, &fresh, lifetimes, facts.now, ask) {
+    match insert_once(memory, tracked.spot, (tracked.key, tracked.is_ipv6), &fresh, lifetimes, facts.now, ask) {
         Inserted::InPlaceOf(_) | Inserted::Same => Admitted::Tracked,
-        Inserted::Refused | Inserted::Contended => Admitted::Full,
+        Inserted::Refused => Admitted::Full,
+        Inserted::Contended => Admitted::Again,
+        Inserted::Asked => Admitted::AgainWithoutAsking,
     }
 }
 

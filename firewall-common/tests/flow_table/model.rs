@@ -220,7 +220,7 @@ impl Pair {
                 assert!(before.is_none_or(|flow| flow.is_ended(self.now)));
                 self.seen[3] += 1;
             }
-            Inserted::Contended => panic!("nobody else writes"),
+            Inserted::Contended | Inserted::Asked => panic!("nobody else writes"),
             Inserted::InPlaceOf(class) => {
                 let hit = self.find(key).unwrap();
                 flow.place = hit.index();
