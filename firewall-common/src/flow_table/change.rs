@@ -15,7 +15,7 @@ pub enum Change {
     Done,
     /// The slot holds another flow, or none.
     Gone,
-    /// Other CPUs were faster each time; see [`ATTEMPTS`].
+    /// Another CPU was faster, and [`Hit::control`] is what it has made of the flow: worth another try, [`ATTEMPTS`] in all.
     Contended,
 }
 
@@ -28,11 +28,50 @@ pub struct Time {
     pub renewal: u32,
 }
 
-/// Changes the control of a flow to what `next` makes of it. Where another CPU was faster, `next` is asked again, with
-/// what stands there now, as long as it is the same flow: no transition overwrites another that it has not seen.
+/// Changes the control of a flow from what was seen to `new`, in one exchange: no transition overwrites another that it has
+/// not seen. One try; programs look the flow up anew for the next, in a function that the verifier looks at once.
 ///
-/// An end of life that moves by less than `renewal` is not written, so that an established flow costs no dirty line per
+/// An end of life that moves by less than the renewal is not written, so that an established flow costs no dirty line per
 /// packet.
+#[inline(always)]
+pub fn change_once<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    hit: &mut Hit<M::Place>,
+    time: Time,
+    new: Control,
+) -> Change {
+    let old = hit.control;
+    if (old.0 ^ new.0) & !END == 0 && new.end().wrapping_sub(old.end()) < time.renewal {
+        return Change::Done;
+    }
+    let (was_protected, is_protected) = (old.has(PROTECTED), new.has(PROTECTED));
+    if hit.choice != 0 && !was_protected {
+        // Before the flow lives longer, the filters before it say so. What is protected has said so already, and says until
+        // afterwards that it is.
+        let what = if is_protected { Mark::Protected } else { Mark::Until(new.end()) };
+        if !mark(memory, spot, hit.choice, what, time.now) {
+            return Change::Contended;
+        }
+    }
+    let was = Control(memory.compare_exchange(hit.line, hit.control_word(), old.0, new.0));
+    let is_done = was == old;
+    if hit.choice != 0 && if is_done { was_protected && !is_protected } else { is_protected && !was_protected } {
+        // It is protected no more; or was not made so here, and has been counted for nothing.
+        let until = if is_done { new.end() } else { time.now };
+        mark(memory, spot, hit.choice, Mark::Unprotected(until), time.now);
+    }
+    hit.control = if is_done { new } else { was };
+    if is_done {
+        Change::Done
+    } else if (was.0 ^ old.0) & IDENTITY != 0 {
+        Change::Gone
+    } else {
+        Change::Contended
+    }
+}
+
+/// The same to what `next` makes of what stands there, worked out again as often as another CPU was faster.
 #[inline(always)]
 pub fn change<M: Memory>(
     memory: &M,
@@ -41,103 +80,15 @@ pub fn change<M: Memory>(
     time: Time,
     mut next: impl FnMut(Control) -> Control,
 ) -> Change {
-    let mut result = Change::Contended;
-    let mut announced = Announced { until: 0, counted: false };
-    let mut old = hit.control;
-    let mut attempt = 0;
-    while attempt < ATTEMPTS {
-        let new = next(old);
-        if (old.0 ^ new.0) & !END == 0 && new.end().wrapping_sub(old.end()) < time.renewal {
-            result = Change::Done;
-            break;
+    for _ in 1..ATTEMPTS {
+        let new = next(hit.control);
+        match change_once(memory, spot, hit, time, new) {
+            Change::Contended => {}
+            ended => return ended,
         }
-        if hit.choice != 0 {
-            // Before the flow lives longer, the filters before it say so. Once: a flow that another CPU has made such meanwhile
-            // that they would have to say more is left as it is.
-            if attempt == 0 && !announce(memory, spot, hit.choice, (old, new), time.now, &mut announced) {
-                break;
-            }
-            if !announced.covers(old, new) {
-                break;
-            }
-        }
-        let was = Control(memory.compare_exchange(hit.line, hit.control_word(), old.0, new.0));
-        if was == old {
-            if hit.choice != 0 {
-                withdraw(memory, spot, hit.choice, (old, new), time.now, announced);
-            }
-            hit.control = new;
-            return Change::Done;
-        }
-        if (was.0 ^ old.0) & IDENTITY != 0 {
-            result = Change::Gone;
-            break;
-        }
-        old = was;
-        attempt = one_more::<M>(attempt);
     }
-    if announced.counted {
-        // For nothing: another CPU has protected the flow, or it is gone.
-        mark(memory, spot, hit.choice, Mark::Released, time.now);
-    }
-    hit.control = old;
-    result
-}
-
-/// What the filters before a flow have been told of it.
-#[derive(Clone, Copy)]
-struct Announced {
-    /// It may live until then, unprotected.
-    until: u32,
-    /// It may become protected.
-    counted: bool,
-}
-
-impl Announced {
-    #[inline(always)]
-    const fn covers(self, old: Control, new: Control) -> bool {
-        if new.has(PROTECTED) {
-            return old.has(PROTECTED) || self.counted;
-        }
-        // What ceases to be protected is marked afterwards: its count stands until then.
-        old.has(PROTECTED) || new.end() <= old.end() || new.end() <= self.until
-    }
-}
-
-#[inline(always)]
-fn announce<M: Memory>(
-    memory: &M,
-    spot: &Spot,
-    choice: u32,
-    (old, new): (Control, Control),
-    now: u32,
-    announced: &mut Announced,
-) -> bool {
-    if old.has(PROTECTED) {
-        return true;
-    }
-    announced.counted = new.has(PROTECTED);
-    announced.until = new.end();
-    let what = if new.has(PROTECTED) { Mark::Protected } else { Mark::Until(new.end()) };
-    mark(memory, spot, choice, what, now)
-}
-
-/// After a change: takes back what does not hold any more.
-#[inline(always)]
-fn withdraw<M: Memory>(
-    memory: &M,
-    spot: &Spot,
-    choice: u32,
-    (old, new): (Control, Control),
-    now: u32,
-    announced: Announced,
-) {
-    let ceases = old.has(PROTECTED) && !new.has(PROTECTED);
-    let for_nothing = announced.counted && (old.has(PROTECTED) || !new.has(PROTECTED));
-    // If both, one count too many stays, which claims too much.
-    if ceases || for_nothing {
-        mark(memory, spot, choice, Mark::Unprotected(new.end()), now);
-    }
+    let new = next(hit.control);
+    change_once(memory, spot, hit, time, new)
 }
 
 /// Gives the slot of a flow back, if it still is as it was seen. The tag stays, until the next flow's takes its place; it

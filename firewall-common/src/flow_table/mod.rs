@@ -18,7 +18,7 @@ mod marks;
 pub mod memory;
 pub mod track;
 
-pub use change::{Change, change, clear};
+pub use change::{Change, Time, change, change_once, clear};
 pub use control::{Class, Control};
 pub use find::{Hit, find};
 pub use hash::{Spot, spot};

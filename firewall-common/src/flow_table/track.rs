@@ -1,6 +1,6 @@
 //! What a packet does with the table.
 
-use super::change::{Change, Time, change, clear, flag, record_key};
+use super::change::{Change, Time, change_once, clear, flag, record_key};
 use super::control::{Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
@@ -29,6 +29,9 @@ pub enum Tracking<P> {
     Cut,
     /// The rules decide; what they admit is begun by [`admitted`], with what was found.
     Rules(Option<Hit<P>>),
+    /// Another CPU was faster: worth another try, [`ATTEMPTS`](super::ATTEMPTS) in all, then as [`Self::Passes`], as if the
+    /// packet had been lost before it came here.
+    Again,
 }
 
 /// Looks a packet's flow up and follows it. `socket` is asked for the packet's own flow, at most once.
@@ -45,32 +48,27 @@ pub fn track<M: Memory>(
         return Tracking::Rules(None);
     };
     let (bucket, word) = (hit.bucket, hit.control_word());
-    let seen = beside(memory, bucket, word, hit.control, facts);
-    let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, seen, facts, lifetimes);
+    let beside = beside(memory, bucket, word, hit.control, facts);
+    let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, beside, facts, lifetimes);
     let answer = if asks { Some(socket()) } else { None };
-    let mut outcome = Outcome::OVER;
-    let time = Time { now: facts.now, renewal };
-    let changed = change(memory, tracked.spot, &mut hit, time, |control| {
-        let beside = beside(memory, bucket, word, control, facts);
-        let step = follow(control, beside, facts, lifetimes, answer);
-        let next = met(memory, step, control, beside);
-        outcome = next.outcome;
-        // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of the slot
-        // may find it: its handshake then waits for one more answer of the responder.
-        if next.beside != beside {
-            write_beside(memory, bucket, word, next.beside);
-        }
-        next.control
-    });
-    match (outcome, changed) {
-        (_, Change::Gone) => Tracking::Rules(None),
-        (Outcome::OVER, _) => {
+    let met = met(memory, follow(hit.control, beside, facts, lifetimes, answer), hit.control, beside);
+    // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of the slot may
+    // find it: its handshake then waits for one more answer of the responder.
+    if met.beside != beside {
+        write_beside(memory, bucket, word, met.beside);
+    }
+    match change_once(memory, tracked.spot, &mut hit, Time { now: facts.now, renewal }, met.control) {
+        Change::Done => {}
+        Change::Gone | Change::Contended => return Tracking::Again,
+    }
+    match met.outcome {
+        Outcome::OVER => {
             // What was found ended never lives again.
             clear(memory, tracked.spot, &hit);
             Tracking::Rules(None)
         }
-        (Outcome::RULES, _) => Tracking::Rules(Some(hit)),
-        (Outcome::CUT, _) => Tracking::Cut,
+        Outcome::RULES => Tracking::Rules(Some(hit)),
+        Outcome::CUT => Tracking::Cut,
         _ => {
             if hit.control.0 & (PROTECTED | KEYED) == PROTECTED {
                 record_key(memory, &mut hit, tracked.key, tracked.is_ipv6);
