@@ -1,12 +1,12 @@
 //! Moving a flow on.
 
-use super::{ATTEMPTS, one_more};
 use super::control::{Control, END, IDENTITY, KEYED, PROTECTED, VERSIONS};
 use super::find::Hit;
 use super::hash::Spot;
 use super::layout::KEY_WORDS;
 use super::marks::{Mark, mark};
 use super::memory::Memory;
+use super::{ATTEMPTS, one_more};
 
 /// How a change ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,9 @@ pub fn change_once<M: Memory>(
     }
     let was = Control(memory.compare_exchange(hit.line, hit.control_word(), old.0, new.0));
     let is_done = was == old;
-    if hit.choice != 0 && if is_done { was_protected && !is_protected } else { is_protected && !was_protected } {
+    if hit.choice != 0
+        && if is_done { was_protected && !is_protected } else { is_protected && !was_protected }
+    {
         // It is protected no more; or was not made so here, and has been counted for nothing.
         let until = if is_done { new.end() } else { time.now };
         mark(memory, spot, hit.choice, Mark::Unprotected(until), time.now);
@@ -144,12 +146,7 @@ pub(super) fn record_key<M: Memory>(
 }
 
 #[inline(always)]
-pub(super) fn write_key<M: Memory>(
-    memory: &M,
-    index: u32,
-    key: &[u64; KEY_WORDS],
-    is_ipv6: bool,
-) -> bool {
+pub(super) fn write_key<M: Memory>(memory: &M, index: u32, key: &[u64; KEY_WORDS], is_ipv6: bool) -> bool {
     let Some(record) = memory.record(index) else {
         return false;
     };

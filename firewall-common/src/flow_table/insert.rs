@@ -1,14 +1,16 @@
 //! Beginning a flow in the place of what is worth least.
 
-use super::{ATTEMPTS, one_more};
 use super::change::write_key;
-use super::control::{BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS};
+use super::control::{
+    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
+};
 use super::find::differs;
 use super::hash::Spot;
 use super::layout::{CHOICES, KEY_WORDS};
 use super::life::{Beside, Lifetimes, Socket, settle};
 use super::marks::{Mark, mark};
 use super::memory::Memory;
+use super::{ATTEMPTS, one_more};
 
 /// A flow that begins.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +174,8 @@ fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) 
     one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 3), spot, now, chance, &mut all);
-    let is_stream = M::hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
+    let is_stream =
+        M::hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
     // Four at most, and the number has room for seven.
     all.best += M::hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
     Some(all)
@@ -195,8 +198,8 @@ fn one_slot<M: Memory>(
     let is_empty = M::hide(class.wrapping_sub(1) >> 63);
     let other = (fingerprint ^ spot.fingerprint) | differs(control, spot);
     let is_same = M::hide(M::hide((other | M::hide(other).wrapping_neg()) >> 63) ^ 1);
-    all.same = M::hide(all.same | is_same * (is_empty ^ 1));
-    all.crowd = M::hide(all.crowd + (class + 8 >> 4));
+    all.same = M::hide(all.same | (is_same * (is_empty ^ 1)));
+    all.crowd = M::hide(all.crowd + ((class + 8) >> 4));
     // Protected, in doubt, backed and keyed, and published; apart, lest the compiler compares all five bits at once.
     let in_doubt = M::hide(control >> 48 & control >> 49 & control >> 50);
     let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;

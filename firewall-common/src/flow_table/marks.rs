@@ -11,9 +11,9 @@
 //! ceased to be protected. What claims too much (an ended flow whose place another key has taken, a full count) costs a miss one
 //! more filter, until user space has counted again.
 
-use super::{ATTEMPTS, one_more};
 use super::hash::Spot;
 use super::memory::Memory;
+use super::{ATTEMPTS, one_more};
 
 const UNTIL_SHIFT: u32 = 32;
 const UNTIL: u64 = 0xff_ffff;

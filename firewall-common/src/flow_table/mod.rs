@@ -3,7 +3,8 @@
 //! A flow has 16 bytes in a line of four ([`layout`]): a keyed fingerprint ([`hash`]) and a word of control ([`control`]).
 //! Every transition of a flow is one compare-and-exchange of that word. [`find`] looks a flow up, [`insert`] begins one in
 //! the place of what is worth least, [`change`] moves one on, [`life`] says how: pure functions, which know neither table
-//! nor clock. [`track`] puts them together for a packet. What may race, and why it is harmless, is said at each step.
+//! nor clock. [`track`] puts them together for a packet, [`sweep`] is for
+//! user space. What may race, and why it is harmless, is said at each step.
 //!
 //! Nothing here is a map: [`Memory`] is the access to the arrays, so that programs, user space and tests run the same lines.
 
@@ -16,6 +17,7 @@ pub mod layout;
 pub mod life;
 mod marks;
 pub mod memory;
+pub mod sweep;
 pub mod track;
 
 pub use change::{Change, Time, change, change_once, clear};

@@ -151,7 +151,8 @@ pub fn admitted<M: Memory>(
     };
     let control = Control(memory.forget(control.0));
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
-    match insert_once(memory, tracked.spot, (tracked.key, tracked.is_ipv6), &fresh, lifetimes, facts.now, ask) {
+    match insert_once(memory, tracked.spot, (tracked.key, tracked.is_ipv6), &fresh, lifetimes, facts.now, ask)
+    {
         Inserted::InPlaceOf(_) | Inserted::Same => Admitted::Tracked,
         Inserted::Refused => Admitted::Full,
         Inserted::Contended => Admitted::Again,
@@ -160,12 +161,7 @@ pub fn admitted<M: Memory>(
 }
 
 #[inline(always)]
-fn remember<M: Memory>(
-    memory: &M,
-    hit: &mut Hit<M::Place>,
-    admitted_by: u64,
-    facts: &Facts,
-) {
+fn remember<M: Memory>(memory: &M, hit: &mut Hit<M::Place>, admitted_by: u64, facts: &Facts) {
     let (bucket, word) = (hit.bucket, hit.control_word());
     let Some(details) = memory.details(bucket) else {
         return;
@@ -185,14 +181,19 @@ fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts
     if is_plain(control, facts) {
         return Beside::default();
     }
-    memory.details(bucket).map_or(Beside::default(), |details| Beside(memory.load_after(details, word, control.0)))
+    memory
+        .details(bucket)
+        .map_or(Beside::default(), |details| Beside(memory.load_after(details, word, control.0)))
 }
 
 /// Whether a packet does nothing to its flow but to renew it.
 #[inline(always)]
 fn is_plain(control: Control, facts: &Facts) -> bool {
     let plain = !facts.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST);
-    let states = 1 << state::ESTABLISHED | 1 << state::UDP_STREAM | 1 << state::ICMP_REPLIED | 1 << state::PORTLESS_REPLIED;
+    let states = 1 << state::ESTABLISHED
+        | 1 << state::UDP_STREAM
+        | 1 << state::ICMP_REPLIED
+        | 1 << state::PORTLESS_REPLIED;
     plain && !control.has(DOUBT) && states >> control.state() & 1 != 0
 }
 

@@ -31,7 +31,9 @@ fn no_flow_is_refused_below_the_number_asked_for() {
     let seeds: u64 = std::env::var("SEEDS").map_or(3, |seeds| seeds.parse().unwrap());
     let largest: u32 = std::env::var("LARGEST").map_or(50_000, |entries| entries.parse().unwrap());
     // Each shape, from the smallest table on.
-    for entries in (10..20).flat_map(|bits| [100, 120, 140, 170].map(|percent| (1_u32 << bits) / 100 * percent)) {
+    for entries in
+        (10..20).flat_map(|bits| [100, 120, 140, 170].map(|percent| (1_u32 << bits) / 100 * percent))
+    {
         if entries > largest {
             break;
         }

@@ -34,11 +34,17 @@ struct Listed {
 enum Worth {
     Empty,
     Over,
-    HalfOpen { by_egress: bool },
-    OneWay { by_egress: bool },
+    HalfOpen {
+        by_egress: bool,
+    },
+    OneWay {
+        by_egress: bool,
+    },
     Replied,
     /// The one idle longest, which is the one that ends first, before others.
-    Stream { end: u32 },
+    Stream {
+        end: u32,
+    },
     Doubted,
     Protected,
 }
@@ -58,9 +64,11 @@ impl Listed {
         }
         match self.state {
             state::CLOSED | state::TIME_WAIT | state::CUT => Worth::Over,
-            state::SYN_SENT | state::SYN_RECEIVED | state::PICKED_UP | state::ESTABLISHED | state::FIN_WAIT => {
-                Worth::HalfOpen { by_egress }
-            }
+            state::SYN_SENT
+            | state::SYN_RECEIVED
+            | state::PICKED_UP
+            | state::ESTABLISHED
+            | state::FIN_WAIT => Worth::HalfOpen { by_egress },
             state::UDP_ONE_WAY | state::ICMP_QUERY | state::PORTLESS => Worth::OneWay { by_egress },
             state::UDP_REPLIED | state::ICMP_REPLIED | state::PORTLESS_REPLIED => Worth::Replied,
             state::UDP_STREAM => Worth::Stream { end: self.end },
@@ -98,7 +106,15 @@ struct Pair {
 impl Pair {
     fn new(geometry: Geometry, seed: u64) -> Self {
         let chance = Cell::new(seed);
-        Self { heap: Heap::new(geometry, draw(&chance)), list: Vec::new(), chance, now: 1000, rule_set: 0, mood: 0, seen: [0; 15] }
+        Self {
+            heap: Heap::new(geometry, draw(&chance)),
+            list: Vec::new(),
+            chance,
+            now: 1000,
+            rule_set: 0,
+            mood: 0,
+            seen: [0; 15],
+        }
     }
 
     fn below(&self, limit: u64) -> u64 {
@@ -203,7 +219,8 @@ impl Pair {
             answer
         };
         let lifetimes = Lifetimes::default();
-        let inserted = insert(&self.heap, &spot, (&key_words, is_ipv6(key)), &fresh, &lifetimes, self.now, ask);
+        let inserted =
+            insert(&self.heap, &spot, (&key_words, is_ipv6(key)), &fresh, &lifetimes, self.now, ask);
         if let Some(asked) = asked.get() {
             assert!(refusing && least(self) == Worth::Protected);
             self.answered(&asked, answer, &places);
@@ -243,7 +260,13 @@ impl Pair {
     fn answered(&mut self, asked: &[u64; KEY_WORDS], answer: Socket, places: &[u32]) {
         let now = self.now;
         let flow = self.list.iter_mut().find(|flow| recorded(flow.key)[3..] == asked[3..]).unwrap();
-        assert!(places.contains(&flow.place) && flow.protected && flow.doubted && flow.backed && !flow.is_ended(now));
+        assert!(
+            places.contains(&flow.place)
+                && flow.protected
+                && flow.doubted
+                && flow.backed
+                && !flow.is_ended(now)
+        );
         match answer {
             Socket::Connected => (flow.doubted, flow.backed) = (false, false),
             Socket::TimeWait | Socket::None => {
@@ -261,8 +284,13 @@ impl Pair {
         match self.mood {
             _ if self.below(50) == 0 => (false, any),
             0 => (false, any),
-            1 => (false, one_of(&[state::SYN_SENT, state::SYN_RECEIVED, state::PICKED_UP, state::UDP_ONE_WAY])),
-            2 => (false, one_of(&[state::ICMP_QUERY, state::PORTLESS, state::UDP_REPLIED, state::ICMP_REPLIED])),
+            1 => {
+                (false, one_of(&[state::SYN_SENT, state::SYN_RECEIVED, state::PICKED_UP, state::UDP_ONE_WAY]))
+            }
+            2 => (
+                false,
+                one_of(&[state::ICMP_QUERY, state::PORTLESS, state::UDP_REPLIED, state::ICMP_REPLIED]),
+            ),
             3 => (false, one_of(&[state::UDP_REPLIED, state::PORTLESS_REPLIED, state::UDP_STREAM])),
             4 => (false, state::UDP_STREAM),
             5 => (self.below(3) != 0, state::UDP_STREAM),
@@ -409,7 +437,8 @@ fn a_list_and_the_table_agree() {
             }
             println!("{geometry:?} {keys} keys: {:?}", pair.seen);
             assert_eq!(pair.seen[4 + Class::PROTECTED.0 as usize], 0);
-            let times = pair.seen.iter().enumerate().filter(|&(what, _)| what != 4 + Class::PROTECTED.0 as usize);
+            let times =
+                pair.seen.iter().enumerate().filter(|&(what, _)| what != 4 + Class::PROTECTED.0 as usize);
             assert!(times.clone().all(|(_, &times)| times > 20), "{:?}", pair.seen);
         }
     }

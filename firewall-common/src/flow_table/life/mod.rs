@@ -10,7 +10,9 @@
 
 mod tcp;
 
-use super::control::{ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, state};
+use super::control::{
+    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, state,
+};
 use crate::packet::icmp::Role;
 use crate::packet::{Tcp, Transport, tcp_flag};
 use bytemuck::{Pod, Zeroable};

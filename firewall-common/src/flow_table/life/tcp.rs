@@ -4,8 +4,8 @@
 //! lock.
 
 use super::super::control::{
-    ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FIN_BY_INITIATOR,
-    FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, state,
+    ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING,
+    FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, state,
 };
 use super::{Beside, DOUBTED, Facts, Lifetimes, Socket, Step, renewed};
 use crate::packet::tcp_flag;
@@ -62,11 +62,7 @@ const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> 
 
 /// Of several SYNs the last one counts. It changes nothing until the other side acknowledges it.
 #[inline(always)]
-pub(super) const fn remember_syn(
-    control: Control,
-    beside: Beside,
-    facts: &Facts,
-) -> (Control, Beside) {
+pub(super) const fn remember_syn(control: Control, beside: Beside, facts: &Facts) -> (Control, Beside) {
     let side = if facts.is_egress != 0 { SYN_BY_EGRESS } else { 0 };
     let remembered = control.without(SYN_BY_EGRESS).with(SYN_BESIDE | side);
     (remembered, beside.expecting(facts.sequence.wrapping_add(1)).syn_at(facts.now))
@@ -209,7 +205,7 @@ impl Segment<'_> {
         }
         let state = if fins == 0 { state::ESTABLISHED } else { state::FIN_WAIT };
         next = next.in_state(state).with(PROTECTED);
-        if fins != 0 && fins != control.0 & FINS || fins != 0 && control.state() != state::FIN_WAIT {
+        if fins != 0 && (fins != control.0 & FINS || control.state() != state::FIN_WAIT) {
             return self.half_closed(control, next, beside);
         }
         if next.has(DOUBT) && !self.facts.has(tcp_flag::FIN) {
@@ -222,7 +218,8 @@ impl Segment<'_> {
     /// handshake, or closed.
     #[inline(always)]
     fn half_closed(&self, before: Control, next: Control, beside: Beside) -> Step {
-        let was_live = matches!(before.state(), state::ESTABLISHED | state::FIN_WAIT) && before.end() == next.end();
+        let was_live =
+            matches!(before.state(), state::ESTABLISHED | state::FIN_WAIT) && before.end() == next.end();
         let next = if was_live { next } else { self.renewed(next) };
         self.doubted(next, beside)
     }
