@@ -1,7 +1,7 @@
 //! What a packet does with the table.
 
 use super::change::{Change, Time, change_once, clear, flag, record_key};
-use super::control::{Control, DOUBT, KEYED, PROTECTED, state};
+use super::control::{Class, Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
 use super::insert::{Fresh, Inserted, insert_once};
@@ -116,7 +116,9 @@ fn met<M: Memory>(memory: &M, step: Step, control: Control, beside: Beside) -> M
 pub enum Admitted {
     /// It begins no flow: nothing may answer it.
     NoFlow,
-    /// Its flow is begun, or another CPU has begun it, or its SYN is remembered beside the flow that was there.
+    /// Its flow is begun, in the place of a flow of this class: counted for `status`.
+    Begun(Class),
+    /// Another CPU has begun its flow, or its SYN is remembered beside the flow that was there.
     Tracked,
     /// There is no place for its flow: it is dropped.
     Full,
@@ -153,7 +155,8 @@ pub fn admitted<M: Memory>(
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
     match insert_once(memory, tracked.spot, (tracked.key, tracked.is_ipv6), &fresh, lifetimes, facts.now, ask)
     {
-        Inserted::InPlaceOf(_) | Inserted::Same => Admitted::Tracked,
+        Inserted::InPlaceOf(class) => Admitted::Begun(class),
+        Inserted::Same => Admitted::Tracked,
         Inserted::Refused => Admitted::Full,
         Inserted::Contended => Admitted::Again,
         Inserted::Asked => Admitted::AgainWithoutAsking,

@@ -91,7 +91,7 @@ impl Lab {
         }
         let ask = Some(|_| Socket::None);
         match admitted(&self.heap, tracked, found, 1, &facts, &self.lifetimes, ask) {
-            Admitted::Tracked | Admitted::NoFlow => Fate::Admitted,
+            Admitted::Begun(_) | Admitted::Tracked | Admitted::NoFlow => Fate::Admitted,
             other => panic!("{other:?}"),
         }
     }
