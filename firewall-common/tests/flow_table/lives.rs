@@ -6,7 +6,7 @@ use firewall_common::flow_table::control::{BACKED, Control, DOUBT, KEYED, PROTEC
 use firewall_common::flow_table::life::{Facts, Lifetimes, Socket, cut_off, drain, kind};
 use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
 use firewall_common::flow_table::track::{Admitted, Tracked, Tracking, admitted, track};
-use firewall_common::flow_table::{Geometry, Time, change, find, spot};
+use firewall_common::flow_table::{Change, Geometry, Time, change, clear, find, spot};
 use firewall_common::packet::tcp_flag::{ACK, FIN, RST, SYN};
 
 use crate::heap::Heap;
@@ -363,4 +363,48 @@ fn a_sweep_clears_what_has_ended_cuts_what_is_drained_and_asks() {
     lab.now += 1000;
     assert_eq!(look(&lab), Swept::Cleared);
     assert!(read(&lab.heap, bucket, slot).is_none());
+}
+
+#[test]
+fn a_half_closed_flow_that_talks_is_asked_for_again() {
+    let mut lab = Lab::connected(OUT);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    for _ in 0..3 {
+        lab.data(IN);
+        lab.send(OUT, ACK, (0, 0));
+    }
+    assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && lab.has(BACKED));
+    // Its orphan goes without a packet.
+    lab.socket.set(Socket::None);
+    lab.now += SHORT + 10;
+    assert_eq!(lab.data(IN), Fate::Denied);
+    // One that no socket backs, as on a router, goes on by its packets.
+    let mut lab = Lab::connected(OUT);
+    lab.socket.set(Socket::None);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    lab.data(IN);
+    lab.send(OUT, ACK, (0, 0));
+    assert!(lab.state() == state::FIN_WAIT && !lab.has(DOUBT) && lab.has(PROTECTED));
+}
+
+#[test]
+fn a_change_of_a_flow_that_is_gone_leaves_its_successor() {
+    let mut lab = Lab::connected(IN);
+    let spot = spot(&lab.heap, &KEY, false);
+    let mut old = find(&lab.heap, &spot, lab.now).unwrap();
+    lab.admits = [true; 2];
+    // Until chance gives it the same slot.
+    loop {
+        let before = find(&lab.heap, &spot, lab.now).unwrap();
+        assert!(clear(&lab.heap, &spot, &before));
+        lab.send(IN, SYN, (1, 0));
+        if find(&lab.heap, &spot, lab.now).unwrap().index() == old.index() {
+            break;
+        }
+    }
+    let successor = lab.flow().unwrap();
+    let changed =
+        change(&lab.heap, &spot, &mut old, Time { now: lab.now, renewal: 1 }, |control| control.with(DOUBT));
+    assert_eq!(changed, Change::Gone);
+    assert_eq!(lab.flow(), Some(successor));
 }
