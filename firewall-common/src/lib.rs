@@ -14,5 +14,6 @@
 pub mod abi;
 pub mod decide;
 pub mod flow;
+pub mod flow_table;
 pub mod packet;
 pub mod reason;

@@ -1,0 +1,321 @@
+//! Beginning a flow in the place of what is worth least.
+
+use super::change::write_key;
+use super::control::{
+    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
+};
+use super::find::differs;
+use super::hash::Spot;
+use super::layout::{CHOICES, KEY_WORDS};
+use super::life::{Beside, Lifetimes, Socket, settle};
+use super::marks::{Mark, mark};
+use super::memory::Memory;
+use super::{ATTEMPTS, one_more};
+
+/// A flow that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// State, flags and end of life.
+    pub control: Control,
+    /// Rule set that admits it, and generation of the policy in the upper half.
+    pub admitted_by: u64,
+    /// What stands beside.
+    pub beside: Beside,
+}
+
+/// How an insert ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The flow is begun, in the place of a flow of this class.
+    InPlaceOf(Class),
+    /// Another CPU has begun it meanwhile.
+    Same,
+    /// All its places hold flows that nothing evicts.
+    Refused,
+    /// Another CPU was faster: worth another try.
+    Contended,
+    /// The same, and the socket of a flow in doubt was asked for, which has ended: worth another try, without asking.
+    Asked,
+}
+
+/// A place and its worth, to be compared as one number, lowest first:
+///
+/// | bits | |
+/// | --- | --- |
+/// | 58–61 | class |
+/// | 55–57 | protected flows in its bucket, so that they spread; 0 for streams, which go by time alone |
+/// | 23–54 | end of life; 0 for an empty place: the flow that ends first is the one idle longest |
+/// | 21–22 | choice of the bucket: nearer ones first, which also fills a table by a tenth more than chance would |
+/// | 2–20, 0–1 | chance, slot |
+type Rank = u64;
+
+const CLASS_SHIFT: u32 = 58;
+const CROWD_SHIFT: u32 = 55;
+const END_SHIFT: u32 = 23;
+const CHOICE_SHIFT: u32 = 21;
+const CHANCE_SHIFT: u32 = 2;
+const CHANCE: u64 = 0x7_ffff << CHANCE_SHIFT;
+
+/// The other buckets are looked at unless the near one has this many places that are not protected, so that one is kept for
+/// handshakes while there is room elsewhere.
+const NEAR_RESERVE: u64 = 2;
+
+#[inline(always)]
+const fn class_of(rank: Rank) -> Class {
+    Class((rank >> CLASS_SHIFT) as u32 & 15)
+}
+
+/// What an insert sees in one line.
+#[derive(Clone, Copy)]
+struct View {
+    best: Rank,
+    /// Whether there is a live flow of the same key.
+    same: u64,
+    /// Slots with a flow whose socket may be asked for.
+    doubted: u64,
+    /// Slots whose flows nothing evicts.
+    crowd: u64,
+}
+
+/// Begins a flow that [`find`](super::find()) has not found. What was found ended or cut is cleared before.
+///
+/// One try; [`insert`] makes several. Programs try by calling the function in which this stands again, so that the verifier
+/// looks at it once.
+///
+/// It takes the place of what is worth least among all places of the key ([`Class`]), never that of a protected flow: the
+/// exchange that claims the slot compares the whole word, of which the mark of protection is a bit, so that protection
+/// and eviction exclude each other. From the claim to the publication the slot, its tag, its details and its record have one
+/// writer. Two CPUs that begin one flow claim the same slot in turn, and the second sees that the flow is there; if a place
+/// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
+///
+/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its record: `ask`,
+/// if there is one.
+#[inline(always)]
+pub fn insert_once<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    (key, is_ipv6): (&[u64; KEY_WORDS], bool),
+    fresh: &Fresh,
+    lifetimes: &Lifetimes,
+    now: u32,
+    ask: Option<impl FnOnce(M::Place) -> Socket>,
+) -> Inserted {
+    let Some(view) = survey(memory, spot, now, u64::from(memory.random())) else {
+        return Inserted::Refused;
+    };
+    if view.same != 0 {
+        return Inserted::Same;
+    }
+    let class = class_of(view.best);
+    if class == Class::PROTECTED {
+        let Some(ask) = ask else {
+            return Inserted::Refused;
+        };
+        let ended = view.doubted != 0 && end_doubted(memory, spot, view.doubted, lifetimes, now, ask);
+        return if ended { Inserted::Asked } else { Inserted::Refused };
+    }
+    let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
+    if take(memory, spot, place, class, (key, is_ipv6), fresh, now) {
+        Inserted::InPlaceOf(class)
+    } else {
+        Inserted::Contended
+    }
+}
+
+/// The same, as often as it may help.
+#[inline(always)]
+pub fn insert<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    key: (&[u64; KEY_WORDS], bool),
+    fresh: &Fresh,
+    lifetimes: &Lifetimes,
+    now: u32,
+    mut ask: impl FnMut(M::Place) -> Socket,
+) -> Inserted {
+    let mut may_ask = true;
+    let mut attempt = 0;
+    loop {
+        let ask = if may_ask { Some(&mut ask) } else { None };
+        let inserted = insert_once(memory, spot, key, fresh, lifetimes, now, ask);
+        match inserted {
+            Inserted::Contended | Inserted::Asked if attempt < ATTEMPTS => attempt += 1,
+            _ => return inserted,
+        }
+        if inserted == Inserted::Asked {
+            may_ask = false;
+        }
+    }
+}
+
+/// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
+#[inline(always)]
+fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    let mut choice = 0;
+    while choice < CHOICES {
+        let view = view(memory, spot, choice, now, chance)?;
+        all.best = least::<M>(all.best, view.best);
+        all.same = M::hide(all.same | view.same);
+        all.doubted = M::hide(all.doubted | view.doubted);
+        if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
+            break;
+        }
+        choice = one_more::<M>(choice);
+    }
+    Some(all)
+}
+
+#[inline(always)]
+fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
+    let line = memory.line(spot.bucket(choice))?;
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    one_slot(memory, line, (choice, 0), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
+    one_slot(memory, line, (choice, 3), spot, now, chance, &mut all);
+    let is_stream =
+        M::hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
+    // Four at most, and the number has room for seven.
+    all.best += M::hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
+    Some(all)
+}
+
+/// Adds a slot to a view, without a branch.
+#[inline(always)]
+fn one_slot<M: Memory>(
+    memory: &M,
+    line: M::Place,
+    (choice, slot): (u32, u32),
+    spot: &Spot,
+    now: u32,
+    chance: u64,
+    all: &mut View,
+) {
+    let control = memory.load(line, slot * 2 + 1);
+    let fingerprint = memory.load(line, slot * 2);
+    let class = u64::from(Control(control).class(now, M::hide).0);
+    let is_empty = M::hide(class.wrapping_sub(1) >> 63);
+    let other = (fingerprint ^ spot.fingerprint) | differs(control, spot);
+    let is_same = M::hide(M::hide((other | M::hide(other).wrapping_neg()) >> 63) ^ 1);
+    all.same = M::hide(all.same | (is_same * (is_empty ^ 1)));
+    all.crowd = M::hide(all.crowd + ((class + 8) >> 4));
+    // Protected, in doubt, backed and keyed, and published; apart, lest the compiler compares all five bits at once.
+    let in_doubt = M::hide(control >> 48 & control >> 49 & control >> 50);
+    let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;
+    all.doubted = M::hide(all.doubted | asked << (choice * 4 + slot));
+    let end = (control & END) * (is_empty ^ 1);
+    // Chance comes by slot, so that of equals each is the first for somebody.
+    let turn = chance >> (slot * 4) << CHANCE_SHIFT & CHANCE;
+    let rank = class << CLASS_SHIFT | end << END_SHIFT | turn | u64::from(slot);
+    all.best = least::<M>(all.best, rank);
+}
+
+/// The lesser of two numbers below 2^63, without a branch.
+#[inline(always)]
+fn least<M: Memory>(a: u64, b: u64) -> u64 {
+    let a_is_less = M::hide(M::hide(a).wrapping_sub(M::hide(b)) >> 63);
+    b.wrapping_add(a.wrapping_sub(b).wrapping_mul(a_is_less))
+}
+
+/// Takes a slot over, if what stands there is still worth no more.
+#[inline(always)]
+fn take<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    (choice, slot): (u32, u32),
+    class: Class,
+    (key, is_ipv6): (&[u64; KEY_WORDS], bool),
+    fresh: &Fresh,
+    now: u32,
+) -> bool {
+    let bucket = spot.bucket(choice);
+    let (Some(line), Some(filter), Some(details)) =
+        (memory.line(bucket), memory.filter(bucket), memory.details(bucket))
+    else {
+        return false;
+    };
+    let control_word = (slot & 3) * 2 + 1;
+    let old = memory.load(line, control_word);
+    if Control(old).class(now, M::hide).0 > class.0 {
+        return false;
+    }
+    // Before the flow can be found.
+    let spilled = match fresh.control.has(PROTECTED) {
+        true => Mark::Protected,
+        false => Mark::Until(fresh.control.end()),
+    };
+    if !mark(memory, spot, choice, spilled, now) {
+        return false;
+    }
+    let version = old.wrapping_add(VERSION) & VERSIONS;
+    if memory.compare_exchange(line, control_word, old, version | USED | PENDING) != old {
+        if fresh.control.has(PROTECTED) {
+            mark(memory, spot, choice, Mark::Released, now);
+        }
+        return false;
+    }
+    // From here on the slot, its tag, its details and its record are ours.
+    memory.store_tag(filter, slot & 3, spot.tag);
+    memory.store(line, (slot & 3) * 2, spot.fingerprint);
+    memory.store(details, (slot & 3) * 2, fresh.admitted_by);
+    memory.store(details, (slot & 3) * 2 + 1, fresh.beside.0);
+    // A flood whose flows evict each other writes no keys.
+    let evicts = class.0 >= Class::HALF_OPEN.0 && class.0 < Class::REPLIED.0;
+    let keyed = !evicts && write_key(memory, bucket * 4 + (slot & 3), key, is_ipv6);
+    let keyed = if keyed { KEYED } else { 0 };
+    memory.publish(line, control_word, version | USED | keyed | spot.print | fresh.control.0);
+    true
+}
+
+/// Asks for the socket of one flow in doubt, and ends the flow if there is none.
+#[inline(always)]
+fn end_doubted<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    doubted: u64,
+    lifetimes: &Lifetimes,
+    now: u32,
+    ask: impl FnOnce(M::Place) -> Socket,
+) -> bool {
+    let which = lowest::<M>(doubted);
+    let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
+    let (Some(line), Some(details), Some(record)) =
+        (memory.line(bucket), memory.details(bucket), memory.record(bucket * 4 + slot))
+    else {
+        return false;
+    };
+    let control_word = slot * 2 + 1;
+    let old = memory.load(line, control_word);
+    let beside = Beside(memory.load_after(details, slot * 2 + 1, old));
+    let control = Control(old);
+    if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED
+        || !beside.doubt_is_due(control, lifetimes, now)
+    {
+        return false;
+    }
+    let settled = settle(control, ask(record), lifetimes, now);
+    // If another flow has taken the slot since, with another key in the record, its version differs and the exchange fails. The buckets before this one keep
+    // a count for the flow that ends here, which claims too much and is counted again by user space.
+    memory.compare_exchange(line, control_word, old, settled.0) == old && !settled.has(PROTECTED)
+}
+
+/// The lowest bit that is set, of sixteen.
+#[inline(always)]
+fn lowest<M: Memory>(mask: u64) -> u32 {
+    let mut number = 0;
+    let mut rest = mask;
+    macro_rules! step {
+        ($bits:literal) => {
+            let none = M::hide((rest & ((1 << $bits) - 1)).wrapping_sub(1) >> 63);
+            number += none * $bits;
+            rest >>= none * $bits;
+        };
+    }
+    step!(8);
+    step!(4);
+    step!(2);
+    step!(1);
+    let _ = rest;
+    number as u32 & 15
+}

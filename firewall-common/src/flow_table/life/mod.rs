@@ -1,0 +1,385 @@
+//! The life of a flow: what a packet makes of its control word.
+//!
+//! Everything here is a function of the word, of what stands beside it and of the packet; nothing looks anything up. So the
+//! packet path can work a transition out again when another CPU was faster, and tests can try them all.
+//!
+//! Nobody but its two hosts ends a flow. What arrived from outside may be forged, so a RST or a FIN that only arrived puts
+//! the flow *in doubt*: its end, its class and its protection stay. If the host has a connected socket at that moment the
+//! flow is *backed*, and the socket is asked for again once a short time has passed; otherwise the doubt goes when both
+//! hooks have carried a segment since, and the flow ends some time after its last packet.
+
+mod tcp;
+
+use super::control::{
+    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, state,
+};
+use crate::packet::icmp::Role;
+use crate::packet::{Tcp, Transport, tcp_flag};
+use bytemuck::{Pod, Zeroable};
+
+/// How long a flow may be idle, by number of its [`state`], in units of time. The first is that of a flow in doubt that no
+/// socket backs; that of [`state::CUT`] is how long a cut flow keeps its responder's packets out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Lifetimes(pub [u32; 16]);
+
+/// Number of the lifetime of a flow in doubt that no socket backs.
+pub const DOUBTED: u64 = 0;
+
+impl Lifetimes {
+    /// The lifetime of a state.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(&self, state: u64) -> u32 {
+        self.0[(state & 15) as usize]
+    }
+
+    /// When a flow in that state ends that a packet has just met: one unit later, for `now` is rounded down.
+    #[must_use]
+    #[inline(always)]
+    pub const fn end(&self, state: u64, now: u32) -> u32 {
+        now.saturating_add(self.of(state)).saturating_add(1)
+    }
+}
+
+/// What the kernel says about the socket of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Connected: from SYN-SENT to LAST-ACK.
+    Connected,
+    /// TIME-WAIT, or FIN-WAIT-2 without an owner.
+    TimeWait,
+    /// None, a listening one, or one whose handshake is not complete.
+    None,
+}
+
+/// What stands beside a flow, in a word of its own that is written before the control word which says that it counts.
+///
+/// TCP: the acknowledgement number that the next step of a handshake must bear in the lower half; above it, in 16 bits of
+/// the time each, when the doubt began and when the SYN was seen. They wrap after two hours, which lets a question wait, or
+/// an old SYN count whose number must still be met. UDP: in the upper half, when the flow began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Beside(pub u64);
+
+impl Beside {
+    /// Of a flow that begins.
+    #[must_use]
+    #[inline(always)]
+    pub const fn begun(now: u32) -> Self {
+        Self((now as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn expected(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    const fn expecting(self, number: u32) -> Self {
+        Self(self.0 & !0xffff_ffff | number as u64)
+    }
+
+    #[inline(always)]
+    const fn doubted_at(self, now: u32) -> Self {
+        Self(self.0 & !(0xffff << 32) | ((now & 0xffff) as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn syn_at(self, now: u32) -> Self {
+        Self(self.0 & !(0xffff << 48) | ((now & 0xffff) as u64) << 48)
+    }
+
+    /// Whether the remembered SYN is younger than a handshake may last.
+    #[inline(always)]
+    const fn syn_is_young(self, lifetimes: &Lifetimes, now: u32) -> bool {
+        now.wrapping_sub((self.0 >> 48) as u32) & 0xffff <= lifetimes.of(state::SYN_SENT)
+    }
+
+    /// Whether the short time of a doubt is over: that of a RST, or of a FIN if one was seen.
+    #[must_use]
+    #[inline(always)]
+    pub const fn doubt_is_due(self, control: Control, lifetimes: &Lifetimes, now: u32) -> bool {
+        let short = if control.has(FINS) { state::TIME_WAIT } else { state::CLOSED };
+        now.wrapping_sub((self.0 >> 32) as u32) & 0xffff > lifetimes.of(short)
+    }
+
+    #[inline(always)]
+    const fn began(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// A packet, as far as flows are concerned with it. Programs keep it in memory of their CPU, for stack is scarce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct Facts {
+    /// TCP: sequence number in host order.
+    pub sequence: u32,
+    /// TCP: acknowledgement number in host order.
+    pub acknowledgement: u32,
+    /// The time.
+    pub now: u32,
+    /// Units of time in two seconds.
+    pub two_seconds: u32,
+    /// A number of [`kind`].
+    pub kind: u8,
+    /// TCP: bits of [`tcp_flag`].
+    pub tcp_flags: u8,
+    /// TCP: 1 if the segment carries data.
+    pub has_data: u8,
+    /// 1 if it leaves the host.
+    pub is_egress: u8,
+    /// 1 if it arrived at another interface before.
+    pub is_forwarded: u8,
+    /// Always 0.
+    pub padding: [u8; 3],
+}
+
+/// What a packet is to flows.
+pub mod kind {
+    /// It begins no flow, and nothing follows from it: a reply to an ICMP query.
+    pub const REPLY: u8 = 0;
+    /// TCP.
+    pub const TCP: u8 = 1;
+    /// UDP.
+    pub const UDP: u8 = 2;
+    /// An ICMP query.
+    pub const QUERY: u8 = 3;
+    /// Any other protocol.
+    pub const PORTLESS: u8 = 4;
+}
+
+impl Facts {
+    /// The facts of a packet; of one that has no flow, those of a reply. Hook and time are the caller's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(transport: &Transport) -> Self {
+        let kind = match transport {
+            Transport::Tcp(tcp) => return Self::of_segment(tcp),
+            Transport::Udp { .. } => kind::UDP,
+            Transport::Icmp(icmp) if matches!(icmp.role, Role::Query { .. }) => kind::QUERY,
+            Transport::Portless => kind::PORTLESS,
+            Transport::Icmp(_) | Transport::LaterFragment => kind::REPLY,
+        };
+        Self { kind, ..Self::nothing() }
+    }
+
+    #[inline(always)]
+    const fn of_segment(tcp: &Tcp) -> Self {
+        Self {
+            sequence: tcp.sequence,
+            acknowledgement: tcp.acknowledgement,
+            kind: kind::TCP,
+            tcp_flags: tcp.flags,
+            has_data: tcp.has_data as u8,
+            ..Self::nothing()
+        }
+    }
+
+    #[inline(always)]
+    const fn nothing() -> Self {
+        Self {
+            sequence: 0,
+            acknowledgement: 0,
+            now: 0,
+            two_seconds: 0,
+            kind: kind::REPLY,
+            tcp_flags: 0,
+            has_data: 0,
+            is_egress: 0,
+            is_forwarded: 0,
+            padding: [0; 3],
+        }
+    }
+
+    /// Whether the host itself has made the packet.
+    #[inline(always)]
+    const fn is_made_here(&self) -> bool {
+        self.is_egress != 0 && self.is_forwarded == 0
+    }
+
+    /// Whether it comes from the end that began the flow: its hook is the one that did.
+    #[inline(always)]
+    const fn is_from_initiator(&self, control: Control) -> bool {
+        (self.is_egress != 0) == control.has(BEGUN_BY_EGRESS)
+    }
+
+    #[inline(always)]
+    const fn is_tcp(&self) -> bool {
+        self.kind == kind::TCP
+    }
+
+    /// Whether a flag of TCP is set.
+    #[inline(always)]
+    pub(super) const fn has(&self, flag: u8) -> bool {
+        self.tcp_flags & flag != 0
+    }
+
+    /// A SYN without an ACK: the first segment of a connection.
+    #[inline(always)]
+    const fn opens(&self) -> bool {
+        self.has(tcp_flag::SYN) && !self.has(tcp_flag::ACK)
+    }
+}
+
+/// What a packet does to its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It passes, and the flow goes on as this, with this beside it.
+    Continue(Control, Beside),
+    /// The flow's life is over: the rules decide, as without a flow.
+    Over,
+    /// A SYN on a flow that is closed, in doubt or cut, or what the initiator of a cut flow sends: the rules decide. If they
+    /// admit a SYN, it is remembered beside ([`remember_syn`]); of a cut flow the place is taken anew.
+    Rules,
+    /// The operator has cut the flow: the packet is dropped, and the flow stands as this.
+    Cut(Control),
+}
+
+/// Whether the socket of the flow must be asked for before [`follow`].
+#[must_use]
+#[inline(always)]
+pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetimes: &Lifetimes) -> bool {
+    if !facts.is_tcp() {
+        return false;
+    }
+    if control.has(DOUBT) {
+        return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
+    }
+    tcp::begins_doubt(control, facts)
+}
+
+/// Follows one packet of a flow. `socket` is the answer if [`asks_for_socket`] said so, and none otherwise.
+#[must_use]
+#[inline(always)]
+pub fn follow(
+    control: Control,
+    beside: Beside,
+    facts: &Facts,
+    lifetimes: &Lifetimes,
+    socket: Option<Socket>,
+) -> Step {
+    let now = facts.now;
+    if control.state() == state::CUT || (control.has(DRAINING) && control.is_ended(now)) {
+        return cut(control, facts, lifetimes);
+    }
+    if control.is_ended(now) {
+        return Step::Over;
+    }
+    let mut control = control;
+    if let Some(socket) = socket
+        && control.has(DOUBT)
+        && control.has(BACKED)
+        && beside.doubt_is_due(control, lifetimes, now)
+    {
+        control = settle(control, socket, lifetimes, now);
+        if control.is_ended(now) {
+            return Step::Over;
+        }
+        if control.has(DOUBT) {
+            return tcp::follow(control, beside.doubted_at(now), facts, lifetimes, None);
+        }
+    }
+    if facts.is_tcp() {
+        return tcp::follow(control, beside, facts, lifetimes, socket);
+    }
+    Step::Continue(without_states(control, beside, facts, lifetimes), beside)
+}
+
+/// Protocols other than TCP. A UDP flow is a stream once both hooks have carried it and it still talks two seconds after it
+/// began; a question and its answer, however often they are sent in that time, are none.
+#[inline(always)]
+fn without_states(control: Control, beside: Beside, facts: &Facts, lifetimes: &Lifetimes) -> Control {
+    let mut next = control;
+    if !facts.is_from_initiator(control) {
+        next = next.with(REPLIED);
+    }
+    if next.has(REPLIED) {
+        let lasted = facts.now.wrapping_sub(beside.began()) >= facts.two_seconds;
+        next = next.in_state(match next.state() {
+            state::UDP_ONE_WAY | state::UDP_REPLIED if lasted => state::UDP_STREAM,
+            state::UDP_ONE_WAY => state::UDP_REPLIED,
+            state::ICMP_QUERY => state::ICMP_REPLIED,
+            state::PORTLESS => state::PORTLESS_REPLIED,
+            same => same,
+        });
+    }
+    renewed(next, next.state(), lifetimes, facts.now)
+}
+
+/// A later end of life, or an earlier one where timeouts have changed; never of what the operator drains.
+#[inline(always)]
+const fn renewed(control: Control, lifetime: u64, lifetimes: &Lifetimes, now: u32) -> Control {
+    if control.has(DRAINING) { control } else { control.ending(lifetimes.end(lifetime, now)) }
+}
+
+#[inline(always)]
+fn cut(control: Control, facts: &Facts, lifetimes: &Lifetimes) -> Step {
+    let next = if control.state() == state::CUT { control } else { cut_off(control, lifetimes, facts.now) };
+    if next.is_ended(facts.now) {
+        return Step::Over;
+    }
+    // Dropping the rest keeps a cut flow from coming back as one that the responder has begun.
+    if facts.is_from_initiator(control) || facts.opens() { Step::Rules } else { Step::Cut(next) }
+}
+
+/// A flow that the operator ends now.
+#[must_use]
+#[inline(always)]
+pub const fn cut_off(control: Control, lifetimes: &Lifetimes, now: u32) -> Control {
+    control
+        .without(PROTECTED | DOUBT | BACKED | ALIVE | DRAINING)
+        .in_state(state::CUT)
+        .ending(lifetimes.end(state::CUT, now))
+}
+
+/// A flow that the operator lets go on until `end`, and no longer.
+#[must_use]
+#[inline(always)]
+pub const fn drain(control: Control, end: u32) -> Control {
+    control.with(DRAINING).ending(end)
+}
+
+/// What an answer makes of a flow in doubt that was backed by a socket.
+///
+/// A half-closed flow stays in doubt, to be asked for again: its socket may go without a packet.
+#[must_use]
+#[inline(always)]
+pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now: u32) -> Control {
+    match socket {
+        Socket::Connected if control.has(FINS) => control,
+        Socket::Connected => control.without(DOUBT | BACKED | ALIVE),
+        Socket::TimeWait => tcp::time_wait(control, lifetimes, now),
+        Socket::None => tcp::time_wait(control, lifetimes, now).ending(now),
+    }
+}
+
+/// Remembers a SYN that a rule has admitted beside a flow that is closed or in doubt; see [`Step::Rules`].
+#[must_use]
+#[inline(always)]
+pub const fn remember_syn(control: Control, beside: Beside, facts: &Facts) -> (Control, Beside) {
+    tcp::remember_syn(control, beside, facts)
+}
+
+/// The flow that a packet begins which rules admit; `None` where it begins none: a reply, an ICMP error, a RST, a later
+/// fragment.
+#[must_use]
+#[inline(always)]
+pub fn begin(facts: &Facts, lifetimes: &Lifetimes) -> Option<Control> {
+    let state = match facts.kind {
+        kind::TCP if facts.has(tcp_flag::RST) => return None,
+        // A segment in mid-stream picks a flow up loosely, as conntrack does, so that a reload or an asymmetric start cuts
+        // nothing that the rules allow.
+        kind::TCP if facts.opens() => state::SYN_SENT,
+        kind::TCP => state::PICKED_UP,
+        kind::UDP => state::UDP_ONE_WAY,
+        kind::QUERY => state::ICMP_QUERY,
+        kind::PORTLESS => state::PORTLESS,
+        _ => return None,
+    };
+    let side = if facts.is_egress != 0 { BEGUN_BY_EGRESS } else { 0 };
+    Some(Control(side).in_state(state).ending(lifetimes.end(state, facts.now)))
+}
+
+const _: () = assert!(size_of::<Facts>() == 24);

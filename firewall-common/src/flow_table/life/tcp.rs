@@ -1,0 +1,254 @@
+//! The states of a TCP flow.
+//!
+//! No sequence numbers are followed beyond the handshake: the hosts do that, and two hooks on two CPUs could not without a
+//! lock.
+
+use super::super::control::{
+    ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING,
+    FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, state,
+};
+use super::{Beside, DOUBTED, Facts, Lifetimes, Socket, Step, renewed};
+use crate::packet::tcp_flag;
+
+/// How far an acknowledgement that a handshake expects may lie beyond the SYN: TCP Fast Open lets both sides send data
+/// with it or right behind it (RFC 7413).
+const HANDSHAKE_WINDOW: u32 = 65_536;
+
+/// Whether a segment would put a flow in doubt that is not: a RST or a FIN, or data after FINs of both sides.
+#[inline(always)]
+pub(super) const fn begins_doubt(control: Control, facts: &Facts) -> bool {
+    match control.state() {
+        state::ESTABLISHED | state::FIN_WAIT => {
+            facts.has(tcp_flag::FIN) || (facts.has(tcp_flag::RST) && !facts.is_made_here())
+        }
+        state::TIME_WAIT => facts.has_data != 0,
+        _ => false,
+    }
+}
+
+#[inline(always)]
+pub(super) fn follow(
+    control: Control,
+    beside: Beside,
+    facts: &Facts,
+    lifetimes: &Lifetimes,
+    socket: Option<Socket>,
+) -> Step {
+    let from_initiator = facts.is_from_initiator(control);
+    let segment = Segment { from_initiator, facts, lifetimes, socket };
+    match control.state() {
+        state::SYN_SENT | state::SYN_RECEIVED => segment.handshake(control, beside),
+        _ if facts.has(tcp_flag::SYN) => segment.syn(control, beside),
+        state::PICKED_UP => segment.picked_up(control, beside),
+        state::CLOSED => segment.closed(control, beside),
+        _ if facts.has(tcp_flag::RST) => segment.reset(control, beside),
+        _ => segment.established(control, beside),
+    }
+}
+
+/// A flow that the hosts have closed. Both have sent a FIN, or need send none.
+#[inline(always)]
+pub(super) const fn time_wait(control: Control, lifetimes: &Lifetimes, now: u32) -> Control {
+    over(control, state::TIME_WAIT, lifetimes, now).with(FINS)
+}
+
+#[inline(always)]
+const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> Control {
+    control
+        .without(PROTECTED | DOUBT | BACKED | ALIVE | DRAINING)
+        .in_state(state)
+        .ending(lifetimes.end(state, now))
+}
+
+/// Of several SYNs the last one counts. It changes nothing until the other side acknowledges it.
+#[inline(always)]
+pub(super) const fn remember_syn(control: Control, beside: Beside, facts: &Facts) -> (Control, Beside) {
+    let side = if facts.is_egress != 0 { SYN_BY_EGRESS } else { 0 };
+    let remembered = control.without(SYN_BY_EGRESS).with(SYN_BESIDE | side);
+    (remembered, beside.expecting(facts.sequence.wrapping_add(1)).syn_at(facts.now))
+}
+
+/// A segment of a flow.
+struct Segment<'a> {
+    from_initiator: bool,
+    facts: &'a Facts,
+    lifetimes: &'a Lifetimes,
+    socket: Option<Socket>,
+}
+
+impl Segment<'_> {
+    /// Until the handshake is complete. The initiator proves that it is where it says it is by acknowledging the responder's
+    /// SYN; that is what protects a flow, so forged SYNs, and blind ACKs after them, never do. A RST changes nothing: the
+    /// flow is short-lived anyway, and a forged SYN, RST and ACK must not add up to a protected one.
+    #[inline(always)]
+    fn handshake(&self, control: Control, beside: Beside) -> Step {
+        if self.facts.has(tcp_flag::RST) {
+            return Step::Continue(control, beside);
+        }
+        if !self.from_initiator && self.facts.has(tcp_flag::SYN) {
+            // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once.
+            let mut next = control.with(REPLIED).in_state(state::SYN_RECEIVED);
+            if self.facts.has(tcp_flag::FIN) {
+                next = next.with(FIN_BY_RESPONDER);
+            }
+            return Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)));
+        }
+        let proves = self.from_initiator
+            && control.state() == state::SYN_RECEIVED
+            && self.facts.has(tcp_flag::ACK)
+            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
+        if !proves {
+            return Step::Continue(self.renewed(control), beside);
+        }
+        // What was remembered of the connection before, on the same addresses and ports, is over.
+        let fresh = control.without(DOUBT | BACKED | ALIVE | SYN_BESIDE | SYN_BY_EGRESS);
+        self.established(fresh.in_state(state::ESTABLISHED).with(PROTECTED), beside)
+    }
+
+    /// A SYN on a live tuple changes nothing of it, for it may be forged. It is remembered beside, and takes over when the
+    /// other side acknowledges it. If the flow is closed or in doubt, a rule must admit it first.
+    #[inline(always)]
+    fn syn(&self, control: Control, beside: Beside) -> Step {
+        if self.facts.opens() {
+            if control.has(DOUBT) || matches!(control.state(), state::CLOSED | state::TIME_WAIT) {
+                return Step::Rules;
+            }
+            let (next, beside) = remember_syn(control, beside, self.facts);
+            return Step::Continue(next, beside);
+        }
+        let takes_over = control.has(SYN_BESIDE)
+            && (self.facts.is_egress != 0) != control.has(SYN_BY_EGRESS)
+            && beside.syn_is_young(self.lifetimes, self.facts.now)
+            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
+        if !takes_over {
+            return Step::Continue(control, beside);
+        }
+        let side = if control.has(SYN_BY_EGRESS) { BEGUN_BY_EGRESS } else { 0 };
+        let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
+        let marks = PROTECTED | DOUBT | BACKED | ALIVE | FINS | SYN_BESIDE | SYN_BY_EGRESS | BEGUN_BY_EGRESS;
+        let next = control.without(marks).with(side | fin | REPLIED).in_state(state::SYN_RECEIVED);
+        Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
+    }
+
+    /// After a pick-up in mid-stream the flow is established once the other side, and then this one again, has sent.
+    #[inline(always)]
+    fn picked_up(&self, control: Control, beside: Beside) -> Step {
+        if self.facts.has(tcp_flag::RST) {
+            return Step::Continue(control, beside);
+        }
+        if self.from_initiator && control.has(REPLIED) {
+            return self.established(control.in_state(state::ESTABLISHED).with(PROTECTED), beside);
+        }
+        let replied = if self.from_initiator { 0 } else { REPLIED };
+        Step::Continue(self.renewed(control.with(replied)), beside)
+    }
+
+    /// After a RST of the host. A host that has really reset sends nothing but RSTs; segments of both sides show that the
+    /// connection goes on. One side alone does not renew the timeout.
+    #[inline(always)]
+    fn closed(&self, control: Control, beside: Beside) -> Step {
+        if self.facts.has(tcp_flag::RST) {
+            return Step::Continue(control, beside);
+        }
+        let next = control.with(self.alive());
+        if next.0 & ALIVE != ALIVE {
+            return Step::Continue(next, beside);
+        }
+        let next = next.without(ALIVE | FINS).with(PROTECTED).in_state(state::ESTABLISHED);
+        Step::Continue(self.renewed(next), beside)
+    }
+
+    /// A RST that the host has made closes the flow. Any other is a doubt: RFC 5961 lets hosts ignore it.
+    #[inline(always)]
+    fn reset(&self, control: Control, beside: Beside) -> Step {
+        if self.facts.is_made_here() {
+            return Step::Continue(over(control, state::CLOSED, self.lifetimes, self.facts.now), beside);
+        }
+        if control.state() == state::TIME_WAIT {
+            return Step::Continue(control, beside);
+        }
+        self.doubted(control, beside)
+    }
+
+    /// Puts a flow in doubt, unless it is: then neither the time nor what was seen since counts anew.
+    #[inline(always)]
+    fn doubted(&self, control: Control, beside: Beside) -> Step {
+        if control.has(DOUBT) {
+            return Step::Continue(control, beside);
+        }
+        let now = self.facts.now;
+        let next = control.without(ALIVE | BACKED).with(DOUBT);
+        let next = match self.socket {
+            Some(Socket::Connected) => next.with(BACKED),
+            Some(Socket::TimeWait) => time_wait(control, self.lifetimes, now),
+            // No later than before, for the packet may be forged, and no longer than a flow in doubt may be idle.
+            _ if next.has(DRAINING) => next,
+            _ => next.ending(next.end().min(self.lifetimes.end(DOUBTED, now))),
+        };
+        Step::Continue(next, beside.doubted_at(now))
+    }
+
+    /// A segment without SYN and RST. A FIN marks its side as done; data from that side afterwards shows that the FIN was
+    /// forged, or was overtaken, and takes the mark away. Both marks close the flow; one is a doubt.
+    #[inline(always)]
+    fn established(&self, control: Control, beside: Beside) -> Step {
+        let mine = if self.from_initiator { FIN_BY_INITIATOR } else { FIN_BY_RESPONDER };
+        let mut next = if self.from_initiator { control } else { control.with(REPLIED) };
+        if self.facts.has(tcp_flag::FIN) {
+            next = next.with(mine);
+        } else if self.facts.has_data != 0 {
+            next = next.without(mine);
+        }
+        let fins = next.0 & FINS;
+        if fins == FINS {
+            return Step::Continue(over(next, state::TIME_WAIT, self.lifetimes, self.facts.now), beside);
+        }
+        let state = if fins == 0 { state::ESTABLISHED } else { state::FIN_WAIT };
+        next = next.in_state(state).with(PROTECTED);
+        if fins != 0 && (fins != control.0 & FINS || control.state() != state::FIN_WAIT) {
+            return self.half_closed(control, next, beside);
+        }
+        if next.has(DOUBT) && !self.facts.has(tcp_flag::FIN) {
+            next = self.less_doubtful(next);
+        }
+        Step::Continue(self.renewed(next), beside)
+    }
+
+    /// One side has sent a FIN. The end of life stays as it is, except for a flow that was not live before: it was in its
+    /// handshake, or closed.
+    #[inline(always)]
+    fn half_closed(&self, before: Control, next: Control, beside: Beside) -> Step {
+        let was_live =
+            matches!(before.state(), state::ESTABLISHED | state::FIN_WAIT) && before.end() == next.end();
+        let next = if was_live { next } else { self.renewed(next) };
+        self.doubted(next, beside)
+    }
+
+    /// The doubt goes when both hooks have carried a segment since. A half-closed flow that a socket backs stays in doubt:
+    /// the socket may go without a packet.
+    #[inline(always)]
+    fn less_doubtful(&self, control: Control) -> Control {
+        let next = control.with(self.alive());
+        if next.0 & ALIVE != ALIVE || (next.has(BACKED) && next.has(FINS)) {
+            return next;
+        }
+        next.without(DOUBT | BACKED | ALIVE)
+    }
+
+    #[inline(always)]
+    const fn alive(&self) -> u64 {
+        if self.from_initiator { ALIVE_INITIATOR } else { ALIVE_RESPONDER }
+    }
+
+    #[inline(always)]
+    fn renewed(&self, control: Control) -> Control {
+        let in_doubt = control.has(DOUBT) && !control.has(BACKED);
+        let lifetime = match control.state() {
+            _ if in_doubt => DOUBTED,
+            // By the question for its socket, not by time.
+            state::FIN_WAIT => state::ESTABLISHED,
+            state => state,
+        };
+        renewed(control, lifetime, self.lifetimes, self.facts.now)
+    }
+}

@@ -1,0 +1,138 @@
+//! What user space does with a table, beside running programs: lists flows, gives ended ones back, asks for sockets.
+//!
+//! Nothing depends on it: programs clear what they find ended, and inserts take it. It is for numbers, and for what only a walk
+//! over all slots can do. Whoever is killed in between leaves nothing, for each step is one exchange.
+
+use super::change::clear;
+use super::control::{BACKED, Control, DOUBT, DRAINING, KEYED, PROTECTED, USED, VERSIONS, state};
+use super::find::Hit;
+use super::hash::{Spot, spot};
+use super::layout::{Detail, KEY_IS_IPV6, KEY_WORDS, SLOTS};
+use super::life::{Beside, Lifetimes, Socket, cut_off, settle};
+use super::memory::Memory;
+
+/// A flow as it stands in its slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Its control.
+    pub control: Control,
+    /// Its details.
+    pub detail: Detail,
+    /// Its key, with [`KEY_IS_IPV6`] in the last word, if that is recorded.
+    pub key: Option<[u64; KEY_WORDS]>,
+}
+
+/// Reads the flow of a slot: control, key and details, control. `None` for none, or if it was taken over meanwhile.
+#[must_use]
+pub fn read<M: Memory>(memory: &M, bucket: u32, slot: u32) -> Option<Listed> {
+    let (line, details) = (memory.line(bucket)?, memory.details(bucket)?);
+    let word = (slot & 3) * 2 + 1;
+    let control = memory.load(line, word);
+    if !Control(control).is_published() {
+        return None;
+    }
+    let admitted_by = memory.load_after(details, word - 1, control);
+    let beside = memory.load_after(details, word, control);
+    let mut key = None;
+    if Control(control).has(KEYED) {
+        let record = memory.record(bucket * SLOTS + (slot & 3))?;
+        key = Some([0, 1, 2, 3, 4].map(|part| memory.load_after(record, part, control)));
+    }
+    let again = memory.load_after(line, word, beside ^ key.map_or(0, |key| key[4]));
+    // Another flow of the slot has another version; what moved on is the same flow.
+    if (again ^ control) & (VERSIONS | USED) != 0 {
+        return None;
+    }
+    let detail = Detail { rule_set: admitted_by as u32, generation: (admitted_by >> 32) as u32, beside };
+    Some(Listed { control: Control(again), detail, key })
+}
+
+/// What a sweep has met in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Nothing, or a flow that goes on.
+    Kept,
+    /// A flow that had ended, and is cleared.
+    Cleared,
+    /// A flow that the operator has drained, and is cut now.
+    Cut,
+    /// A flow in doubt whose socket is to be asked for: [`answered`] takes the answer.
+    Asks([u64; KEY_WORDS]),
+}
+
+/// Looks at one slot.
+pub fn sweep<M: Memory>(memory: &M, bucket: u32, slot: u32, lifetimes: &Lifetimes, now: u32) -> Swept {
+    let Some(listed) = read(memory, bucket, slot) else {
+        return Swept::Kept;
+    };
+    let control = listed.control;
+    if control.is_ended(now) {
+        if control.has(DRAINING) && control.state() != state::CUT {
+            return turn(memory, bucket, slot, &listed, cut_off(control, lifetimes, now), (Swept::Cut, now));
+        }
+        return turn(memory, bucket, slot, &listed, Control(control.0 & VERSIONS), (Swept::Cleared, now));
+    }
+    match listed.key {
+        Some(key)
+            if control.has(DOUBT)
+                && control.has(BACKED)
+                && Beside(listed.detail.beside).doubt_is_due(control, lifetimes, now) =>
+        {
+            Swept::Asks(key)
+        }
+        _ => Swept::Kept,
+    }
+}
+
+/// Takes the answer for the socket of a flow in doubt.
+pub fn answered<M: Memory>(
+    memory: &M,
+    bucket: u32,
+    slot: u32,
+    socket: Socket,
+    lifetimes: &Lifetimes,
+    now: u32,
+) -> Swept {
+    match read(memory, bucket, slot) {
+        Some(listed) if listed.control.has(DOUBT) && listed.control.has(BACKED) => {
+            let settled = settle(listed.control, socket, lifetimes, now);
+            turn(memory, bucket, slot, &listed, settled, (Swept::Kept, now))
+        }
+        _ => Swept::Kept,
+    }
+}
+
+/// One exchange, and the marks of a flow that was protected until then. Without a key nobody knows whose they are: they stay, and
+/// claim too much.
+fn turn<M: Memory>(
+    memory: &M,
+    bucket: u32,
+    slot: u32,
+    listed: &Listed,
+    next: Control,
+    (swept, now): (Swept, u32),
+) -> Swept {
+    let Some(line) = memory.line(bucket) else {
+        return Swept::Kept;
+    };
+    let (spot, choice) = whose(memory, bucket, listed);
+    let mut hit = Hit { line, bucket, slot, choice, control: listed.control };
+    let done = if next.has(USED) {
+        let time = super::Time { now, renewal: 1 };
+        super::change_once(memory, &spot, &mut hit, time, next) == super::Change::Done
+    } else {
+        clear(memory, &spot, &hit)
+    };
+    if done { swept } else { Swept::Kept }
+}
+
+fn whose<M: Memory>(memory: &M, bucket: u32, listed: &Listed) -> (Spot, u32) {
+    let key = listed.key.unwrap_or_default();
+    let spot = spot(memory, &key, key[4] & KEY_IS_IPV6 != 0);
+    let choice = if listed.key.is_some() && listed.control.has(PROTECTED) {
+        (0..4).find(|&choice| spot.bucket(choice) == bucket).unwrap_or(0)
+    } else {
+        0
+    };
+    (spot, choice)
+}

@@ -1,0 +1,410 @@
+//! The life of a flow, packet by packet, with the hook on which each is seen.
+
+use std::cell::Cell;
+
+use firewall_common::flow_table::control::{BACKED, Control, DOUBT, KEYED, PROTECTED, state};
+use firewall_common::flow_table::life::{Facts, Lifetimes, Socket, cut_off, drain, kind};
+use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
+use firewall_common::flow_table::track::{Admitted, Tracked, Tracking, admitted, track};
+use firewall_common::flow_table::{Change, Geometry, Time, change, clear, find, spot};
+use firewall_common::packet::tcp_flag::{ACK, FIN, RST, SYN};
+
+use crate::heap::Heap;
+
+const KEY: [u64; 5] = [0, 0, 0, 1, 2];
+const DOUBTED: u32 = 3600;
+const ESTABLISHED: u32 = 100_000;
+const SHORT: u32 = 50;
+
+/// The host and its peer, on one tuple. Rules admit what `admits` says; every packet is one unit of time.
+struct Lab {
+    heap: Heap,
+    lifetimes: Lifetimes,
+    socket: Cell<Socket>,
+    asked: Cell<u32>,
+    now: u32,
+    admits: [bool; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// By its flow.
+    Tracked,
+    /// By a rule.
+    Admitted,
+    Denied,
+    Cut,
+}
+
+const IN: u8 = 0;
+const OUT: u8 = 1;
+
+impl Lab {
+    fn new() -> Self {
+        let mut lifetimes = Lifetimes([SHORT; 16]);
+        lifetimes.0[0] = DOUBTED;
+        lifetimes.0[state::ESTABLISHED as usize] = ESTABLISHED;
+        lifetimes.0[state::CUT as usize] = 500;
+        let heap = Heap::new(Geometry { near_bits: 1, far_bits: 2, outer_bits: 1 }, 7);
+        Self {
+            heap,
+            lifetimes,
+            socket: Cell::new(Socket::None),
+            asked: Cell::new(0),
+            now: 1000,
+            admits: [true; 2],
+        }
+    }
+
+    fn send(&mut self, is_egress: u8, flags: u8, numbers: (u32, u32)) -> Fate {
+        self.packet(Facts {
+            kind: kind::TCP,
+            tcp_flags: flags,
+            sequence: numbers.0,
+            acknowledgement: numbers.1,
+            is_egress,
+            ..Facts::default()
+        })
+    }
+
+    fn data(&mut self, is_egress: u8) -> Fate {
+        self.packet(Facts { kind: kind::TCP, tcp_flags: ACK, has_data: 1, is_egress, ..Facts::default() })
+    }
+
+    fn packet(&mut self, facts: Facts) -> Fate {
+        self.now += 1;
+        let facts = Facts { now: self.now, two_seconds: 16, ..facts };
+        let spot = spot(&self.heap, &KEY, false);
+        let tracked = Tracked { key: &KEY, is_ipv6: false, spot: &spot };
+        let socket = || {
+            self.asked.set(self.asked.get() + 1);
+            self.socket.get()
+        };
+        let found = match track(&self.heap, tracked, &facts, &self.lifetimes, 1, socket) {
+            Tracking::Passes => return Fate::Tracked,
+            Tracking::Cut => return Fate::Cut,
+            Tracking::Again => panic!("nobody else writes"),
+            Tracking::Rules(found) => found,
+        };
+        if !self.admits[usize::from(facts.is_egress)] {
+            return Fate::Denied;
+        }
+        let ask = Some(|_| Socket::None);
+        match admitted(&self.heap, tracked, found, 1, &facts, &self.lifetimes, ask) {
+            Admitted::Begun(_) | Admitted::Tracked | Admitted::NoFlow => Fate::Admitted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn flow(&self) -> Option<Control> {
+        let hit = find(&self.heap, &spot(&self.heap, &KEY, false), self.now)?;
+        (!hit.control.is_ended(self.now)).then_some(hit.control)
+    }
+
+    fn state(&self) -> u64 {
+        self.flow().map_or(0, Control::state)
+    }
+
+    fn has(&self, bits: u64) -> bool {
+        self.flow().is_some_and(|control| control.has(bits))
+    }
+
+    /// A connection that `by` opens, with both hooks' consent.
+    fn connected(by: u8) -> Self {
+        let mut lab = Self::new();
+        assert_eq!(lab.send(by, SYN, (100, 0)), Fate::Admitted);
+        assert_eq!(lab.send(1 - by, SYN | ACK, (900, 101)), Fate::Tracked);
+        assert_eq!(lab.send(by, ACK, (101, 901)), Fate::Tracked);
+        assert!(lab.has(PROTECTED) && lab.has(KEYED) && lab.state() == state::ESTABLISHED);
+        lab.admits = [false; 2];
+        lab.socket.set(Socket::Connected);
+        lab
+    }
+
+    fn set(&mut self, next: impl Fn(Control) -> Control) {
+        let spot = spot(&self.heap, &KEY, false);
+        let mut hit = find(&self.heap, &spot, self.now).unwrap();
+        change(&self.heap, &spot, &mut hit, Time { now: self.now, renewal: 1 }, next);
+    }
+}
+
+#[test]
+fn only_the_responders_number_proves_a_handshake() {
+    let mut lab = Lab::new();
+    lab.send(IN, SYN, (100, 0));
+    // The forged half of the host arrives from outside: it is the initiator's hook, so no reply.
+    lab.send(IN, SYN | ACK, (900, 101));
+    lab.send(IN, ACK, (101, 901));
+    assert_eq!(lab.state(), state::SYN_SENT);
+    lab.send(OUT, SYN | ACK, (5000, 101));
+    lab.send(IN, ACK, (101, 901));
+    assert!(lab.state() == state::SYN_RECEIVED && !lab.has(PROTECTED));
+    lab.send(IN, ACK, (101, 5001));
+    assert!(lab.has(PROTECTED));
+}
+
+#[test]
+fn a_rst_from_outside_ends_nothing_while_the_host_is_connected() {
+    for by in [IN, OUT] {
+        let mut lab = Lab::connected(by);
+        let end = lab.flow().unwrap().end();
+        for _ in 0..100 {
+            assert_eq!(lab.send(IN, RST, (77, 0)), Fate::Tracked);
+        }
+        assert!(lab.has(DOUBT) && lab.has(BACKED) && lab.has(PROTECTED));
+        assert_eq!(lab.flow().unwrap().end(), end);
+        assert_eq!(lab.asked.get(), 2, "once when it began, once when the short time was over");
+        // Idle for days, then a push from each side.
+        lab.now += ESTABLISHED / 2;
+        assert_eq!(lab.data(OUT), Fate::Tracked);
+        assert!(!lab.has(DOUBT));
+        assert_eq!(lab.data(IN), Fate::Tracked);
+    }
+}
+
+#[test]
+fn a_doubt_without_a_socket_goes_when_both_sides_go_on() {
+    let mut lab = Lab::connected(IN);
+    lab.socket.set(Socket::None);
+    lab.send(IN, RST, (77, 0));
+    assert!(lab.has(DOUBT) && !lab.has(BACKED) && lab.has(PROTECTED));
+    lab.now += DOUBTED - 10;
+    assert_eq!(lab.data(IN), Fate::Tracked);
+    assert!(lab.has(DOUBT), "one side alone proves nothing");
+    assert_eq!(lab.data(OUT), Fate::Tracked);
+    assert!(!lab.has(DOUBT));
+    lab.now += DOUBTED + 10;
+    assert_eq!(lab.data(OUT), Fate::Tracked);
+    assert_eq!(lab.send(IN, FIN | ACK, (0, 0)), Fate::Tracked);
+    lab.now += DOUBTED + 10;
+    assert_eq!(lab.data(OUT), Fate::Denied, "an hour after its last packet");
+}
+
+#[test]
+fn a_flow_whose_socket_is_gone_ends_with_the_short_time() {
+    let mut lab = Lab::connected(IN);
+    lab.send(IN, RST, (77, 0));
+    lab.socket.set(Socket::None);
+    lab.now += SHORT - 5;
+    assert_eq!(lab.data(IN), Fate::Tracked);
+    lab.now += 10;
+    assert_eq!(lab.data(IN), Fate::Denied);
+    assert_eq!(lab.flow(), None);
+}
+
+#[test]
+fn the_hosts_own_rst_closes_and_a_forwarded_one_does_not() {
+    let mut lab = Lab::connected(IN);
+    lab.send(OUT, RST, (0, 0));
+    assert!(lab.state() == state::CLOSED && !lab.has(PROTECTED));
+    // Both sides go on: it was not what it seemed.
+    lab.data(IN);
+    assert_eq!(lab.state(), state::CLOSED);
+    lab.data(OUT);
+    assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED));
+    let rst = Facts { kind: kind::TCP, tcp_flags: RST, is_egress: 1, is_forwarded: 1, ..Facts::default() };
+    lab.socket.set(Socket::None);
+    lab.packet(rst);
+    assert!(lab.state() == state::ESTABLISHED && lab.has(DOUBT));
+}
+
+#[test]
+fn fins_of_both_hooks_close_at_once_and_data_takes_one_back() {
+    let mut lab = Lab::connected(OUT);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && lab.has(BACKED) && lab.has(PROTECTED));
+    // Half-closed and silent, for longer than any short time: by its socket.
+    for _ in 0..20 {
+        lab.now += SHORT * 3;
+        assert_eq!(lab.data(IN), Fate::Tracked);
+    }
+    lab.send(IN, FIN | ACK, (0, 0));
+    assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
+    lab.socket.set(Socket::None);
+    lab.data(IN);
+    assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && !lab.has(BACKED));
+}
+
+#[test]
+fn a_half_closed_flow_whose_socket_becomes_time_wait_lives_on_for_the_short_time() {
+    let mut lab = Lab::connected(OUT);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    lab.socket.set(Socket::TimeWait);
+    lab.now += SHORT + 10;
+    assert_eq!(lab.send(IN, ACK, (0, 0)), Fate::Tracked);
+    assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
+    lab.now += SHORT + 10;
+    assert_eq!(lab.data(IN), Fate::Denied);
+}
+
+#[test]
+fn a_syn_on_a_live_tuple_changes_nothing_until_it_is_answered() {
+    for by in [IN, OUT] {
+        let mut lab = Lab::connected(by);
+        let before = lab.flow().unwrap();
+        assert_eq!(lab.send(IN, SYN, (4000, 0)), Fate::Tracked);
+        // The host's challenge, and a forged answer from the same side.
+        lab.send(OUT, ACK, (901, 101));
+        lab.send(IN, SYN | ACK, (1, 4001));
+        assert!(lab.state() == before.state() && lab.has(PROTECTED) && !lab.has(DOUBT));
+        // A SYN of the host: only an answer with its number takes over.
+        lab.send(OUT, SYN, (700_000, 0));
+        lab.send(IN, SYN | ACK, (1, 4001));
+        assert_eq!(lab.state(), state::ESTABLISHED);
+        lab.send(IN, SYN | ACK, (50, 700_001));
+        assert_eq!(lab.state(), state::SYN_RECEIVED);
+        lab.send(OUT, ACK, (700_001, 51));
+        assert!(lab.has(PROTECTED) && lab.state() == state::ESTABLISHED);
+    }
+}
+
+#[test]
+fn after_a_forged_rst_a_syn_is_for_the_rules_and_leaves_the_flow() {
+    let mut lab = Lab::connected(IN);
+    lab.send(IN, RST, (77, 0));
+    assert_eq!(lab.send(IN, SYN, (4000, 0)), Fate::Denied);
+    lab.admits[0] = true;
+    assert_eq!(lab.send(IN, SYN, (4000, 0)), Fate::Admitted);
+    assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED));
+    // A port used again after a reset: the handshake takes over, without the marks of before.
+    lab.send(OUT, SYN | ACK, (1, 4001));
+    lab.send(IN, ACK, (4001, 2));
+    assert!(lab.state() == state::ESTABLISHED && !lab.has(DOUBT) && lab.has(PROTECTED));
+}
+
+#[test]
+fn a_udp_flow_is_a_stream_if_it_still_talks_after_two_seconds() {
+    let udp = |is_egress| Facts { kind: kind::UDP, is_egress, ..Facts::default() };
+    let mut lab = Lab::new();
+    lab.packet(udp(OUT));
+    for _ in 0..3 {
+        lab.packet(udp(IN));
+        lab.packet(udp(OUT));
+    }
+    assert_eq!(lab.state(), state::UDP_REPLIED);
+    lab.now += 16;
+    lab.packet(udp(IN));
+    assert!(lab.state() == state::UDP_STREAM && !lab.has(PROTECTED));
+    let mut lab = Lab::new();
+    lab.packet(udp(IN));
+    lab.now += 20;
+    lab.packet(udp(IN));
+    assert_eq!(lab.state(), state::UDP_ONE_WAY);
+}
+
+#[test]
+fn a_cut_flow_drops_its_responder_and_ends() {
+    let mut lab = Lab::connected(OUT);
+    let (lifetimes, now) = (lab.lifetimes, lab.now);
+    lab.set(|control| cut_off(control, &lifetimes, now));
+    assert_eq!(lab.data(IN), Fate::Cut);
+    assert_eq!(lab.data(OUT), Fate::Denied);
+    assert_eq!(lab.send(IN, SYN, (1, 0)), Fate::Denied);
+    lab.now += 600;
+    assert_eq!(lab.data(IN), Fate::Denied);
+    assert_eq!(lab.flow(), None);
+    // Drained: as before until then.
+    let mut lab = Lab::connected(OUT);
+    let end = lab.now + 300;
+    lab.set(|control| drain(control, end));
+    for _ in 0..290 {
+        assert_eq!(lab.data(IN), Fate::Tracked);
+    }
+    lab.now += 20;
+    assert_eq!(lab.data(IN), Fate::Cut);
+    assert_eq!(lab.state(), state::CUT);
+}
+
+#[test]
+fn a_pick_up_is_protected_once_both_hooks_have_carried_it() {
+    let mut lab = Lab::new();
+    assert_eq!(lab.data(IN), Fate::Admitted);
+    lab.data(IN);
+    lab.send(OUT, RST, (0, 0));
+    lab.data(IN);
+    assert!(lab.state() == state::PICKED_UP && !lab.has(PROTECTED));
+    lab.data(OUT);
+    lab.data(IN);
+    assert!(lab.has(PROTECTED));
+}
+
+#[test]
+fn what_has_ended_never_lives_again() {
+    let mut lab = Lab::connected(IN);
+    lab.now += ESTABLISHED + 10;
+    assert_eq!(lab.data(IN), Fate::Denied);
+    // Longer timeouts, and a clock that goes back, bring nothing back.
+    lab.lifetimes.0[state::ESTABLISHED as usize] = u32::MAX;
+    lab.now -= 1000;
+    assert_eq!(lab.data(IN), Fate::Denied);
+}
+
+#[test]
+fn a_sweep_clears_what_has_ended_cuts_what_is_drained_and_asks() {
+    let mut lab = Lab::connected(IN);
+    let place = |lab: &Lab| {
+        let hit = find(&lab.heap, &spot(&lab.heap, &KEY, false), lab.now).unwrap();
+        (hit.bucket, hit.slot)
+    };
+    let (bucket, slot) = place(&lab);
+    let look = |lab: &Lab| sweep(&lab.heap, bucket, slot, &lab.lifetimes, lab.now);
+    assert_eq!(look(&lab), Swept::Kept);
+    assert_eq!(read(&lab.heap, bucket, slot).unwrap().key, Some(KEY));
+    lab.send(IN, RST, (0, 0));
+    lab.now += SHORT + 10;
+    assert_eq!(look(&lab), Swept::Asks(KEY));
+    answered(&lab.heap, bucket, slot, Socket::Connected, &lab.lifetimes, lab.now);
+    assert!(!lab.has(DOUBT) && lab.has(PROTECTED));
+    let end = lab.now + 10;
+    lab.set(|control| drain(control, end));
+    lab.now += 10;
+    assert_eq!(look(&lab), Swept::Cut);
+    assert_eq!(lab.data(OUT), Fate::Cut);
+    lab.now += 1000;
+    assert_eq!(look(&lab), Swept::Cleared);
+    assert!(read(&lab.heap, bucket, slot).is_none());
+}
+
+#[test]
+fn a_half_closed_flow_that_talks_is_asked_for_again() {
+    let mut lab = Lab::connected(OUT);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    for _ in 0..3 {
+        lab.data(IN);
+        lab.send(OUT, ACK, (0, 0));
+    }
+    assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && lab.has(BACKED));
+    // Its orphan goes without a packet.
+    lab.socket.set(Socket::None);
+    lab.now += SHORT + 10;
+    assert_eq!(lab.data(IN), Fate::Denied);
+    // One that no socket backs, as on a router, goes on by its packets.
+    let mut lab = Lab::connected(OUT);
+    lab.socket.set(Socket::None);
+    lab.send(OUT, FIN | ACK, (0, 0));
+    lab.data(IN);
+    lab.send(OUT, ACK, (0, 0));
+    assert!(lab.state() == state::FIN_WAIT && !lab.has(DOUBT) && lab.has(PROTECTED));
+}
+
+#[test]
+fn a_change_of_a_flow_that_is_gone_leaves_its_successor() {
+    let mut lab = Lab::connected(IN);
+    let spot = spot(&lab.heap, &KEY, false);
+    let mut old = find(&lab.heap, &spot, lab.now).unwrap();
+    lab.admits = [true; 2];
+    // Until chance gives it the same slot.
+    loop {
+        let before = find(&lab.heap, &spot, lab.now).unwrap();
+        assert!(clear(&lab.heap, &spot, &before));
+        lab.send(IN, SYN, (1, 0));
+        if find(&lab.heap, &spot, lab.now).unwrap().index() == old.index() {
+            break;
+        }
+    }
+    let successor = lab.flow().unwrap();
+    let changed =
+        change(&lab.heap, &spot, &mut old, Time { now: lab.now, renewal: 1 }, |control| control.with(DOUBT));
+    assert_eq!(changed, Change::Gone);
+    assert_eq!(lab.flow(), Some(successor));
+}
