@@ -1,6 +1,6 @@
 //! The decision core of sgfw.
 //!
-//! One body of code decides every packet: [`packet`] reads the headers, [`flow`] follows the state of a flow,
+//! One body of code decides every packet: [`packet`] reads the headers, [`flow_table`] holds the flows and their lives,
 //! [`decide`] puts both together with the compiled policy. It is `no_std`, allocates nothing and is generic over
 //! packet access ([`packet::PacketBytes`]) and over the tables ([`decide::Tables`]), so that the eBPF programs and
 //! user space (tests, fuzzing, explanations) run the same lines. [`abi`] holds every type that crosses the border
@@ -13,7 +13,6 @@
 
 pub mod abi;
 pub mod decide;
-pub mod flow;
 pub mod flow_table;
 pub mod packet;
 pub mod reason;

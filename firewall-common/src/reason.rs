@@ -18,6 +18,16 @@ macro_rules! reasons {
             /// Every reason, in the order of its numbers.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// The reason of a number, if there is one.
+            #[must_use]
+            #[inline(always)]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// The verdict that goes with the reason.
             #[inline(always)]
             pub const fn verdict(self) -> Verdict {
@@ -146,10 +156,14 @@ impl Decision {
 }
 
 impl Reason {
-    /// The reason of a number, if there is one.
+    /// The reason that programs pass on in the lowest byte of a register. They write no other number there.
     #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| *reason as u8 == number)
+    #[inline(always)]
+    pub const fn of_register(register: u32) -> Self {
+        match Self::from_number(register as u8) {
+            Some(reason) => reason,
+            None => Self::Internal,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::flow::{FlowKey, KeyWords};
+
 /// A 16-bit number in network byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(transparent)]
@@ -87,7 +89,23 @@ impl Ipv4 {
     }
 }
 
+impl Ipv4 {
+    /// From [`Address::words`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_words([first, _]: [u64; 2]) -> Self {
+        Self::from_bytes((first as u32).to_ne_bytes())
+    }
+}
+
 impl Ipv6 {
+    /// From [`Address::words`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_words([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
+    }
+
     /// From sixteen bytes as they stand in a packet.
     #[must_use]
     #[inline(always)]
@@ -113,8 +131,11 @@ pub trait Address: Copy + Eq {
     /// As sixteen bytes, IPv4 in its mapped form, for tables that hold both families.
     fn widen(&self) -> Ipv6;
 
-    /// All its bits in one word, for hashes that nobody's safety depends on.
-    fn fold(&self) -> u64;
+    /// As words, the bytes as they stand in a packet; IPv4 in the first four.
+    fn words(&self) -> [u64; 2];
+
+    /// The words of a key with such addresses.
+    fn key_words(key: &FlowKey<Self>) -> KeyWords;
 }
 
 impl Address for Ipv4 {
@@ -127,8 +148,13 @@ impl Address for Ipv4 {
     }
 
     #[inline(always)]
-    fn fold(&self) -> u64 {
-        self.0.get().into()
+    fn words(&self) -> [u64; 2] {
+        [u32::from_ne_bytes(self.0.to_bytes()).into(), 0]
+    }
+
+    #[inline(always)]
+    fn key_words(key: &FlowKey<Self>) -> KeyWords {
+        key.words()
     }
 }
 
@@ -141,8 +167,13 @@ impl Address for Ipv6 {
     }
 
     #[inline(always)]
-    fn fold(&self) -> u64 {
-        self.high ^ self.low
+    fn words(&self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    #[inline(always)]
+    fn key_words(key: &FlowKey<Self>) -> KeyWords {
+        key.words()
     }
 }
 

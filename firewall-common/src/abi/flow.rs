@@ -48,49 +48,65 @@ unsafe impl Pod for FlowKey<Ipv6> {}
 // SAFETY: all-zero is valid for each field.
 unsafe impl Zeroable for FlowKey<Ipv6> {}
 
-/// Live state of one flow.
-///
-/// Two CPUs may work on one entry. Every field is written by a plain store of its own word and the values a racing
-/// writer may leave behind are each a state that some order of the two packets would have produced too, except that
-/// a flag of one of them may be lost; the next packet of that side sets it again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C, align(8))]
-pub struct FlowEntry {
-    /// Low 32 bits of the kernel's jiffies at the last packet, renewed at most once a second.
-    pub last_seen: u32,
-    /// Rule set that admitted the flow's first packet.
-    pub rule_set: u32,
-    /// Low 32 bits of the policy generation under which it was admitted.
-    pub generation: u32,
-    /// TCP before the handshake is complete: the acknowledgement number that proves that the initiator has seen the
-    /// responder's SYN, in host order.
-    pub handshake: u32,
-    /// A [`FlowState`](crate::flow::FlowState) as its number.
-    pub state: u8,
-    /// Bits of [`flow_flag`].
-    pub flags: u8,
-    /// Always 0.
-    pub padding: u16,
-    /// Low 32 bits of the jiffies from which on the flow is cut: the rules decide what its initiator sends, and what
-    /// its responder sends is dropped. 0 for never.
-    pub cut_at: u32,
+/// Words of a key, however long its addresses are. IPv4 uses the last two alone, and the others are 0.
+pub const KEY_WORDS: usize = 5;
+
+/// Bit of the last word of a key, in the byte of [`FlowKey::query_from`]: an IPv6 flow. The two families would otherwise
+/// not be told apart.
+pub const KEY_IS_IPV6: u64 = 0x80 << 40;
+
+/// A key as words, for the table that holds both families.
+pub type KeyWords = [u64; KEY_WORDS];
+
+impl FlowKey<Ipv4> {
+    /// As words.
+    #[must_use]
+    #[inline(always)]
+    pub fn words(&self) -> KeyWords {
+        let [ends, rest]: [u64; 2] = bytemuck::cast(*self);
+        [0, 0, 0, ends, rest]
+    }
 }
 
-/// Bits of [`FlowEntry::flags`].
-pub mod flow_flag {
-    // Bit 0 said in versions 1 to 5 that the initiator was second in the key.
-    /// The first packet was an egress packet: the local end is the initiator.
-    pub const STARTED_BY_EGRESS: u8 = 1 << 1;
-    /// The responder has sent something.
-    pub const REPLIED: u8 = 1 << 2;
-    /// The initiator has sent a FIN that no later data of its own has put in doubt.
-    pub const FIN_BY_INITIATOR: u8 = 1 << 3;
-    /// The responder has sent a FIN that no later data of its own has put in doubt.
-    pub const FIN_BY_RESPONDER: u8 = 1 << 4;
-    /// The initiator has sent a segment since a RST was seen.
-    pub const ALIVE_INITIATOR: u8 = 1 << 5;
-    /// The responder has sent a segment since a RST was seen.
-    pub const ALIVE_RESPONDER: u8 = 1 << 6;
+impl FlowKey<Ipv6> {
+    /// As words.
+    #[must_use]
+    #[inline(always)]
+    pub fn words(&self) -> KeyWords {
+        let mut words: KeyWords = bytemuck::cast(*self);
+        words[KEY_WORDS - 1] |= KEY_IS_IPV6;
+        words
+    }
+}
+
+/// A key of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnyFlowKey {
+    /// Of an IPv4 flow.
+    V4(FlowKey<Ipv4>),
+    /// Of an IPv6 flow.
+    V6(FlowKey<Ipv6>),
+}
+
+impl AnyFlowKey {
+    /// The key that has these words.
+    #[must_use]
+    pub fn from_words(words: KeyWords) -> Self {
+        let [w0, w1, w2, w3, w4] = words;
+        if w4 & KEY_IS_IPV6 == 0 {
+            return Self::V4(bytemuck::cast([w3, w4]));
+        }
+        Self::V6(bytemuck::cast([w0, w1, w2, w3, w4 & !KEY_IS_IPV6]))
+    }
+
+    /// As words.
+    #[must_use]
+    pub fn words(&self) -> KeyWords {
+        match self {
+            Self::V4(key) => key.words(),
+            Self::V6(key) => key.words(),
+        }
+    }
 }
 
 /// Key of a fragmented packet under way. IPv4 addresses stand in their mapped form.
@@ -116,8 +132,8 @@ pub struct FragmentKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(8))]
 pub struct FragmentEntry {
-    /// Low 32 bits of the kernel's jiffies when the first fragment passed.
-    pub first_seen: u32,
+    /// Until when later fragments may follow, in units of time (see [`time_shift`](crate::flow_table::layout::time_shift)).
+    pub end: u32,
     /// Always 0.
     pub padding: u32,
 }
@@ -125,7 +141,6 @@ pub struct FragmentEntry {
 const _: () = {
     assert!(size_of::<FlowKey<Ipv4>>() == 16);
     assert!(size_of::<FlowKey<Ipv6>>() == 40);
-    assert!(size_of::<FlowEntry>() == 24);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentEntry>() == 8);
 };

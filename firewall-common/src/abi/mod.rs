@@ -9,18 +9,18 @@ mod address;
 mod flow;
 mod intervals;
 mod policy;
-mod recent;
 
 use crate::reason::Decision;
 
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
-pub use flow::{FlowEntry, FlowKey, FragmentEntry, FragmentKey, flow_flag, query_from};
+pub use flow::{
+    AnyFlowKey, FlowKey, FragmentEntry, FragmentKey, KEY_IS_IPV6, KEY_WORDS, KeyWords, query_from,
+};
 pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
 pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
-    ServiceIndex, Timeouts, UNTRACKED, UntrackedServices, exempt_flag, interface_flag,
+    ServiceIndex, UNTRACKED, UntrackedServices, exempt_flag, interface_flag,
 };
-pub use recent::{RECENT_SLOTS, RecentFlow, Seen, recent_slot};
 
 /// Version of everything in this module. Pins live in a directory named after it.
 pub const ABI_VERSION: u32 = 6;
@@ -31,20 +31,17 @@ pub const MAX_INTERFACES: u32 = 256;
 /// Counters per interface and direction: one for each [`Reason`](crate::reason::Reason), with room for new ones.
 pub const REASON_SLOTS: u32 = 64;
 
-/// Entries of each table of assured flows, unless the operator chooses another size at first attach.
+/// Live flows of both families for which the flow table has places at the least, unless the operator chooses another number
+/// at first attach.
 pub const DEFAULT_FLOW_ENTRIES: u32 = 262_144;
-
-/// Entries of each table of half-open flows.
-pub const HALF_OPEN_ENTRIES: u32 = 65_536;
 
 /// Entries of the table of fragmented packets under way.
 pub const FRAGMENT_ENTRIES: u32 = 8_192;
 
 /// Names of the maps as the BPF object declares them and as they are pinned.
 pub mod map {
-    /// `ARRAY[3] u64`: the generation word, the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation as jiffies
-    /// of the kernel's 64-bit clock, and how often user space has had all CPUs forget their recent flows. The lowest bit
-    /// of a generation is its half; 0 means that nothing was published.
+    /// `ARRAY[2] u64`, mmap-able: the generation word, and the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation
+    /// as jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was published.
     pub const GENERATION: &str = "GENERATION";
     /// `ARRAY_OF_MAPS[3] ARRAY`: nodes of the tree IPv4 address → address class
     /// ([`IntervalNode`](super::IntervalNode)), by half.
@@ -57,24 +54,19 @@ pub mod map {
     pub const CELLS: &str = "CELLS";
     /// `ARRAY_OF_MAPS[3] ARRAY`: slot → [`InterfaceSettings`](super::InterfaceSettings), by half.
     pub const SETTINGS: &str = "SETTINGS";
-    /// `HASH`: assured IPv4 flows, which nothing evicts.
-    pub const FLOWS_V4: &str = "FLOWS_V4";
-    /// `HASH`: assured IPv6 flows, which nothing evicts.
-    pub const FLOWS_V6: &str = "FLOWS_V6";
-    /// `LRU_HASH`: IPv4 flows whose initiator has not yet answered a reply.
-    pub const HALF_OPEN_V4: &str = "HALF_OPEN_V4";
-    /// `LRU_HASH`: IPv6 flows whose initiator has not yet answered a reply.
-    pub const HALF_OPEN_V6: &str = "HALF_OPEN_V6";
-    /// `ARRAY[2] u32`: jiffies at which a table of assured flows last had no room, IPv4 and IPv6; 0 for never.
-    pub const PRESSURE: &str = "PRESSURE";
-    /// `ARRAY[2] u32`: a number that is drawn anew whenever a flow becomes assured, IPv4 and IPv6.
-    pub const PROMOTION: &str = "PROMOTION";
-    /// `PERCPU_ARRAY`: IPv4 flows that a CPU has seen last, by slot ([`RecentFlow`](super::RecentFlow)).
-    pub const RECENT_V4: &str = "RECENT_V4";
-    /// `PERCPU_ARRAY`: IPv6 flows that a CPU has seen last, by slot.
-    pub const RECENT_V6: &str = "RECENT_V6";
-    /// `ARRAY u32`: for each slot of recent flows a number that is drawn anew whenever a flow of it changes.
-    pub const RECENT_MARKS: &str = "RECENT_MARKS";
+    /// `ARRAY[1]` that no program reads: the secrets and the sizes of the flow table, from which its programs' constants are
+    /// set at each load ([`TableParameters`](crate::flow_table::layout::TableParameters)).
+    pub const FLOW_TABLE: &str = "FLOW_TABLE";
+    /// `ARRAY`, mmap-able: a filter for each bucket of the flow table ([`flow_table`](crate::flow_table)).
+    pub const FLOW_FILTERS: &str = "FLOW_FILTERS";
+    /// `ARRAY`, mmap-able: for each bucket the four slots of its flows ([`Line`](crate::flow_table::Line)).
+    pub const FLOW_LINES: &str = "FLOW_LINES";
+    /// `ARRAY`, mmap-able: for each bucket what stands beside its flows ([`Details`](crate::flow_table::layout::Details)).
+    pub const FLOW_DETAILS: &str = "FLOW_DETAILS";
+    /// `ARRAY`, mmap-able: for each slot the key of its flow ([`Record`](crate::flow_table::Record)).
+    pub const FLOW_RECORDS: &str = "FLOW_RECORDS";
+    /// `PERCPU_ARRAY[16] u64`: what happened in the flow table since it was made ([`flow_event`](super::flow_event)).
+    pub const FLOW_EVENTS: &str = "FLOW_EVENTS";
     /// `LRU_HASH`: fragmented packets whose first fragment was admitted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.
@@ -91,9 +83,18 @@ pub const GENERATION_WORD: u32 = 0;
 /// Index of the deadline in the map of the generation word.
 pub const CONFIRMATION_DEADLINE: u32 = 1;
 
-/// Index, in the map of the generation word, of what counts how often user space has invalidated the recent flows of
-/// all CPUs.
-pub const RECENT_EPOCH: u32 = 2;
+/// Elements of the map of what happened in the flow table.
+pub mod flow_event {
+    /// From here on, by number of the class: flows that began in the place of one of that
+    /// [`Class`](crate::flow_table::Class).
+    pub const BEGUN_IN_PLACE_OF: u32 = 0;
+    /// Packets dropped because all places of their flow held protected ones.
+    pub const REFUSED: u32 = 12;
+    /// When a CPU first refused one, as jiffies of the kernel's 64-bit clock; 0 for never.
+    pub const FIRST_REFUSED_AT: u32 = 13;
+    /// How many elements there are.
+    pub const COUNT: u32 = 16;
+}
 
 /// Slots of the outer policy maps: two halves, and one that programs never read. Writing the third makes the kernel
 /// wait for all running programs, which is how a publisher waits out readers of the half it retired.

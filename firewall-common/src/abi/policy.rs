@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Be16;
 use super::Direction;
+use crate::flow_table::life::Lifetimes;
 
 /// Key of the cells: which rules match, for one policy, direction, address class and service class. A missing cell
 /// is a deny.
@@ -103,34 +104,19 @@ impl ServiceIndex {
         Self(0x4_0100 + protocol as u32)
     }
 
+    /// The service of a position.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
     /// Position in the whole index space.
     #[must_use]
     #[inline(always)]
     pub const fn get(self) -> u32 {
         self.0
     }
-}
-
-/// Idle timeouts of one interface, in jiffies of the running kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Timeouts {
-    /// TCP until the handshake is complete.
-    pub tcp_syn: u32,
-    /// TCP established.
-    pub tcp_established: u32,
-    /// TCP after a FIN.
-    pub tcp_fin: u32,
-    /// TCP after a RST.
-    pub tcp_closed: u32,
-    /// UDP in one direction only, or a single request and response.
-    pub udp: u32,
-    /// UDP after more than one request and response.
-    pub udp_stream: u32,
-    /// ICMP queries.
-    pub icmp: u32,
-    /// Every other protocol.
-    pub other: u32,
 }
 
 /// Settings of one interface, found by the program's slot. They are published together with the policy.
@@ -147,8 +133,8 @@ pub struct InterfaceSettings {
     pub exempt: u16,
     /// Jiffies in a second on the running kernel (`CONFIG_HZ`).
     pub jiffies_per_second: u32,
-    /// Idle timeouts.
-    pub timeouts: Timeouts,
+    /// How long flows may be idle.
+    pub lifetimes: Lifetimes,
     /// What is untracked whoever the peer is.
     pub untracked: UntrackedServices,
 }
@@ -226,8 +212,7 @@ pub mod exempt_flag {
 
 const _: () = {
     assert!(size_of::<CellKey>() == 8);
-    assert!(size_of::<Timeouts>() == 32);
     assert!(size_of::<UntrackedServices>() == 16);
-    assert!(size_of::<InterfaceSettings>() == 60);
+    assert!(size_of::<InterfaceSettings>() == 92);
     assert!(SERVICE_INDEXES.is_multiple_of(SERVICE_CHUNK));
 };

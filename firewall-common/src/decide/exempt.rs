@@ -3,7 +3,7 @@
 //! AWS never filters DHCP, and has no ARP or neighbour discovery on the wire to filter. Each kind can be turned off
 //! per interface.
 
-use super::Context;
+use super::read::Context;
 use crate::abi::{Address, Direction, InterfaceSettings, exempt_flag};
 use crate::packet::icmp::Icmp;
 use crate::packet::{Ip, Transport};

@@ -1,8 +1,10 @@
 //! Fragments: the first one carries the ports and is judged like any packet, the others follow it.
 
-use super::Context;
-use super::policy::{Cells, peer};
-use super::tables::{FlowTables, Tables};
+use super::Hook;
+use super::case::Case;
+use super::policy::Cells;
+use super::read::Context;
+use super::tables::Tables;
 use crate::abi::{Address, Be32, EXEMPT, FragmentEntry, FragmentKey, RULE_SET, ServiceIndex, exempt_flag};
 use crate::packet::{Fragment, Ip};
 use crate::reason::{Reason, Verdict};
@@ -17,32 +19,33 @@ const IPV6_FRAGMENT: u8 = 44;
 /// Remembers, or forgets, a first fragment. One that is dropped takes an earlier one of the same key with it, so
 /// that nothing completes a datagram whose first fragment was replaced.
 #[inline(always)]
-pub(super) fn remember<A: Address, T: Tables>(
-    ip: &Ip<A>,
-    verdict: Verdict,
-    tables: &T,
-    context: &Context<'_>,
-) {
-    let key = key(ip, context);
-    match verdict {
-        Verdict::Pass => tables.insert_fragment(&key, &FragmentEntry { first_seen: context.now, padding: 0 }),
-        Verdict::Drop => tables.remove_fragment(&key),
-    }
+pub fn remember<T: Tables>(tables: &T, hook: Hook, case: &Case, verdict: Verdict) {
+    let jiffies_per_second = match tables.settings(case.half(), hook.slot) {
+        Some(settings) if matches!(verdict, Verdict::Pass) => settings.jiffies_per_second,
+        _ => return tables.remove_fragment(&case.fragment),
+    };
+    let lifetime = (LIFETIME_SECONDS * jiffies_per_second) >> tables.time_shift();
+    let now = (tables.clock() >> tables.time_shift()) as u32;
+    // One unit more, for `now` is rounded down.
+    let end = now.saturating_add(lifetime).saturating_add(1);
+    tables.insert_fragment(&case.fragment, &FragmentEntry { end, padding: 0 });
 }
 
 /// Decides a later fragment. Without its first one it passes only where rules, or an exemption, admit every port of its
 /// protocol.
 #[inline(always)]
-pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, context: &Context<'_>) -> Reason {
-    let key = key(ip, context);
-    let lifetime = LIFETIME_SECONDS * context.settings.jiffies_per_second;
-    if let Some(entry) = tables.fragment(&key)
-        && is_younger(&entry, lifetime, context.now)
+pub(super) fn later<A: Address, T: Tables>(
+    ip: &Ip<A>,
+    tables: &T,
+    context: &Context<'_>,
+    case: &Case,
+) -> Reason {
+    if let Some(entry) = tables.fragment(&key(ip, context))
+        && context.now < entry.end
     {
         return Reason::Fragment;
     }
-    let address_class = tables.address_class(context.half(), peer(ip, context.direction));
-    let cells = Cells { tables, context, address_class };
+    let cells = Cells::of_peer(tables, context.half, context.settings.policy, &case.question, A::IS_IPV6);
     let every_port = ServiceIndex::every_port(ip.protocol);
     let cell = cells.cell(context.direction, every_port);
     if context.settings.exempt & exempt_flag::ADDRESSES != 0
@@ -56,14 +59,8 @@ pub(super) fn later<A: Address, T: FlowTables<A>>(ip: &Ip<A>, tables: &T, contex
     Reason::UnknownFragment
 }
 
-/// Another CPU may have met the next tick before it wrote the entry, so an age may be negative.
 #[inline(always)]
-const fn is_younger(entry: &FragmentEntry, lifetime: u32, now: u32) -> bool {
-    now.wrapping_sub(entry.first_seen).cast_signed() <= lifetime.cast_signed()
-}
-
-#[inline(always)]
-fn key<A: Address>(ip: &Ip<A>, context: &Context<'_>) -> FragmentKey {
+pub(super) fn key<A: Address>(ip: &Ip<A>, context: &Context<'_>) -> FragmentKey {
     let identification = match ip.fragment {
         Fragment::None => Be32::new(0),
         Fragment::First { identification } | Fragment::Later { identification, .. } => identification,

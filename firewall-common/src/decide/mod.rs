@@ -1,29 +1,29 @@
 //! The decision on one packet.
 //!
-//! [`decide`] is the whole way of a packet, top to bottom: link header, network header, transport header, exempt
-//! traffic, related error, live flow, services untracked for every peer, rules. The eBPF programs call it with the
-//! kernel's tables and user space with tables in memory. Every way out is a [`Reason`]; nothing passes because
-//! something went wrong.
+//! [`decide`] is the whole way of a packet, stage by stage: [`read()`] (link, network and transport header, exempt traffic,
+//! later fragments), then for an ICMP error what it quotes, for any other packet its flow, the rules, and the flow that it
+//! begins. The stages hand on what they know in a [`Case`]. The eBPF programs run each as a function of its own and user
+//! space one after the other. Every way out is a [`Reason`]; nothing passes because something went wrong.
 
+mod case;
 mod exempt;
 mod fragment;
 mod policy;
-mod recent;
-mod related;
+mod read;
 mod tables;
 mod tracked;
 
-pub use tables::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
+pub use case::{Case, Reading};
+pub use fragment::remember as remember_fragment;
+pub use policy::{judge, quoted_passed_without_state};
+pub use read::read;
+pub use tables::{Half, SocketOf, Tables};
+pub use tracked::{Beginning, Following, begin, follow, is_hairpin, is_live};
 
-use crate::abi::{Direction, InterfaceSettings, Ipv4, Ipv6, UNCONFIRMED, exempt_flag, interface_flag};
-use crate::flow::key_of;
-use crate::packet::icmp::Role;
-use crate::packet::{
-    Extent, Family, Fragment, Ip, Link, Network, PacketBytes, Transport, network, parse_transport,
-};
-use crate::reason::{Decision, Reason};
-use policy::Admission;
-use tracked::Tracking;
+use crate::abi::{Direction, UNCONFIRMED};
+use crate::flow_table::ATTEMPTS;
+use crate::packet::{Link, PacketBytes};
+use crate::reason::{Decision, Reason, Verdict};
 
 /// Where a packet was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,51 +36,165 @@ pub struct Hook {
     pub link: Link,
 }
 
-/// What holds for one packet from beginning to end: it sees one generation of the policy and one time.
-#[derive(Clone, Copy)]
-struct Context<'a> {
-    direction: Direction,
-    /// Low 32 bits of the generation, which is enough to tell apart those that live flows can have come from.
-    generation: u32,
-    settings: &'a InterfaceSettings,
-    now: u32,
+/// The stages of a decision: the functions of this module of the same names, with a case that they share.
+pub trait Stages {
+    /// See [`read()`].
+    fn read(&mut self) -> Reading;
+
+    /// See [`follow()`].
+    fn follow(&mut self) -> Following;
+
+    /// See [`judge()`].
+    fn judge(&mut self) -> Option<Reason>;
+
+    /// See [`is_hairpin()`].
+    fn is_hairpin(&mut self) -> bool;
+
+    /// See [`begin()`].
+    fn begin(&mut self, may_ask: bool) -> Beginning;
+
+    /// See [`is_live()`].
+    fn is_live(&mut self) -> bool;
+
+    /// See [`quoted_passed_without_state()`].
+    fn quoted_passed_without_state(&mut self) -> bool;
+
+    /// See [`remember_fragment()`].
+    fn remember_fragment(&mut self, verdict: Verdict);
 }
 
-impl Context<'_> {
-    #[inline(always)]
-    const fn half(&self) -> Half {
-        Half::of_generation(self.generation as u64)
-    }
-}
-
-/// Decides one frame.
+/// Decides one packet.
 #[inline(always)]
-pub fn decide<P, T>(packet: &P, tables: &T, hook: Hook) -> Decision
-where
-    P: PacketBytes + ?Sized,
-    T: FlowTables<Ipv4> + FlowTables<Ipv6>,
-{
-    let clock = tables.clock();
-    // Read once: everything of this packet comes from the half of this generation.
-    let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());
-    let half = Half::of_generation(generation);
-    if generation == 0 {
-        return Decision::enforced(Reason::NoPolicy);
+pub fn decide<S: Stages>(stages: &mut S) -> Decision {
+    let reading = stages.read();
+    let reason = match reading.reason() {
+        Some(reason) => reason,
+        None if reading.has(Reading::IS_ERROR) => error(stages, reading),
+        None => packet(stages, reading),
+    };
+    if reading.has(Reading::IS_FIRST_FRAGMENT) {
+        stages.remember_fragment(reason.verdict());
     }
-    let Some(settings) = tables.settings(half, hook.slot).filter(|settings| settings.policy != 0) else {
-        return Decision::enforced(Reason::NoPolicy);
-    };
-    let generation = generation as u32;
-    let context = Context { direction: hook.direction, generation, settings, now: clock as u32 };
-    let decided = match network(packet, hook.link) {
-        Ok(Network::Ipv4 { offset }) => decide_ip::<Ipv4, P, T>(packet, offset, tables, &context),
-        Ok(Network::Ipv6 { offset }) => decide_ip::<Ipv6, P, T>(packet, offset, tables, &context),
-        Ok(Network::Arp) => Ok(exempt::frame(settings, exempt_flag::ARP, Reason::ExemptArp)),
-        Ok(Network::Other) => Ok(exempt::frame(settings, exempt_flag::NON_IP, Reason::ExemptNonIp)),
-        Err(reason) => Err(reason),
-    };
-    match decided {
-        Ok(reason) | Err(reason) => Decision::new(reason, settings.flags & interface_flag::AUDIT != 0),
+    Decision::new(reason, reading.has(Reading::AUDIT))
+}
+
+/// Any packet but an ICMP error.
+#[inline(always)]
+fn packet<S: Stages>(stages: &mut S, reading: Reading) -> Reason {
+    let has_flow = reading.has(Reading::HAS_FLOW);
+    if has_flow && let Some(reason) = followed(stages) {
+        return reason;
+    }
+    if reading.has(Reading::ANSWERS_AND_ENDS) {
+        return Reason::BadTransportHeader;
+    }
+    if let Some(reason) = stages.judge() {
+        return reason;
+    }
+    if !has_flow {
+        return Reason::Rule;
+    }
+    if stages.is_hairpin() {
+        return Reason::Hairpin;
+    }
+    begun(stages)
+}
+
+/// Where all tries fail the packet passes, as if it had been lost before the hook: its flow is there, and stays as it was.
+#[inline(always)]
+fn followed<S: Stages>(stages: &mut S) -> Option<Reason> {
+    let mut tries = 0;
+    while tries < ATTEMPTS {
+        match stages.follow() {
+            Following::Decided(reason) => return Some(reason),
+            Following::Rules => return None,
+            Following::Again => tries += 1,
+        }
+    }
+    Some(Reason::Tracked)
+}
+
+#[inline(always)]
+fn begun<S: Stages>(stages: &mut S) -> Reason {
+    let mut tries = 0;
+    let mut may_ask = true;
+    while tries < ATTEMPTS {
+        match stages.begin(may_ask) {
+            Beginning::Decided(reason) => return reason,
+            Beginning::Again => {}
+            Beginning::AgainWithoutAsking => may_ask = false,
+        }
+        tries += 1;
+    }
+    Reason::FlowTableFull
+}
+
+/// ICMP errors about traffic that is admitted: path MTU discovery, unreachable ports and hosts, expired hops. An error never
+/// creates, renews or ends a flow.
+///
+/// AWS documents that such errors need a rule of their own, and its users lose path MTU discovery by it; here they pass
+/// unless the interface says `rules-only`.
+#[inline(always)]
+fn error<S: Stages>(stages: &mut S, reading: Reading) -> Reason {
+    if reading.has(Reading::HAS_FLOW) && stages.is_live() {
+        return Reason::Related;
+    }
+    if reading.has(Reading::QUOTES) && stages.quoted_passed_without_state() {
+        return Reason::Related;
+    }
+    stages.judge().unwrap_or(Reason::Rule)
+}
+
+/// The stages in order, for tables and packets in memory.
+pub struct InMemory<'a, P: ?Sized, T> {
+    /// The frame.
+    pub packet: &'a P,
+    /// The tables.
+    pub tables: &'a T,
+    /// Where the packet was met.
+    pub hook: Hook,
+    /// What the stages know.
+    pub case: Case,
+}
+
+impl<'a, P: PacketBytes + ?Sized, T: Tables> InMemory<'a, P, T> {
+    /// A packet that nothing is known of yet.
+    pub fn new(packet: &'a P, tables: &'a T, hook: Hook) -> Self {
+        Self { packet, tables, hook, case: Case::default() }
+    }
+}
+
+impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
+    fn read(&mut self) -> Reading {
+        read(self.packet, self.tables, self.hook, &mut self.case)
+    }
+
+    fn follow(&mut self) -> Following {
+        follow(self.tables, self.hook, &mut self.case)
+    }
+
+    fn judge(&mut self) -> Option<Reason> {
+        judge(self.tables, self.hook, &mut self.case)
+    }
+
+    fn is_hairpin(&mut self) -> bool {
+        is_hairpin(self.tables, &self.case)
+    }
+
+    fn begin(&mut self, may_ask: bool) -> Beginning {
+        begin(self.tables, self.hook, &self.case, may_ask)
+    }
+
+    fn is_live(&mut self) -> bool {
+        is_live(self.tables, &self.case)
+    }
+
+    fn quoted_passed_without_state(&mut self) -> bool {
+        quoted_passed_without_state(self.tables, self.hook, &self.case)
+    }
+
+    fn remember_fragment(&mut self, verdict: Verdict) {
+        remember_fragment(self.tables, self.hook, &self.case, verdict);
     }
 }
 
@@ -94,68 +208,4 @@ pub fn generation_in_force(word: u64, clock: u64, deadline: impl FnOnce() -> u64
     }
     let unconfirmed = word & !UNCONFIRMED;
     if clock < deadline() { unconfirmed } else { unconfirmed - 1 }
-}
-
-/// Decides one IP packet. Parse errors come back as `Err`; both arms carry the reason.
-#[inline(always)]
-fn decide_ip<A, P, T>(packet: &P, offset: u32, tables: &T, context: &Context<'_>) -> Result<Reason, Reason>
-where
-    A: Family,
-    P: PacketBytes + ?Sized,
-    T: FlowTables<A>,
-{
-    let ip = A::parse(packet, offset, Extent::Whole)?;
-    let transport = parse_transport(packet, &ip, Extent::Whole)?;
-    if let Transport::LaterFragment = transport {
-        return Ok(fragment::later(&ip, tables, context));
-    }
-    let reason = decide_with_transport(packet, &ip, &transport, tables, context);
-    if let Fragment::First { .. } = ip.fragment {
-        fragment::remember(&ip, reason.verdict(), tables, context);
-    }
-    Ok(reason)
-}
-
-#[inline(always)]
-fn decide_with_transport<A, P, T>(
-    packet: &P,
-    ip: &Ip<A>,
-    transport: &Transport,
-    tables: &T,
-    context: &Context<'_>,
-) -> Reason
-where
-    A: Family,
-    P: PacketBytes + ?Sized,
-    T: FlowTables<A>,
-{
-    if let Some(reason) = exempt::ip(ip, transport, context) {
-        return reason;
-    }
-    if let Transport::Icmp(icmp) = transport
-        && icmp.role == Role::Error
-    {
-        return related::decide(packet, ip, transport, tables, context);
-    }
-    let key = key_of(ip, transport, context.direction, context.settings.zone);
-    let replaces_assured = match tracked::follow(key.as_ref(), transport, tables, context) {
-        Tracking::Decided(reason) => return reason,
-        Tracking::NoFlow { replaces_assured } => replaces_assured,
-    };
-    if let Transport::Tcp(tcp) = transport
-        && tcp.answers_and_ends()
-    {
-        return Reason::BadTransportHeader;
-    }
-    if policy::is_untracked_for_every_peer(ip, transport, tables, context) {
-        return Reason::Untracked;
-    }
-    let rule_set = match policy::admit(ip, transport, tables, context) {
-        Admission::Decided(reason) => return reason,
-        Admission::Tracked { rule_set } => rule_set,
-    };
-    match key {
-        Some(key) => tracked::begin(&key, transport, rule_set, replaces_assured, tables, context),
-        None => Reason::Rule,
-    }
 }

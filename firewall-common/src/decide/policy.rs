@@ -1,127 +1,131 @@
 //! Packets of no live flow: the rules decide.
 
-use super::Context;
-use super::tables::FlowTables;
+use super::Hook;
+use super::case::{Case, Question};
+use super::tables::{Half, Tables};
 use crate::abi::{
-    Address, CellKey, Direction, EXEMPT, InterfaceSettings, RULE_SET, ServiceIndex, UNTRACKED, exempt_flag,
+    CellKey, Direction, EXEMPT, InterfaceSettings, RULE_SET, ServiceIndex, UNTRACKED, exempt_flag,
     interface_flag,
 };
-use crate::packet::{Ip, Transport};
 use crate::reason::Reason;
 
-/// What the rules say.
-pub(super) enum Admission {
-    /// All there is to say.
-    Decided(Reason),
-    /// The packet passes, and state is to be kept for its replies.
-    Tracked {
-        /// The rules that admit it.
-        rule_set: u32,
-    },
-}
-
-/// Whether the packet is untracked by its service, or is a reply to what is. If so, the cell lookup can be
-/// skipped, because the cell says the same. It cannot be skipped where the cell might also say *exempt*.
+/// Asks the rules about a packet that belongs to no live flow. `None` if they admit it and state is to be kept for its
+/// replies: `case` then holds the rule set.
 #[inline(always)]
-pub(super) fn is_untracked_for_every_peer<A: Address, T: FlowTables<A>>(
-    ip: &Ip<A>,
-    transport: &Transport,
-    tables: &T,
-    context: &Context<'_>,
-) -> bool {
-    let settings = context.settings;
-    let is_untracked = |direction, service| {
-        let class = tables.service_class(context.half(), service);
-        settings.untracked.contains(direction, A::IS_IPV6, class)
+pub fn judge<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Option<Reason> {
+    let (half, direction) = (case.half(), case.direction());
+    let Some(settings) = tables.settings(half, hook.slot) else {
+        return Some(Reason::Internal);
     };
-    settings.exempt & exempt_flag::ADDRESSES == 0
-        && match transport.reverse_service() {
-            Some(reverse) => {
-                is_untracked(context.direction, transport.service(ip))
-                    || is_untracked(context.direction.opposite(), reverse)
-            }
-            None => false,
-        }
-}
-
-/// Asks the rules about a packet that belongs to no live flow.
-#[inline(always)]
-pub(super) fn admit<A: Address, T: FlowTables<A>>(
-    ip: &Ip<A>,
-    transport: &Transport,
-    tables: &T,
-    context: &Context<'_>,
-) -> Admission {
-    let address_class = tables.address_class(context.half(), peer(ip, context.direction));
-    let cells = Cells { tables, context, address_class };
-    let cell = cells.cell(context.direction, transport.service(ip));
+    let question = &case.question;
+    let may_be_exempt = settings.exempt & exempt_flag::ADDRESSES != 0;
+    if !may_be_exempt && is_untracked_for_every_peer(tables, half, direction, settings, case) {
+        return Some(Reason::Untracked);
+    }
+    let cells = Cells::of_peer(tables, half, settings.policy, question, case.is_ipv6 != 0);
+    let cell = cells.cell(direction, question.service());
     let is_admitted = cell & RULE_SET != 0;
-    let may_be_exempt = context.settings.exempt & exempt_flag::ADDRESSES != 0;
     let may_be_reply = is_admitted && cell & UNTRACKED == 0;
-    let reply_cell = if may_be_exempt || may_be_reply { cells.reply_cell(transport) } else { 0 };
+    let reply_cell = if may_be_exempt || may_be_reply { cells.reply_cell(direction, question) } else { 0 };
     if may_be_exempt && (cell | reply_cell) & EXEMPT != 0 {
-        return Admission::Decided(Reason::ExemptAddress);
+        return Some(Reason::ExemptAddress);
     }
     if !is_admitted {
-        return Admission::Decided(Reason::NoRule);
+        return Some(Reason::NoRule);
     }
     // AWS lets the replies to untracked traffic pass by the rule of their own direction, which the compiler has checked
     // to be open to any peer on every port, and keeps no state for them either.
     if (cell | reply_cell) & UNTRACKED != 0 {
-        return Admission::Decided(Reason::Untracked);
+        return Some(Reason::Untracked);
     }
-    if is_late_start(transport, context.settings) {
-        return Admission::Decided(Reason::NotASyn);
+    if settings.flags & interface_flag::TCP_STRICT != 0 && case.facts.is_late_start() {
+        return Some(Reason::NotASyn);
     }
-    Admission::Tracked { rule_set: cell & RULE_SET }
+    case.rule_set = cell & RULE_SET;
+    None
 }
 
-/// The end of a packet that rules are about: the source of what arrives, the destination of what leaves.
+/// Whether a packet is untracked by its service, or is a reply to what is. If so, the cell lookup can be skipped, because
+/// the cell says the same. It cannot be skipped where the cell might also say *exempt*.
 #[inline(always)]
-pub(super) const fn peer<A: Address>(ip: &Ip<A>, direction: Direction) -> &A {
-    match direction {
-        Direction::Ingress => &ip.source,
-        Direction::Egress => &ip.destination,
+fn is_untracked_for_every_peer<T: Tables>(
+    tables: &T,
+    half: Half,
+    direction: Direction,
+    settings: &InterfaceSettings,
+    case: &Case,
+) -> bool {
+    let is_untracked = |direction, service| {
+        let class = tables.service_class(half, service);
+        settings.untracked.contains(direction, case.is_ipv6 != 0, class)
+    };
+    match case.question.reverse() {
+        Some(reverse) => {
+            is_untracked(direction, case.question.service()) || is_untracked(direction.opposite(), reverse)
+        }
+        None => false,
     }
+}
+
+/// Whether the packet that an ICMP error quotes passed without state: untracked, or to or from an exempt address.
+#[inline(always)]
+pub fn quoted_passed_without_state<T: Tables>(tables: &T, hook: Hook, case: &Case) -> bool {
+    let (half, went) = (case.half(), case.direction().opposite());
+    let Some(settings) = tables.settings(half, hook.slot) else {
+        return false;
+    };
+    let cells = Cells::of_peer(tables, half, settings.policy, &case.quoted, case.is_ipv6 != 0);
+    let cell = cells.cell(went, case.quoted.service());
+    let reply_cell = cells.reply_cell(went, &case.quoted);
+    (cell | reply_cell) & EXEMPT != 0 || (cell & RULE_SET != 0 && (cell | reply_cell) & UNTRACKED != 0)
 }
 
 /// The cells of one peer.
-pub(super) struct Cells<'a, 'c, T> {
-    pub(super) tables: &'a T,
-    pub(super) context: &'a Context<'c>,
-    pub(super) address_class: u32,
+pub(super) struct Cells<'a, T> {
+    tables: &'a T,
+    half: Half,
+    policy: u16,
+    address_class: u32,
 }
 
-impl<T: super::Tables> Cells<'_, '_, T> {
+impl<'a, T: Tables> Cells<'a, T> {
+    #[inline(always)]
+    pub(super) fn of_peer(
+        tables: &'a T,
+        half: Half,
+        policy: u16,
+        question: &Question,
+        is_ipv6: bool,
+    ) -> Self {
+        let address_class = if is_ipv6 {
+            tables.address_class_v6(half, &question.peer_v6())
+        } else {
+            tables.address_class_v4(half, &question.peer_v4())
+        };
+        Self { tables, half, policy, address_class }
+    }
+
     /// The cell of a service; 0 if there is none. Class 0 is what no rule names.
     #[inline(always)]
     pub(super) fn cell(&self, direction: Direction, service: ServiceIndex) -> u32 {
         if self.address_class == 0 {
             return 0;
         }
-        let service_class = self.tables.service_class(self.context.half(), service);
+        let service_class = self.tables.service_class(self.half, service);
         if service_class == 0 {
             return 0;
         }
-        let key = CellKey::new(self.context.settings.policy, direction, self.address_class, service_class);
-        self.tables.cell(self.context.half(), &key)
+        let key = CellKey::new(self.policy, direction, self.address_class, service_class);
+        self.tables.cell(self.half, &key)
     }
 
     /// The cell of what the packet would be a reply to: of its source port, in the other direction. Only TCP and UDP
     /// have one.
     #[inline(always)]
-    pub(super) fn reply_cell(&self, transport: &Transport) -> u32 {
-        match transport.reverse_service() {
-            Some(service) => self.cell(self.context.direction.opposite(), service),
+    fn reply_cell(&self, direction: Direction, question: &Question) -> u32 {
+        match question.reverse() {
+            Some(service) => self.cell(direction.opposite(), service),
             None => 0,
         }
-    }
-}
-
-#[inline(always)]
-const fn is_late_start(transport: &Transport, settings: &InterfaceSettings) -> bool {
-    match transport {
-        Transport::Tcp(tcp) => settings.flags & interface_flag::TCP_STRICT != 0 && !tcp.opens(),
-        _ => false,
     }
 }

@@ -1,8 +1,10 @@
 //! What a decision needs to look up, wherever the tables live.
 
 use crate::abi::{
-    Address, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Seen, ServiceIndex,
+    CellKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, ServiceIndex,
 };
+use crate::flow_table::Memory;
+use crate::flow_table::life::Socket;
 
 /// One of the two copies of the policy maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,35 +26,16 @@ impl Half {
     }
 }
 
-/// Which of the two flow tables of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Flows that nothing evicts.
-    Assured,
-    /// Flows whose initiator has not yet answered a reply; new ones push the oldest out.
-    HalfOpen,
-}
-
-/// There is no room for an entry, or the table was too contended to insert one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableFull;
-
-/// Access to one entry of a flow table, for as long as nothing is inserted into or removed from that table.
-pub trait FlowHandle {
-    /// A copy of the entry.
-    fn read(&self) -> FlowEntry;
-
-    /// Overwrites the entry.
-    fn write(&self, entry: &FlowEntry);
-
-    /// Overwrites [`FlowEntry::last_seen`] alone.
-    fn touch(&self, now: u32);
-}
-
-/// The tables that serve both address families.
+/// The tables, and what the kernel knows about the packet under decision.
 pub trait Tables {
+    /// The arrays of the flow table.
+    type Flows: Memory;
+
     /// The clock, in jiffies.
     fn clock(&self) -> u64;
+
+    /// By how many bits jiffies are shifted to be units of time.
+    fn time_shift(&self) -> u32;
 
     /// The generation word.
     fn generation_word(&self) -> u64;
@@ -66,16 +49,15 @@ pub trait Tables {
     /// Service class; 0 where no rule names the service.
     fn service_class(&self, half: Half, service: ServiceIndex) -> u16;
 
+    /// Class of an IPv4 address; 0 where no rule names it.
+    fn address_class_v4(&self, half: Half, address: &Ipv4) -> u32;
+
+    /// Class of an IPv6 address; 0 where no rule names it.
+    fn address_class_v6(&self, half: Half, address: &Ipv6) -> u32;
+
     /// Rule set id, [`UNTRACKED`](crate::abi::UNTRACKED) and [`EXEMPT`](crate::abi::EXEMPT) bits of a cell; 0 where no
     /// rule matches.
     fn cell(&self, half: Half, key: &CellKey) -> u32;
-
-    /// The mark of a slot of recent flows. It is another one once [`Self::draw_recent_mark`] was called, or user space
-    /// has had all recent flows forgotten.
-    fn recent_mark(&self, slot: u32) -> u32;
-
-    /// Makes the mark of a slot of recent flows another one.
-    fn draw_recent_mark(&self, slot: u32);
 
     /// A fragmented packet under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
@@ -85,53 +67,36 @@ pub trait Tables {
 
     /// Forgets a fragmented packet.
     fn remove_fragment(&self, key: &FragmentKey);
-}
 
-/// The tables of one address family.
-pub trait FlowTables<A: Address>: Tables {
-    /// Access to an entry.
-    type Handle: FlowHandle;
+    /// The flow table.
+    fn flows(&self) -> &Self::Flows;
 
-    /// Address class; 0 where no rule names the address.
-    fn address_class(&self, half: Half, address: &A) -> u32;
+    /// What the kernel says about the socket of a flow, whose key begins at `key`, in the network namespace of the interface.
+    fn socket(&self, key: SocketOf<'_, Self::Flows>) -> Socket;
 
-    /// Whether the egress packet under decision was received by the interface that it leaves by, as far as the kernel knows:
-    /// a device on top of that interface (a bridge, a macvlan) hides it.
+    /// Adds one to an element of the map of what happened in the flow table
+    /// ([`flow_event`](crate::abi::flow_event)).
+    fn count_flow_event(&self, event: u32);
+
+    /// Notes the time of a packet that found no place for its flow, if it is the first one.
+    fn note_refusal(&self);
+
+    /// Whether the egress packet under decision was received by some interface before, and not made by the host.
+    fn is_forwarded(&self) -> bool;
+
+    /// Whether it was received by the interface that it leaves by, as far as the kernel knows: a device on top of that
+    /// interface (a bridge, a macvlan) hides it.
     fn was_received_here(&self) -> bool;
 
-    /// Whether the host's routes say that the way back to the `source` of the egress packet under decision leaves by the same
-    /// interface. Anything but a clear yes is a no.
-    fn leads_back_here(&self, source: &A, destination: &A) -> bool;
+    /// Whether the host's routes say that the way back to the source of the egress packet under decision, the local end of
+    /// its `key`, leaves by the same interface. Anything but a clear yes is a no.
+    fn leads_back_here(&self, key: &KeyWords) -> bool;
+}
 
-    /// Finds a flow.
-    fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Self::Handle>;
-
-    /// Inserts a flow, or overwrites it.
-    ///
-    /// # Errors
-    ///
-    /// [`TableFull`] where the table cannot take it.
-    fn insert_flow(&self, table: Table, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), TableFull>;
-
-    /// Removes a flow, if it is there.
-    fn remove_flow(&self, table: Table, key: &FlowKey<A>);
-
-    /// When the table of assured flows last had no room, in jiffies; 0 for never.
-    fn pressure(&self) -> u32;
-
-    /// Records that the table of assured flows has no room.
-    fn set_pressure(&self, now: u32);
-
-    /// What this CPU remembers of a flow, if it is the last one that it has seen in the slot.
-    fn recent(&self, slot: u32, key: &FlowKey<A>) -> Option<Seen>;
-
-    /// Remembers a flow as the last one that this CPU has seen in the slot.
-    fn remember(&self, slot: u32, key: &FlowKey<A>, seen: Seen);
-
-    /// A number that is another one once a flow has become assured.
-    fn promotion(&self) -> u32;
-
-    /// Makes [`Self::promotion`] another number: after a flow was inserted among the assured ones, and before it is removed
-    /// from the half-open ones.
-    fn mark_promotion(&self);
+/// The key of a flow whose socket is asked for.
+pub enum SocketOf<'a, M: Memory> {
+    /// The packet's own.
+    Packet(&'a KeyWords),
+    /// Of another flow, in its record.
+    Record(M::Place),
 }

@@ -1,211 +1,187 @@
-//! Packets of live flows.
+//! Packets of flows.
 
-use super::Context;
-use super::recent::{Place, is_steady, leaves_steady};
-use super::tables::{FlowHandle, FlowTables, Table};
-use crate::abi::{Address, Direction, FlowEntry, FlowKey};
-use crate::flow::{FlowState, Step, advance, start};
-use crate::packet::Transport;
+use super::Hook;
+use super::case::{Case, Found};
+use super::tables::{SocketOf, Tables};
+use crate::abi::{Direction, KEY_IS_IPV6, KeyWords, flow_event, query_from};
+use crate::flow_table::control::{BEGUN_BY_EGRESS, state};
+use crate::flow_table::track::{self, Admitted, Tracked, Tracking};
+use crate::flow_table::{Control, Hit, Memory, find, spot};
 use crate::reason::Reason;
 
-/// What the flow tables say about a packet.
-pub(super) enum Tracking {
-    /// It belongs to a live flow.
+/// What the flow table says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// It belongs to a flow, which says whether it passes.
     Decided(Reason),
-    /// It does not; the rules decide.
-    NoFlow {
-        /// The table of assured flows holds an entry of the packet's key that is expired or over. A flow that begins
-        /// now takes its place; until a rule has admitted one it stays, so that nothing a blind sender forges can end
-        /// a flow.
-        replaces_assured: bool,
-    },
+    /// The rules decide.
+    Rules,
+    /// Another CPU was faster: worth another try.
+    Again,
 }
 
-/// The entries of a key.
-pub(super) struct Found<H> {
-    /// The live one.
-    pub(super) live: Option<Live<H>>,
-    /// Whether there is an expired one among the assured.
-    stale_assured: bool,
-}
-
-/// A live flow, with what it takes to change it.
-pub(super) struct Live<H> {
-    table: Table,
-    handle: H,
-    pub(super) entry: FlowEntry,
-    /// `None` for one that was cut.
-    pub(super) state: Option<FlowState>,
-}
-
-/// Looks the packet's flow up and follows it.
+/// Looks the packet's flow up and follows it; one try.
 ///
 /// AWS: "responses to allowed traffic are allowed regardless of the rules", and a tracked flow outlives the rule that
 /// admitted it; so a live flow is all it takes.
 #[inline(always)]
-pub(super) fn follow<A: Address, T: FlowTables<A>>(
-    key: Option<&FlowKey<A>>,
-    transport: &Transport,
-    tables: &T,
-    context: &Context<'_>,
-) -> Tracking {
-    let Some(key) = key else {
-        return Tracking::NoFlow { replaces_assured: false };
+pub fn follow<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Following {
+    let Some(settings) = tables.settings(case.half(), hook.slot) else {
+        return Following::Decided(Reason::Internal);
     };
-    let place = Place::of(key, tables);
-    let leaves_steady = leaves_steady(transport);
-    if leaves_steady && place.holds(key, tables, context) {
-        return Tracking::Decided(Reason::Tracked);
-    }
-    let promotion = tables.promotion();
-    let mut found = find(key, tables, context);
-    if found.live.is_none() && !found.stale_assured && tables.promotion() != promotion {
-        // Another CPU may have promoted the flow between the two lookups.
-        found.live =
-            tables.flow(Table::Assured, key).and_then(|handle| live(Table::Assured, handle, context));
-    }
-    let Some(flow) = found.live else {
-        return Tracking::NoFlow { replaces_assured: found.stale_assured };
-    };
-    // By the hook, which nobody outside can choose.
-    let from_initiator = context.direction == flow.entry.started_by();
-    let Some(state) = flow.state else {
-        // What the initiator sends, or whoever opens a connection anew, is for the rules to decide. Dropping the rest keeps
-        // a cut flow from coming back as one that the responder has begun.
-        if from_initiator || opens(transport) {
-            return Tracking::NoFlow { replaces_assured: flow.table == Table::Assured };
-        }
-        return Tracking::Decided(Reason::FlowCut);
-    };
-    match advance(flow.entry, state, transport, from_initiator, context.now) {
-        Step::Restart => Tracking::NoFlow { replaces_assured: flow.table == Table::Assured },
-        Step::Continue { entry: next, assures } if assures && flow.table == Table::HalfOpen => {
-            Tracking::Decided(promote(key, &next, tables, context))
-        }
-        Step::Continue { entry: next, .. } => {
-            let last_seen = store(&flow.handle, &flow.entry, &next, context);
-            let was_steady = flow.table == Table::Assured && is_steady(&flow.entry);
-            if was_steady && leaves_steady {
-                place.remember(key, last_seen, tables);
-            } else if was_steady {
-                place.forget(tables);
-            }
-            Tracking::Decided(Reason::Tracked)
+    let flows = tables.flows();
+    case.spot = spot(flows, &case.key);
+    case.found.is_some = 0;
+    let tracked = Tracked { key: &case.key, spot: &case.spot };
+    let renewal = (settings.jiffies_per_second >> tables.time_shift()) + 1;
+    let socket = || tables.socket(SocketOf::Packet(&case.key));
+    match track::track(flows, tracked, &case.facts, &settings.lifetimes, renewal, socket) {
+        Tracking::Passes => Following::Decided(Reason::Tracked),
+        Tracking::Cut => Following::Decided(Reason::FlowCut),
+        Tracking::Again => Following::Again,
+        Tracking::Rules(None) => Following::Rules,
+        Tracking::Rules(Some(hit)) => {
+            case.found = Found {
+                bucket: hit.bucket,
+                slot: hit.slot,
+                choice: hit.choice,
+                is_some: 1,
+                control: hit.control.0,
+            };
+            Following::Rules
         }
     }
 }
 
-/// Begins the flow of a packet that rules admit, half-open. A RST, an ICMP error or a reply without a query begins none:
-/// nothing may answer it. Nor does a packet whose source cannot be where it came from: its "responder", whom anybody may
-/// have named, would be let in.
+/// What became of a packet that rules admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is decided.
+    Decided(Reason),
+    /// Another CPU was faster: worth another try.
+    Again,
+    /// The same, without asking for a socket.
+    AgainWithoutAsking,
+}
+
+/// Begins the flow of a packet that rules admit; one try. A RST, an ICMP error or a reply without a query begins none:
+/// nothing may answer it.
 #[inline(always)]
-pub(super) fn begin<A: Address, T: FlowTables<A>>(
-    key: &FlowKey<A>,
-    transport: &Transport,
-    rule_set: u32,
-    replaces_assured: bool,
-    tables: &T,
-    context: &Context<'_>,
-) -> Reason {
-    let Some(entry) = start(transport, context.direction, rule_set, context.generation, context.now) else {
-        return Reason::Rule;
+pub fn begin<T: Tables>(tables: &T, hook: Hook, case: &Case, may_ask: bool) -> Beginning {
+    let Some(settings) = tables.settings(case.half(), hook.slot) else {
+        return Beginning::Decided(Reason::Internal);
     };
-    if context.direction == Direction::Egress
-        && tables.was_received_here()
-        && !tables.leads_back_here(&key.local, &key.remote)
-    {
-        return Reason::Hairpin;
-    }
-    if is_under_pressure(tables.pressure(), context)
-        || tables.insert_flow(Table::HalfOpen, key, &entry).is_err()
-    {
-        return Reason::FlowTableFull;
-    }
-    if replaces_assured {
-        // Last, so that the key is never without an entry. Should another CPU have promoted the new flow meanwhile, its
-        // entry goes, and its next packet is judged as one in mid-stream: by the rule that has just admitted it.
-        tables.remove_flow(Table::Assured, key);
-    }
-    Reason::Rule
-}
-
-/// Finds the live entry of a key, among the assured flows first: that is where nearly every packet's is.
-///
-/// An expired entry counts as none. It is left where it is: a new flow of the same key overwrites it, and user space
-/// sweeps the rest.
-#[inline(always)]
-pub(super) fn find<A: Address, T: FlowTables<A>>(
-    key: &FlowKey<A>,
-    tables: &T,
-    context: &Context<'_>,
-) -> Found<T::Handle> {
-    let mut stale_assured = false;
-    if let Some(handle) = tables.flow(Table::Assured, key) {
-        let live = live(Table::Assured, handle, context);
-        if live.is_some() {
-            return Found { live, stale_assured };
+    let flows = tables.flows();
+    let tracked = Tracked { key: &case.key, spot: &case.spot };
+    let admitted_by = u64::from(case.rule_set) | u64::from(case.generation) << 32;
+    let ask = if may_ask { Some(|record| tables.socket(SocketOf::Record(record))) } else { None };
+    let found = hit(flows, &case.found);
+    match track::admitted(flows, tracked, found, admitted_by, &case.facts, &settings.lifetimes, ask) {
+        Admitted::NoFlow | Admitted::Tracked => Beginning::Decided(Reason::Rule),
+        Admitted::Begun(class) => {
+            tables.count_flow_event(flow_event::BEGUN_IN_PLACE_OF + class.0);
+            Beginning::Decided(Reason::Rule)
         }
-        stale_assured = true;
+        Admitted::Full => {
+            tables.note_refusal();
+            Beginning::Decided(Reason::FlowTableFull)
+        }
+        Admitted::Again => Beginning::Again,
+        Admitted::AgainWithoutAsking => Beginning::AgainWithoutAsking,
     }
-    let live = tables.flow(Table::HalfOpen, key).and_then(|handle| live(Table::HalfOpen, handle, context));
-    Found { live, stale_assured }
 }
 
 #[inline(always)]
-fn live<H: FlowHandle>(table: Table, handle: H, context: &Context<'_>) -> Option<Live<H>> {
-    let entry = handle.read();
-    // A number that no version of the program has written: not a flow that anything can be concluded from.
-    let state = FlowState::from_number(entry.state)?;
-    if entry.is_expired(state, &context.settings.timeouts, context.now) {
+fn hit<M: Memory>(flows: &M, found: &Found) -> Option<Hit<M::Place>> {
+    if found.is_some == 0 {
         return None;
     }
-    let state = if entry.is_cut(context.now) { None } else { Some(state) };
-    Some(Live { table, handle, entry, state })
+    Some(Hit {
+        line: flows.line(found.bucket)?,
+        bucket: found.bucket,
+        slot: found.slot & 3,
+        choice: found.choice & 3,
+        control: Control(found.control),
+    })
+}
+
+/// Whether there is a live flow of the case's key: that of the packet which an ICMP error quotes. Its key holds the side
+/// that the packet went out from, so that nothing else needs to be compared.
+#[inline(always)]
+pub fn is_live<T: Tables>(tables: &T, case: &Case) -> bool {
+    live(tables, &case.key, case.facts.now).is_some()
 }
 
 #[inline(always)]
-const fn opens(transport: &Transport) -> bool {
-    matches!(transport, Transport::Tcp(tcp) if tcp.opens())
+fn live<T: Tables>(tables: &T, key: &KeyWords, now: u32) -> Option<Control> {
+    let flows = tables.flows();
+    let control = find(flows, &spot(flows, key), now)?.control;
+    if control.is_ended(now) || control.state() == state::CUT { None } else { Some(control) }
 }
 
-/// Moves a flow to the table that nothing evicts.
+/// Whether a packet that would begin a flow leaves by the interface that it came in by, and the way back to its source is
+/// not clearly by the same one. Its "responder", whom anybody may have named, would be let in by such a flow.
 ///
-/// Between the two steps the flow is in both tables and the assured one is found first. Two CPUs may both promote it:
-/// they write the same entry.
+/// It came in here if the kernel says so; or if the host has not made it and ingress has begun a flow with a packet of the
+/// same two ends, which shows it where a device on top of the interface (a bridge, a macvlan) has taken the packet and sent
+/// it back.
 #[inline(always)]
-fn promote<A: Address, T: FlowTables<A>>(
-    key: &FlowKey<A>,
-    next: &FlowEntry,
-    tables: &T,
-    context: &Context<'_>,
-) -> Reason {
-    if tables.insert_flow(Table::Assured, key, next).is_err() {
-        tables.set_pressure(context.now);
-        return Reason::FlowTableFull;
+pub fn is_hairpin<T: Tables>(tables: &T, case: &Case) -> bool {
+    if case.direction() == Direction::Ingress || !tables.is_forwarded() || !case.facts.begins_flow() {
+        return false;
     }
-    tables.mark_promotion();
-    tables.remove_flow(Table::HalfOpen, key);
-    Reason::Tracked
+    let came_in_here = tables.was_received_here()
+        || live(tables, &mirrored(&case.key), case.facts.now)
+            .is_some_and(|control| !control.has(BEGUN_BY_EGRESS));
+    came_in_here && !tables.leads_back_here(&case.key)
 }
 
-/// A flow that could not become assured would end in mid-handshake, so for a second after one has found no room, new
-/// ones are not even begun: AWS drops "packets that would need a new entry" (`conntrack_allowance_exceeded`).
+/// The key that the other hook of the same interface gives a packet which goes through both.
 #[inline(always)]
-const fn is_under_pressure(pressure: u32, context: &Context<'_>) -> bool {
-    pressure != 0 && context.now.wrapping_sub(pressure) < context.settings.jiffies_per_second
+fn mirrored(key: &KeyWords) -> KeyWords {
+    const PORTS: u64 = 0xffff_ffff;
+    let [l0, l1, r0, r1, last] = *key;
+    let query_from = (last >> 40) as u8 & 0x7f;
+    let last = if query_from == query_from::EITHER {
+        last & !PORTS | u64::from((last as u32).rotate_left(16))
+    } else {
+        // Identifier and type of a query belong to neither end; the other one asks.
+        last ^ u64::from(query_from::LOCAL ^ query_from::REMOTE) << 40
+    };
+    if last & KEY_IS_IPV6 != 0 { [r0, r1, l0, l1, last] } else { [0, 0, 0, r1.rotate_left(32), last] }
 }
 
-/// Writes back what changed, and returns the time in the entry. Most packets change nothing but that, and it is written
-/// at most once a second, so that an established flow costs no dirty cache line per packet.
-#[inline(always)]
-fn store<H: FlowHandle>(handle: &H, entry: &FlowEntry, next: &FlowEntry, context: &Context<'_>) -> u32 {
-    if next.state != entry.state || next.flags != entry.flags || next.handshake != entry.handshake {
-        handle.write(next);
-        return next.last_seen;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Address, Be16, FlowKey, Ipv4, Ipv6};
+
+    fn key<A: Address>(local: A, remote: A, (local_port, remote_port): (u16, u16), from: u8) -> KeyWords {
+        let (local_port, remote_port) = (Be16::new(local_port), Be16::new(remote_port));
+        A::key_words(&FlowKey {
+            local,
+            remote,
+            local_port,
+            remote_port,
+            protocol: 6,
+            query_from: from,
+            zone: 7,
+        })
     }
-    if next.last_seen.wrapping_sub(entry.last_seen) >= context.settings.jiffies_per_second {
-        handle.touch(next.last_seen);
-        return next.last_seen;
+
+    #[test]
+    fn the_mirrored_key_is_that_of_the_other_hook() {
+        let (a, b) = (Ipv4::from_bytes([1, 2, 3, 4]), Ipv4::from_bytes([5, 6, 7, 8]));
+        assert_eq!(
+            mirrored(&key(a, b, (22, 80), query_from::EITHER)),
+            key(b, a, (80, 22), query_from::EITHER)
+        );
+        assert_eq!(mirrored(&key(a, b, (7, 8), query_from::LOCAL)), key(b, a, (7, 8), query_from::REMOTE));
+        let (a, b) = (Ipv6::from_bytes([1; 16]), Ipv6::from_bytes([2; 16]));
+        assert_eq!(
+            mirrored(&key(a, b, (22, 80), query_from::EITHER)),
+            key(b, a, (80, 22), query_from::EITHER)
+        );
+        assert_eq!(mirrored(&key(a, b, (7, 8), query_from::REMOTE)), key(b, a, (7, 8), query_from::LOCAL));
     }
-    entry.last_seen
 }

@@ -3,10 +3,10 @@
 use super::control::{Control, END, IDENTITY, KEYED, PROTECTED, VERSIONS};
 use super::find::Hit;
 use super::hash::Spot;
-use super::layout::KEY_WORDS;
 use super::marks::{Mark, mark};
 use super::memory::Memory;
 use super::{ATTEMPTS, one_more};
+use crate::abi::{KEY_IS_IPV6, KeyWords};
 
 /// How a change ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,30 +134,24 @@ pub(super) fn flag<M: Memory>(
 
 /// Records the key of a flow that has none yet: of a protected one, whose slot nobody takes meanwhile.
 #[inline(always)]
-pub(super) fn record_key<M: Memory>(
-    memory: &M,
-    hit: &mut Hit<M::Place>,
-    key: &[u64; KEY_WORDS],
-    is_ipv6: bool,
-) {
-    if write_key(memory, hit.index(), key, is_ipv6) {
+pub(super) fn record_key<M: Memory>(memory: &M, hit: &mut Hit<M::Place>, key: &KeyWords) {
+    if write_key(memory, hit.index(), key) {
         flag(memory, hit, |control| control.with(KEYED));
     }
 }
 
 #[inline(always)]
-pub(super) fn write_key<M: Memory>(memory: &M, index: u32, key: &[u64; KEY_WORDS], is_ipv6: bool) -> bool {
+pub(super) fn write_key<M: Memory>(memory: &M, index: u32, key: &KeyWords) -> bool {
     let Some(record) = memory.record(index) else {
         return false;
     };
-    if is_ipv6 {
+    // An IPv4 flow leaves the first three as they are; nobody reads them.
+    if key[4] & KEY_IS_IPV6 != 0 {
         memory.store(record, 0, key[0]);
         memory.store(record, 1, key[1]);
         memory.store(record, 2, key[2]);
-        memory.store(record, 4, key[4] | super::layout::KEY_IS_IPV6);
-    } else {
-        memory.store(record, 4, key[4]);
     }
     memory.store(record, 3, key[3]);
+    memory.store(record, 4, key[4]);
     true
 }

@@ -51,6 +51,27 @@ pub mod state {
     pub const CUT: u64 = 14;
     /// Any other protocol, both ways.
     pub const PORTLESS_REPLIED: u64 = 15;
+
+    /// The name shown to people and in JSON; `None` for a number that no state has.
+    #[must_use]
+    pub const fn name(state: u64) -> Option<&'static str> {
+        Some(match state {
+            SYN_SENT => "syn-sent",
+            SYN_RECEIVED => "syn-received",
+            ESTABLISHED => "established",
+            FIN_WAIT => "fin-wait",
+            TIME_WAIT => "time-wait",
+            CLOSED => "closed",
+            PICKED_UP => "picked-up",
+            UDP_ONE_WAY => "one-way",
+            UDP_REPLIED | ICMP_REPLIED => "replied",
+            UDP_STREAM => "stream",
+            ICMP_QUERY => "query",
+            PORTLESS | PORTLESS_REPLIED => "tracked",
+            CUT => "cut",
+            _ => return None,
+        })
+    }
 }
 
 pub(super) const PRINT_SHIFT: u32 = 32;
@@ -193,6 +214,21 @@ impl Class {
     pub const DOUBTED: Self = Self(8);
     /// Never taken.
     pub const PROTECTED: Self = Self(9);
+
+    /// The name shown to people, in JSON and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0 => "empty",
+            1 => "closing",
+            2 | 3 => "half-open",
+            4 | 5 => "one-way",
+            6 => "replied",
+            7 => "stream",
+            8 => "doubted",
+            _ => "protected",
+        }
+    }
 }
 
 /// By state, four bits each.

@@ -4,22 +4,27 @@
 //! 2^-64. The first one, mixed, chooses buckets and tag; both together make the fingerprint.
 
 use super::control::PRINT_SHIFT;
-use super::layout::{Geometry, KEY_IS_IPV6, KEY_WORDS};
+use super::layout::Geometry;
 use super::memory::Memory;
+use crate::abi::{KEY_IS_IPV6, KeyWords};
+use bytemuck::{Pod, Zeroable};
 
 /// A key, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 pub struct Spot {
     near: u32,
     far: u32,
     farther: u32,
     outer: u32,
-    /// What the filter knows the flow by, 1 to 255.
-    pub tag: u8,
     /// In the slot.
     pub fingerprint: u64,
     /// Eight more bits, where they stand in the control word.
     pub print: u64,
+    /// What the filter knows the flow by, 1 to 255.
+    pub tag: u8,
+    /// Always 0.
+    pub padding: [u8; 7],
 }
 
 impl Spot {
@@ -36,13 +41,12 @@ impl Spot {
     }
 }
 
-/// Hashes a key: five words, of which IPv4 uses the last two.
+/// Hashes a key.
 #[inline(always)]
-pub fn spot<M: Memory>(memory: &M, key: &[u64; KEY_WORDS], is_ipv6: bool) -> Spot {
-    let last = if is_ipv6 { key[4] | KEY_IS_IPV6 } else { key[4] };
+pub fn spot<M: Memory>(memory: &M, key: &KeyWords) -> Spot {
     let sum = |first: usize| {
-        let mut sum = nh(key[3], memory.secret(first + 3)).wrapping_add(nh(last, memory.secret(first + 4)));
-        if is_ipv6 {
+        let mut sum = nh(key[3], memory.secret(first + 3)).wrapping_add(nh(key[4], memory.secret(first + 4)));
+        if key[4] & KEY_IS_IPV6 != 0 {
             sum = sum
                 .wrapping_add(nh(key[0], memory.secret(first)))
                 .wrapping_add(nh(key[1], memory.secret(first + 1)))
@@ -83,6 +87,7 @@ const fn place(geometry: Geometry, mixed: u64, more: u64, fingerprint: u64) -> S
         tag: if tag == 0 { 1 } else { tag },
         fingerprint,
         print: (more >> 12 & 0xff) << PRINT_SHIFT,
+        padding: [0; 7],
     }
 }
 

@@ -6,11 +6,12 @@ use super::control::{
 };
 use super::find::differs;
 use super::hash::Spot;
-use super::layout::{CHOICES, KEY_WORDS};
+use super::layout::CHOICES;
 use super::life::{Beside, Lifetimes, Socket, settle};
 use super::marks::{Mark, mark};
 use super::memory::Memory;
 use super::{ATTEMPTS, one_more};
+use crate::abi::KeyWords;
 
 /// A flow that begins.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +95,7 @@ struct View {
 pub fn insert_once<M: Memory>(
     memory: &M,
     spot: &Spot,
-    (key, is_ipv6): (&[u64; KEY_WORDS], bool),
+    key: &KeyWords,
     fresh: &Fresh,
     lifetimes: &Lifetimes,
     now: u32,
@@ -115,7 +116,7 @@ pub fn insert_once<M: Memory>(
         return if ended { Inserted::Asked } else { Inserted::Refused };
     }
     let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
-    if take(memory, spot, place, class, (key, is_ipv6), fresh, now) {
+    if take(memory, spot, place, class, key, fresh, now) {
         Inserted::InPlaceOf(class)
     } else {
         Inserted::Contended
@@ -127,7 +128,7 @@ pub fn insert_once<M: Memory>(
 pub fn insert<M: Memory>(
     memory: &M,
     spot: &Spot,
-    key: (&[u64; KEY_WORDS], bool),
+    key: &KeyWords,
     fresh: &Fresh,
     lifetimes: &Lifetimes,
     now: u32,
@@ -225,7 +226,7 @@ fn take<M: Memory>(
     spot: &Spot,
     (choice, slot): (u32, u32),
     class: Class,
-    (key, is_ipv6): (&[u64; KEY_WORDS], bool),
+    key: &KeyWords,
     fresh: &Fresh,
     now: u32,
 ) -> bool {
@@ -262,7 +263,7 @@ fn take<M: Memory>(
     memory.store(details, (slot & 3) * 2 + 1, fresh.beside.0);
     // A flood whose flows evict each other writes no keys.
     let evicts = class.0 >= Class::HALF_OPEN.0 && class.0 < Class::REPLIED.0;
-    let keyed = !evicts && write_key(memory, bucket * 4 + (slot & 3), key, is_ipv6);
+    let keyed = !evicts && write_key(memory, bucket * 4 + (slot & 3), key);
     let keyed = if keyed { KEYED } else { 0 };
     memory.publish(line, control_word, version | USED | keyed | spot.print | fresh.control.0);
     true

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::abi::KeyWords;
+
 /// Slots of a bucket.
 pub const SLOTS: u32 = 4;
 
@@ -46,19 +48,12 @@ pub struct Details {
     pub details: [Detail; SLOTS as usize],
 }
 
-/// Words of a key. IPv4 uses the last two alone.
-pub const KEY_WORDS: usize = 5;
-
-/// Bit of the last word of a key, in the byte between protocol and zone: an IPv6 flow. The two families would otherwise not
-/// be told apart, in the hash and in records, whose first three words are stale where an IPv4 flow follows one of IPv6.
-pub const KEY_IS_IPV6: u64 = 0x80 << 40;
-
 /// The key of a slot's flow, if its control says that it is recorded: for listings and for questions about its socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Record {
     /// The key.
-    pub key: [u64; KEY_WORDS],
+    pub key: KeyWords,
 }
 
 /// Of the keyed hash: drawn once per table and kept as long as it, never shown. Five words for each of two NH (two 32-bit
@@ -78,6 +73,18 @@ pub struct Geometry {
     pub far_bits: u32,
     /// Of the outer part.
     pub outer_bits: u32,
+}
+
+/// What the constants of the programs are set from: pinned with the table, and the same as long as it lives.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TableParameters {
+    /// Of the hash.
+    pub secrets: Secrets,
+    /// The sizes.
+    pub geometry: Geometry,
+    /// By how many bits jiffies are shifted to be units of time ([`time_shift`]).
+    pub time_shift: u32,
 }
 
 /// Bytes of a slot in all arrays.
@@ -147,5 +154,6 @@ const _: () = {
     assert!(size_of::<Record>() == 40);
     assert!(size_of::<Secrets>() == 104);
     assert!(size_of::<Geometry>() == 12);
+    assert!(size_of::<TableParameters>() == 120);
     assert!(time_shift(100) == 4 && time_shift(250) == 5 && time_shift(300) == 6 && time_shift(1000) == 7);
 };

@@ -13,6 +13,7 @@ pub mod control;
 pub mod find;
 pub mod hash;
 pub mod insert;
+mod key;
 pub mod layout;
 pub mod life;
 mod marks;
@@ -25,6 +26,7 @@ pub use control::{Class, Control};
 pub use find::{Hit, find};
 pub use hash::{Spot, spot};
 pub use insert::{Fresh, Inserted, insert, insert_once};
+pub use key::key_of;
 pub use layout::{Geometry, Line, Record, Secrets};
 pub use memory::{Memory, Place};
 

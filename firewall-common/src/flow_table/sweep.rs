@@ -7,9 +7,10 @@ use super::change::clear;
 use super::control::{BACKED, Control, DOUBT, DRAINING, KEYED, PROTECTED, USED, VERSIONS, state};
 use super::find::Hit;
 use super::hash::{Spot, spot};
-use super::layout::{Detail, KEY_IS_IPV6, KEY_WORDS, SLOTS};
+use super::layout::{Detail, SLOTS};
 use super::life::{Beside, Lifetimes, Socket, cut_off, settle};
 use super::memory::Memory;
+use crate::abi::KeyWords;
 
 /// A flow as it stands in its slot.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,8 @@ pub struct Listed {
     pub control: Control,
     /// Its details.
     pub detail: Detail,
-    /// Its key, with [`KEY_IS_IPV6`] in the last word, if that is recorded.
-    pub key: Option<[u64; KEY_WORDS]>,
+    /// Its key, if that is recorded.
+    pub key: Option<KeyWords>,
 }
 
 /// Reads the flow of a slot: control, key and details, control. `None` for none, or if it was taken over meanwhile.
@@ -57,7 +58,7 @@ pub enum Swept {
     /// A flow that the operator has drained, and is cut now.
     Cut,
     /// A flow in doubt whose socket is to be asked for: [`answered`] takes the answer.
-    Asks([u64; KEY_WORDS]),
+    Asks(KeyWords),
 }
 
 /// Looks at one slot.
@@ -128,7 +129,7 @@ fn turn<M: Memory>(
 
 fn whose<M: Memory>(memory: &M, bucket: u32, listed: &Listed) -> (Spot, u32) {
     let key = listed.key.unwrap_or_default();
-    let spot = spot(memory, &key, key[4] & KEY_IS_IPV6 != 0);
+    let spot = spot(memory, &key);
     let choice = if listed.key.is_some() && listed.control.has(PROTECTED) {
         (0..4).find(|&choice| spot.bucket(choice) == bucket).unwrap_or(0)
     } else {

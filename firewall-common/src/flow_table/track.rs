@@ -5,18 +5,16 @@ use super::control::{Class, Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
 use super::insert::{Fresh, Inserted, insert_once};
-use super::layout::KEY_WORDS;
 use super::life::{Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, remember_syn};
 use super::memory::Memory;
+use crate::abi::KeyWords;
 use crate::packet::tcp_flag;
 
 /// A packet's key and where its flow may stand.
 #[derive(Clone, Copy)]
 pub struct Tracked<'a> {
     /// The key.
-    pub key: &'a [u64; KEY_WORDS],
-    /// Whether that is one of IPv6.
-    pub is_ipv6: bool,
+    pub key: &'a KeyWords,
     /// Hashed.
     pub spot: &'a Spot,
 }
@@ -71,7 +69,7 @@ pub fn track<M: Memory>(
         Outcome::CUT => Tracking::Cut,
         _ => {
             if hit.control.0 & (PROTECTED | KEYED) == PROTECTED {
-                record_key(memory, &mut hit, tracked.key, tracked.is_ipv6);
+                record_key(memory, &mut hit, tracked.key);
             }
             Tracking::Passes
         }
@@ -153,8 +151,7 @@ pub fn admitted<M: Memory>(
     };
     let control = Control(memory.forget(control.0));
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
-    match insert_once(memory, tracked.spot, (tracked.key, tracked.is_ipv6), &fresh, lifetimes, facts.now, ask)
-    {
+    match insert_once(memory, tracked.spot, tracked.key, &fresh, lifetimes, facts.now, ask) {
         Inserted::InPlaceOf(class) => Admitted::Begun(class),
         Inserted::Same => Admitted::Tracked,
         Inserted::Refused => Admitted::Full,

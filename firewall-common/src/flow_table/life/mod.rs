@@ -216,6 +216,20 @@ impl Facts {
         self.tcp_flags & flag != 0
     }
 
+    /// Whether it begins a flow where rules admit it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn begins_flow(&self) -> bool {
+        self.kind != kind::REPLY && !(self.is_tcp() && self.has(tcp_flag::RST))
+    }
+
+    /// Whether it is a TCP segment that no connection begins with.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_late_start(&self) -> bool {
+        self.is_tcp() && !self.opens()
+    }
+
     /// A SYN without an ACK: the first segment of a connection.
     #[inline(always)]
     const fn opens(&self) -> bool {
