@@ -1,17 +1,23 @@
-//! The state diagram of ARCHITECTURE.md is the code's: every transition that packets can cause is drawn, and no other.
+//! The state diagram of the flow table is the code's: every transition that packets can cause is drawn, and no other.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use firewall_common::abi::{Be16, Direction, FlowEntry};
-use firewall_common::flow::{FlowState, Step, advance, start};
-use firewall_common::packet::icmp::{Icmp, Role};
-use firewall_common::packet::{Tcp, Transport, tcp_flag};
+use firewall_common::flow_table::Control;
+use firewall_common::flow_table::control::state;
+use firewall_common::flow_table::life::{
+    Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, kind, remember_syn,
+};
+use firewall_common::packet::tcp_flag::{ACK, FIN, RST, SYN};
 
 const ISN: u32 = 100;
+const NOW: u32 = 1000;
+/// What follows one packet by as much is late for a doubt, and in time for a handshake.
+const LATER: u32 = 50;
+const TWO_SECONDS: u32 = 16;
 
-/// A transition as the diagram has it; `[*]` is where flows begin and end.
+/// A transition as the diagram has it; `[*]` is where flows begin.
 type Edge = (String, String);
 
 #[test]
@@ -28,7 +34,7 @@ fn the_diagram_has_the_transitions_of_the_code_and_no_other() {
 
 /// The edges of the mermaid diagram.
 fn drawn() -> BTreeSet<Edge> {
-    let page = include_str!("../../ARCHITECTURE.md");
+    let page = include_str!("../../docs/flow-table.md");
     let diagram = page.split("stateDiagram-v2").nth(1).unwrap().split("```").next().unwrap();
     let edge = |line: &str| {
         let (from, rest) = line.trim().split_once(" --> ")?;
@@ -38,84 +44,127 @@ fn drawn() -> BTreeSet<Edge> {
     diagram.lines().filter_map(edge).collect()
 }
 
-/// The edges that the state machine takes, found by giving each packet to each entry that packets can bring about.
+/// The edges that the state machine takes, found by giving each packet, sooner and later, with each answer about the socket,
+/// to each flow that packets can bring about.
 fn real() -> BTreeSet<Edge> {
     let mut edges = BTreeSet::new();
-    let mut known: Vec<FlowEntry> = Vec::new();
-    for packet in packets() {
-        if let Some(entry) = start(&packet, Direction::Ingress, 1, 1, 0) {
-            edges.insert(("[*]".to_owned(), name(&entry)));
-            known.push(entry);
+    let mut known = HashSet::new();
+    let mut open = Vec::new();
+    for facts in packets(NOW) {
+        if let Some(control) = begin(&facts, &lifetimes()) {
+            edges.insert(("[*]".to_owned(), name(control)));
+            open.push((control, Beside::begun(NOW)));
         }
     }
-    let mut next = 0;
-    while let Some(entry) = known.get(next).copied() {
-        next += 1;
-        for (packet, from_initiator) in
-            packets().into_iter().flat_map(|packet| [(packet, true), (packet, false)])
-        {
-            let state = FlowState::from_number(entry.state).unwrap();
-            if !belongs_to(state, &packet) {
+    while let Some((control, beside)) = open.pop() {
+        let (control, beside) = at_once(control, beside);
+        if !known.insert((control.0, beside.0)) {
+            continue;
+        }
+        for facts in [NOW, NOW + LATER].into_iter().flat_map(packets) {
+            if !belongs_to(control, &facts) {
                 continue;
             }
-            match advance(entry, state, &packet, from_initiator, 0) {
-                Step::Restart => edges.insert((name(&entry), "[*]".to_owned())),
-                Step::Continue { entry: after, .. } => {
-                    if !known.contains(&after) {
-                        known.push(after);
-                    }
-                    after.state != entry.state && edges.insert((name(&entry), name(&after)))
+            let asks = asks_for_socket(control, beside, &facts, &lifetimes());
+            let answers = [Socket::Connected, Socket::TimeWait, Socket::None];
+            for answer in if asks { answers.map(Some).to_vec() } else { vec![None] } {
+                let (next, beside) = match follow(control, beside, &facts, &lifetimes(), answer) {
+                    Step::Continue(next, beside) => (next, beside),
+                    Step::Rules => remember_syn(control, beside, &facts),
+                    Step::Over => continue,
+                    Step::Cut(_) => unreachable!("nobody cuts"),
+                };
+                if next.state() != control.state() {
+                    edges.insert((name(control), name(next)));
                 }
-            };
+                open.push((next, beside));
+            }
         }
     }
     edges
 }
 
-fn name(entry: &FlowEntry) -> String {
-    format!("{:?}", FlowState::from_number(entry.state).unwrap())
+/// The flow as if everything of it had happened just now, so that there are not too many of them.
+fn at_once(control: Control, beside: Beside) -> (Control, Beside) {
+    let now = u64::from(NOW);
+    let times = if is_tcp(control.state()) { now << 48 | now << 32 } else { now << 32 };
+    (control.ending(NOW + 1000), Beside(beside.0 & 0xffff_ffff | times))
 }
 
-/// Whether the packet can have the key of a flow in this state.
-fn belongs_to(state: FlowState, packet: &Transport) -> bool {
-    match state {
-        FlowState::UdpOneWay | FlowState::UdpReplied | FlowState::UdpAskedAgain | FlowState::UdpStream => {
-            matches!(packet, Transport::Udp { .. })
+fn lifetimes() -> Lifetimes {
+    let mut lifetimes = Lifetimes([1000; 16]);
+    for short in [state::CLOSED, state::TIME_WAIT] {
+        lifetimes.0[short as usize] = LATER - 1;
+    }
+    lifetimes
+}
+
+const fn is_tcp(state: u64) -> bool {
+    state <= state::PICKED_UP
+}
+
+fn name(control: Control) -> String {
+    match control.state() {
+        state::SYN_SENT => "SynSent",
+        state::SYN_RECEIVED => "SynReceived",
+        state::ESTABLISHED => "Established",
+        state::FIN_WAIT => "FinWait",
+        state::TIME_WAIT => "TimeWait",
+        state::CLOSED => "Closed",
+        state::PICKED_UP => "PickedUp",
+        state::UDP_ONE_WAY => "UdpOneWay",
+        state::UDP_REPLIED => "UdpReplied",
+        state::UDP_STREAM => "UdpStream",
+        state::ICMP_QUERY => "IcmpQuery",
+        state::ICMP_REPLIED => "IcmpReplied",
+        state::PORTLESS => "Portless",
+        state::PORTLESS_REPLIED => "PortlessReplied",
+        _ => "?",
+    }
+    .to_owned()
+}
+
+/// Whether the packet can have the key of a flow in this state. Flows begin by ingress here; a query and its reply come
+/// from two sides, for the key says who asks.
+fn belongs_to(control: Control, facts: &Facts) -> bool {
+    match control.state() {
+        state if is_tcp(state) => facts.kind == kind::TCP,
+        state::UDP_ONE_WAY | state::UDP_REPLIED | state::UDP_STREAM => facts.kind == kind::UDP,
+        state::ICMP_QUERY | state::ICMP_REPLIED => {
+            let asker = if facts.is_egress == 0 { kind::QUERY } else { kind::REPLY };
+            facts.kind == asker
         }
-        FlowState::IcmpQuery => matches!(packet, Transport::Icmp(_)),
-        FlowState::Portless => matches!(packet, Transport::Portless),
-        _ => matches!(packet, Transport::Tcp(_)),
+        _ => facts.kind == kind::PORTLESS,
     }
 }
 
-/// One packet of each kind that the state machine tells apart.
-fn packets() -> Vec<Transport> {
-    let tcp = |flags, acknowledgement, has_data| {
-        let ports = (Be16::new(40_000), Be16::new(22));
-        Transport::Tcp(Tcp {
-            source_port: ports.0,
-            destination_port: ports.1,
+/// One packet of each kind that the state machine tells apart, from either side, and what the host forwards.
+fn packets(now: u32) -> Vec<Facts> {
+    let mut packets = Vec::new();
+    for (is_egress, is_forwarded) in [(0, 0), (1, 0), (1, 1)] {
+        let plain = Facts { now, two_seconds: TWO_SECONDS, is_egress, is_forwarded, ..Facts::default() };
+        for kind in [kind::REPLY, kind::UDP, kind::QUERY, kind::PORTLESS] {
+            packets.push(Facts { kind, ..plain });
+        }
+        let tcp = |tcp_flags, acknowledgement, has_data| Facts {
+            kind: kind::TCP,
+            tcp_flags,
             sequence: ISN,
             acknowledgement,
-            flags,
             has_data,
-        })
-    };
-    let identifier = Be16::new(7);
-    let icmp = |icmp_type, role| Transport::Icmp(Icmp { icmp_type, code: 0, role });
-    vec![
-        tcp(tcp_flag::SYN, 0, false),
-        tcp(tcp_flag::SYN | tcp_flag::ACK, 1, false),
-        tcp(tcp_flag::ACK, ISN + 1, false),
-        tcp(tcp_flag::ACK, ISN.wrapping_sub(1), false),
-        tcp(tcp_flag::ACK, ISN + 1, true),
-        tcp(tcp_flag::FIN | tcp_flag::ACK, ISN + 1, false),
-        tcp(tcp_flag::RST, 0, false),
-        Transport::Udp { source_port: Be16::new(5353), destination_port: Be16::new(53) },
-        icmp(8, Role::Query { identifier }),
-        icmp(0, Role::Reply { identifier, query_type: 8 }),
-        icmp(3, Role::Error),
-        Transport::Portless,
-        Transport::LaterFragment,
-    ]
+            ..plain
+        };
+        packets.extend([
+            tcp(SYN, 0, 0),
+            tcp(SYN | ACK, ISN + 1, 0),
+            tcp(SYN | ACK, 1, 0),
+            tcp(SYN | FIN | ACK, ISN + 1, 1),
+            tcp(ACK, ISN + 1, 0),
+            tcp(ACK, 1, 0),
+            tcp(ACK, ISN + 1, 1),
+            tcp(FIN | ACK, ISN + 1, 0),
+            tcp(RST, 0, 0),
+        ]);
+    }
+    packets
 }

@@ -1,5 +1,6 @@
 //! How many protected flows stand in a table before one is refused.
 
+use firewall_common::abi::KEY_IS_IPV6;
 use firewall_common::flow_table::control::{Control, PROTECTED, state};
 use firewall_common::flow_table::layout::BYTES_PER_SLOT;
 use firewall_common::flow_table::life::{Beside, Lifetimes, Socket};
@@ -13,10 +14,11 @@ fn first_refusal(geometry: Geometry, seed: u64) -> u32 {
     let fresh = Fresh { control, admitted_by: 1, beside: Beside::begun(1) };
     for number in 0.. {
         let is_ipv6 = number & 1 != 0;
-        let key = [u64::from(number), 2, 3, 4, u64::from(number) << 16];
-        let spot = spot(&heap, &key, is_ipv6);
+        let family = if is_ipv6 { KEY_IS_IPV6 } else { 0 };
+        let key = [u64::from(number), 2, 3, 4, u64::from(number) << 16 & 0xffff_ffff | family];
+        let spot = spot(&heap, &key);
         let lifetimes = Lifetimes::default();
-        match insert(&heap, &spot, (&key, is_ipv6), &fresh, &lifetimes, 1, |_| Socket::None) {
+        match insert(&heap, &spot, &key, &fresh, &lifetimes, 1, |_| Socket::None) {
             Inserted::InPlaceOf(_) => {}
             Inserted::Refused => return number,
             other => panic!("{other:?}"),

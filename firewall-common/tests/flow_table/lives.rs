@@ -74,8 +74,8 @@ impl Lab {
     fn packet(&mut self, facts: Facts) -> Fate {
         self.now += 1;
         let facts = Facts { now: self.now, two_seconds: 16, ..facts };
-        let spot = spot(&self.heap, &KEY, false);
-        let tracked = Tracked { key: &KEY, is_ipv6: false, spot: &spot };
+        let spot = spot(&self.heap, &KEY);
+        let tracked = Tracked { key: &KEY, spot: &spot };
         let socket = || {
             self.asked.set(self.asked.get() + 1);
             self.socket.get()
@@ -97,7 +97,7 @@ impl Lab {
     }
 
     fn flow(&self) -> Option<Control> {
-        let hit = find(&self.heap, &spot(&self.heap, &KEY, false), self.now)?;
+        let hit = find(&self.heap, &spot(&self.heap, &KEY), self.now)?;
         (!hit.control.is_ended(self.now)).then_some(hit.control)
     }
 
@@ -122,7 +122,7 @@ impl Lab {
     }
 
     fn set(&mut self, next: impl Fn(Control) -> Control) {
-        let spot = spot(&self.heap, &KEY, false);
+        let spot = spot(&self.heap, &KEY);
         let mut hit = find(&self.heap, &spot, self.now).unwrap();
         change(&self.heap, &spot, &mut hit, Time { now: self.now, renewal: 1 }, next);
     }
@@ -343,7 +343,7 @@ fn what_has_ended_never_lives_again() {
 fn a_sweep_clears_what_has_ended_cuts_what_is_drained_and_asks() {
     let mut lab = Lab::connected(IN);
     let place = |lab: &Lab| {
-        let hit = find(&lab.heap, &spot(&lab.heap, &KEY, false), lab.now).unwrap();
+        let hit = find(&lab.heap, &spot(&lab.heap, &KEY), lab.now).unwrap();
         (hit.bucket, hit.slot)
     };
     let (bucket, slot) = place(&lab);
@@ -390,7 +390,7 @@ fn a_half_closed_flow_that_talks_is_asked_for_again() {
 #[test]
 fn a_change_of_a_flow_that_is_gone_leaves_its_successor() {
     let mut lab = Lab::connected(IN);
-    let spot = spot(&lab.heap, &KEY, false);
+    let spot = spot(&lab.heap, &KEY);
     let mut old = find(&lab.heap, &spot, lab.now).unwrap();
     lab.admits = [true; 2];
     // Until chance gives it the same slot.
@@ -407,4 +407,26 @@ fn a_change_of_a_flow_that_is_gone_leaves_its_successor() {
         change(&lab.heap, &spot, &mut old, Time { now: lab.now, renewal: 1 }, |control| control.with(DOUBT));
     assert_eq!(changed, Change::Gone);
     assert_eq!(lab.flow(), Some(successor));
+}
+
+#[test]
+fn a_flow_that_is_half_closed_from_the_first_moment_on_lives_as_any_other() {
+    for by in [IN, OUT] {
+        let mut lab = Lab::new();
+        lab.send(by, SYN, (100, 0));
+        lab.send(1 - by, SYN | ACK, (900, 101));
+        // The last segment of the handshake ends its side (RFC 7413).
+        lab.send(by, FIN | ACK, (101, 901));
+        assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED));
+        lab.now += DOUBTED - 10;
+        lab.admits = [false; 2];
+        assert_eq!(lab.data(1 - by), Fate::Tracked);
+    }
+    let mut lab = Lab::new();
+    lab.data(IN);
+    lab.data(OUT);
+    lab.send(IN, FIN | ACK, (0, 0));
+    lab.now += DOUBTED - 10;
+    lab.admits = [false; 2];
+    assert_eq!(lab.data(OUT), Fate::Tracked, "picked up");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod capacity;
+#[path = "../../../tests/src/simulator/heap.rs"]
 mod heap;
 mod lives;
 mod model;

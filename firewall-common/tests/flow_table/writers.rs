@@ -8,10 +8,10 @@ use shuttle::sync::Arc as Together;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
+use firewall_common::abi::KEY_WORDS;
 use firewall_common::flow_table::control::{
     BACKED, Control, DOUBT, FINS, KEYED, PENDING, PROTECTED, USED, state,
 };
-use firewall_common::flow_table::layout::KEY_WORDS;
 use firewall_common::flow_table::life::{Beside, Facts, Lifetimes, Socket, kind};
 use firewall_common::flow_table::track::{Tracked, Tracking, track};
 use firewall_common::flow_table::{
@@ -115,13 +115,13 @@ fn words(key: u64) -> [u64; KEY_WORDS] {
 }
 
 fn at(memory: &Shared, key: u64) -> Spot {
-    spot(memory, &words(key), false)
+    spot(memory, &words(key))
 }
 
 fn begin(memory: &Shared, key: u64, control: Control) -> Inserted {
     let fresh = Fresh { control, admitted_by: key, beside: Beside(key) };
     let words = words(key);
-    insert(memory, &at(memory, key), (&words, false), &fresh, &Lifetimes::default(), NOW, |_| Socket::None)
+    insert(memory, &at(memory, key), &words, &fresh, &Lifetimes::default(), NOW, |_| Socket::None)
 }
 
 fn half_open() -> Control {
@@ -266,7 +266,7 @@ fn two_fins(fault: Fault) {
                 ..Facts::default()
             };
             let (key, spot) = (words(5), at(memory, 5));
-            let tracked = Tracked { key: &key, is_ipv6: false, spot: &spot };
+            let tracked = Tracked { key: &key, spot: &spot };
             for _ in 0..ATTEMPTS {
                 let lifetimes = Lifetimes([100; 16]);
                 match track(memory, tracked, &facts, &lifetimes, 1, || Socket::Connected) {

@@ -1,8 +1,9 @@
-//! A table on the heap, for one thread.
+//! A table on the heap, for one thread. `firewall-common/tests/flow_table` and the fuzz targets stand on this file too.
 
 use std::cell::{Cell, RefCell};
 
-use firewall_common::flow_table::layout::{KEY_WORDS, SLOTS};
+use firewall_common::abi::KEY_WORDS;
+use firewall_common::flow_table::layout::SLOTS;
 use firewall_common::flow_table::{Geometry, Memory};
 
 /// An element: which array, and its first word there.
@@ -13,6 +14,7 @@ const LINES: usize = 1;
 const DETAILS: usize = 2;
 const RECORDS: usize = 3;
 
+#[derive(Debug)]
 pub(crate) struct Heap {
     arrays: [RefCell<Vec<u64>>; 4],
     secrets: [u64; 13],
