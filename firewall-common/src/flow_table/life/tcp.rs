@@ -102,7 +102,13 @@ impl Segment<'_> {
         }
         // What was remembered of the connection before, on the same addresses and ports, is over.
         let fresh = control.without(DOUBT | BACKED | ALIVE | SYN_BESIDE | SYN_BY_EGRESS);
-        self.established(fresh.in_state(state::ESTABLISHED).with(PROTECTED), beside)
+        self.becomes_established(fresh, beside)
+    }
+
+    /// The segment that establishes a flow renews it, though it may have a FIN.
+    #[inline(always)]
+    fn becomes_established(&self, control: Control, beside: Beside) -> Step {
+        self.established(self.renewed(control.in_state(state::ESTABLISHED).with(PROTECTED)), beside)
     }
 
     /// A SYN on a live tuple changes nothing of it, for it may be forged. It is remembered beside, and takes over when the
@@ -137,7 +143,7 @@ impl Segment<'_> {
             return Step::Continue(control, beside);
         }
         if self.from_initiator && control.has(REPLIED) {
-            return self.established(control.in_state(state::ESTABLISHED).with(PROTECTED), beside);
+            return self.becomes_established(control, beside);
         }
         let replied = if self.from_initiator { 0 } else { REPLIED };
         Step::Continue(self.renewed(control.with(replied)), beside)
@@ -214,12 +220,10 @@ impl Segment<'_> {
         Step::Continue(self.renewed(next), beside)
     }
 
-    /// One side has sent a FIN. The end of life stays as it is, except for a flow that was not live before: it was in its
-    /// handshake, or closed.
+    /// One side has sent a FIN. The end of life stays as it is, except for a flow that was closed.
     #[inline(always)]
     fn half_closed(&self, before: Control, next: Control, beside: Beside) -> Step {
-        let was_live =
-            matches!(before.state(), state::ESTABLISHED | state::FIN_WAIT) && before.end() == next.end();
+        let was_live = matches!(before.state(), state::ESTABLISHED | state::FIN_WAIT);
         let next = if was_live { next } else { self.renewed(next) };
         self.doubted(next, beside)
     }
