@@ -5,19 +5,19 @@
 
 use aya_log_ebpf::info;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use firewall_common::abi::Be32;
+use firewall_common::abi::{Be32, Direction};
 use firewall_common::packet::{Network, PacketBytes, network};
 use firewall_common::reason::Reason;
 
-use crate::hook;
 use crate::packet::HookPacket;
+use crate::stages::hook;
 
 /// Logs a dropped packet as far as it can be read without following it: extension headers are not skipped, and nothing
 /// is checked, for the packet may have been dropped because of what it is. The first four bytes behind the IP header
 /// are ports, or the type and code of ICMP; user space knows by the protocol.
 #[inline(never)]
-pub fn dropped<const IS_EGRESS: bool, P: HookPacket>(packet: P, reason: Reason) {
-    let hook = hook::<IS_EGRESS, P>(packet);
+pub fn dropped<P: HookPacket>(packet: P, direction: Direction, reason: Reason) {
+    let hook = hook(direction, packet.stripped_tags());
     let (slot, direction, reason) = (hook.slot, hook.direction as u8, reason as u8);
     match network(&packet, hook.link) {
         Ok(Network::Ipv4 { offset }) => {

@@ -1,16 +1,17 @@
 //! The XDP and TC programs of sgfw: thin shims over [`firewall_common::decide`].
 //!
-//! Each program wraps its context as [`PacketBytes`](firewall_common::packet::PacketBytes), decides with the kernel's
-//! maps, counts the reason and turns the verdict into the hook's code. It is loaded once per interface with its own
+//! Each program decides by calling the stages of a decision ([`stages`]), counts the reason and turns the verdict into the hook's code. It is loaded once per interface with its own
 //! [`SLOT`] and [`LINK`]; everything else it needs is read from maps.
 
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod flows;
 mod log;
 mod maps;
 mod packet;
+mod stages;
 mod tables;
 
 use aya_ebpf::Global;
@@ -18,11 +19,10 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use firewall_common::abi::{Direction, counter_index};
-use firewall_common::decide::{Hook, decide};
-use firewall_common::packet::Link;
+use firewall_common::decide::decide;
 use firewall_common::reason::{Decision, Verdict};
 use packet::{HookPacket, Skb, XdpFrame};
-use tables::KernelTables;
+use stages::{Called, Calls, EgressTc, IngressTc, IngressXdp};
 
 /// Slot of the interface that the programs are loaded for; set by the loader.
 #[unsafe(no_mangle)]
@@ -36,47 +36,49 @@ static LINK: Global<u32> = Global::new(0);
 #[xdp(frags)]
 #[inline(always)]
 pub fn ingress_xdp(context: XdpContext) -> u32 {
-    xdp_action(judge::<INGRESS, _>(XdpFrame::new(&context)))
+    xdp_action(judge(IngressXdp(context.ctx), Direction::Ingress).verdict())
 }
 
 /// Ingress by TC.
 #[classifier]
 #[inline(always)]
 pub fn ingress_tc(context: TcContext) -> i32 {
-    tc_action(judge::<INGRESS, _>(Skb::new(&context)))
+    tc_action(judge(IngressTc(context.skb.skb), Direction::Ingress).verdict())
 }
 
 /// Egress, always by TC.
 #[classifier]
 #[inline(always)]
 pub fn egress_tc(context: TcContext) -> i32 {
-    tc_action(judge::<EGRESS, _>(Skb::new(&context)))
+    tc_action(judge(EgressTc(context.skb.skb), Direction::Egress).verdict())
 }
 
 /// [`ingress_xdp`] with a log line for each dropped packet.
 #[xdp(frags)]
 #[inline(always)]
 pub fn ingress_xdp_log(context: XdpContext) -> u32 {
-    xdp_action(judge_and_log::<INGRESS, _>(XdpFrame::new(&context)))
+    let decision = judge(IngressXdp(context.ctx), Direction::Ingress);
+    log(XdpFrame::new(context.ctx), Direction::Ingress, decision);
+    xdp_action(decision.verdict())
 }
 
 /// [`ingress_tc`] with a log line for each dropped packet.
 #[classifier]
 #[inline(always)]
 pub fn ingress_tc_log(context: TcContext) -> i32 {
-    tc_action(judge_and_log::<INGRESS, _>(Skb::new(&context)))
+    let decision = judge(IngressTc(context.skb.skb), Direction::Ingress);
+    log(Skb::new(context.skb.skb), Direction::Ingress, decision);
+    tc_action(decision.verdict())
 }
 
 /// [`egress_tc`] with a log line for each dropped packet.
 #[classifier]
 #[inline(always)]
 pub fn egress_tc_log(context: TcContext) -> i32 {
-    tc_action(judge_and_log::<EGRESS, _>(Skb::new(&context)))
+    let decision = judge(EgressTc(context.skb.skb), Direction::Egress);
+    log(Skb::new(context.skb.skb), Direction::Egress, decision);
+    tc_action(decision.verdict())
 }
-
-/// The directions as constants of a function: kept in registers they would cost stack, of which there is little.
-const INGRESS: bool = false;
-const EGRESS: bool = true;
 
 #[inline(always)]
 const fn xdp_action(verdict: Verdict) -> u32 {
@@ -96,48 +98,25 @@ const fn tc_action(verdict: Verdict) -> i32 {
 }
 
 #[inline(always)]
-fn judge<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
-    let hook = hook::<IS_EGRESS, P>(packet);
-    let decision = decide(&packet, &KernelTables(packet), hook);
-    count(hook, decision, packet.length());
-    decision.verdict()
-}
-
-/// As [`judge`], with the decision and the log line in stack frames of their own: one frame has no room for both, and
-/// programs that do not log need not pay for the call.
-#[inline(always)]
-fn judge_and_log<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Verdict {
-    let decision = decide_apart::<IS_EGRESS, P>(packet);
-    count(hook::<IS_EGRESS, P>(packet), decision, packet.length());
-    if decision.reason().verdict() == Verdict::Drop {
-        log::dropped::<IS_EGRESS, P>(packet, decision.reason());
-    }
-    decision.verdict()
-}
-
-#[inline(never)]
-fn decide_apart<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Decision {
-    decide(&packet, &KernelTables(packet), hook::<IS_EGRESS, P>(packet))
+fn judge<C: Calls>(hook: C, direction: Direction) -> Decision {
+    let decision = decide(&mut Called(hook));
+    count(direction, decision);
+    decision
 }
 
 #[inline(always)]
-fn hook<const IS_EGRESS: bool, P: HookPacket>(packet: P) -> Hook {
-    Hook {
-        slot: SLOT.load(),
-        direction: if IS_EGRESS { Direction::Egress } else { Direction::Ingress },
-        link: if LINK.load() == 0 {
-            Link::Ethernet { stripped_tags: packet.stripped_tags() }
-        } else {
-            Link::None
-        },
+fn log<P: HookPacket>(packet: P, direction: Direction, decision: Decision) {
+    if matches!(decision.reason().verdict(), Verdict::Drop) {
+        log::dropped(packet, direction, decision.reason());
     }
 }
 
 /// Counts the packet. The counters are per CPU and programs run with softirqs off, so a plain addition loses nothing. On
 /// PREEMPT_RT, where a softirq may be preempted, it may lose one.
 #[inline(always)]
-fn count(hook: Hook, decision: Decision, length: u32) {
-    let index = counter_index(hook.slot, hook.direction, decision);
+fn count(direction: Direction, decision: Decision) {
+    let length = stages::length();
+    let index = counter_index(SLOT.load(), direction, decision);
     if let Some(counter) = maps::COUNTERS.get_ptr_mut(index) {
         // SAFETY: the kernel returned a pointer to this CPU's element, which lives as long as the program runs.
         unsafe {

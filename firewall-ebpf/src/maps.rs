@@ -4,19 +4,22 @@ use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
-    CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FlowEntry, FlowKey, FragmentEntry, FragmentKey,
-    HALF_OPEN_ENTRIES, InterfaceSettings, IntervalNode, Ipv4, Ipv6, MAX_INTERFACES, POLICY_SLOTS,
-    REASON_SLOTS, RECENT_SLOTS, RecentFlow, SERVICE_CHUNK, SERVICE_CHUNKS,
+    CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey, InterfaceSettings,
+    IntervalNode, Ipv6, KEY_WORDS, MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
+    flow_event,
 };
+use firewall_common::decide::Case;
+use firewall_common::flow_table::Geometry;
 
 const SLOTS: usize = POLICY_SLOTS as usize;
-const FLOWS: usize = DEFAULT_FLOW_ENTRIES as usize;
-const HALF_OPEN: usize = HALF_OPEN_ENTRIES as usize;
+/// Of the template; the loader makes the arrays as large as the operator wants them.
+const BUCKETS: usize = Geometry::for_entries(DEFAULT_FLOW_ENTRIES).buckets() as usize;
+const FLOW_SLOTS: usize = Geometry::for_entries(DEFAULT_FLOW_ENTRIES).slots() as usize;
+const FLOW_EVENT_COUNT: usize = flow_event::COUNT as usize;
 const FRAGMENTED: usize = FRAGMENT_ENTRIES as usize;
 const INTERFACES: usize = MAX_INTERFACES as usize;
 const SERVICE_ELEMENTS: usize = SERVICE_CHUNKS as usize;
 const COUNTED: usize = (MAX_INTERFACES * 2 * REASON_SLOTS) as usize;
-const RECENT: usize = RECENT_SLOTS as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
 /// An array that may be put in the place of one of another size. The kernel does not inline lookups in it.
 const ANY_SIZE: usize = BPF_F_INNER_MAP as usize;
@@ -33,7 +36,7 @@ pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
 pub type Settings = Array<InterfaceSettings, INTERFACES>;
 
 #[btf_map]
-pub static GENERATION: Array<u64, 3> = Array::new();
+pub static GENERATION: Array<u64, 2, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();
@@ -51,31 +54,19 @@ pub static CELLS: ArrayOfMaps<Cells, SLOTS> = ArrayOfMaps::new();
 pub static SETTINGS: ArrayOfMaps<Settings, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
-pub static FLOWS_V4: HashMap<FlowKey<Ipv4>, FlowEntry, FLOWS> = HashMap::new();
+pub static FLOW_FILTERS: Array<u64, BUCKETS, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static FLOWS_V6: HashMap<FlowKey<Ipv6>, FlowEntry, FLOWS> = HashMap::new();
+pub static FLOW_LINES: Array<[u64; 8], BUCKETS, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static HALF_OPEN_V4: LruHashMap<FlowKey<Ipv4>, FlowEntry, HALF_OPEN, LRU_PER_CPU> = LruHashMap::new();
+pub static FLOW_DETAILS: Array<[u64; 8], BUCKETS, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static HALF_OPEN_V6: LruHashMap<FlowKey<Ipv6>, FlowEntry, HALF_OPEN, LRU_PER_CPU> = LruHashMap::new();
+pub static FLOW_RECORDS: Array<[u64; KEY_WORDS], FLOW_SLOTS, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static PRESSURE: Array<u32, 2> = Array::new();
-
-#[btf_map]
-pub static PROMOTION: Array<u32, 2> = Array::new();
-
-#[btf_map]
-pub static RECENT_V4: PerCpuArray<RecentFlow<Ipv4>, RECENT> = PerCpuArray::new();
-
-#[btf_map]
-pub static RECENT_V6: PerCpuArray<RecentFlow<Ipv6>, RECENT> = PerCpuArray::new();
-
-#[btf_map]
-pub static RECENT_MARKS: Array<u32, RECENT> = Array::new();
+pub static FLOW_EVENTS: PerCpuArray<u64, FLOW_EVENT_COUNT> = PerCpuArray::new();
 
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry, FRAGMENTED, LRU_PER_CPU> = LruHashMap::new();
@@ -86,6 +77,13 @@ pub static COUNTERS: PerCpuArray<Counter, COUNTED> = PerCpuArray::new();
 /// Bytes that one load of a packet can take.
 pub const SCRATCH_BYTES: usize = 64;
 
+/// Words of [`SCRATCH`]: what helpers take or fill, and one more for [`Memory::forget`](firewall_common::flow_table::Memory).
+pub const SCRATCH_WORDS: usize = SCRATCH_BYTES / 8 + 1;
+
 /// Where helpers write the packet bytes that do not lie in linear memory. Private to the program, never pinned.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES], 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<[u64; SCRATCH_WORDS], 1> = PerCpuArray::new();
+
+/// The packet under decision. Private to the program, never pinned.
+#[btf_map]
+pub static CASE: PerCpuArray<[u64; Case::WORDS], 1> = PerCpuArray::new();

@@ -1,14 +1,14 @@
 //! The contexts of the two hooks as [`PacketBytes`].
 
 use core::arch::asm;
+use core::ffi::c_void;
 use core::ptr;
 
 use aya_ebpf::bindings::{
     __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_md,
 };
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
-use aya_ebpf::programs::{TcContext, XdpContext};
-use firewall_common::abi::Address;
+use firewall_common::abi::{KEY_IS_IPV6, KeyWords};
 use firewall_common::packet::{MAX_HEADER_OFFSET, PacketBytes};
 
 use crate::maps::{self, SCRATCH_BYTES};
@@ -20,16 +20,103 @@ const AF_INET6: u8 = 10;
 /// Length of an IPv4 header without options.
 const IPV4_HEADER: u16 = 20;
 
-/// A packet as a hook gives it.
-pub trait HookPacket: PacketBytes + Copy {
-    /// VLAN tags that stand in the packet's metadata instead of its data.
-    fn stripped_tags(self) -> u32;
+/// What the kernel knows about a packet: its context on a hook.
+pub trait HookContext: Copy {
+    /// For helpers.
+    fn as_ptr(self) -> *mut c_void;
 
-    /// See [`FlowTables::was_received_here`](firewall_common::decide::FlowTables::was_received_here).
+    /// See [`Tables::is_forwarded`](firewall_common::decide::Tables::is_forwarded).
+    fn is_forwarded(self) -> bool;
+
+    /// See [`Tables::was_received_here`](firewall_common::decide::Tables::was_received_here).
     fn was_received_here(self) -> bool;
 
-    /// See [`FlowTables::leads_back_here`](firewall_common::decide::FlowTables::leads_back_here).
-    fn leads_back_here<A: Address>(self, source: &A, destination: &A) -> bool;
+    /// See [`Tables::leads_back_here`](firewall_common::decide::Tables::leads_back_here).
+    fn leads_back_here(self, key: &KeyWords) -> bool;
+}
+
+/// A packet as a hook gives it.
+pub trait HookPacket: PacketBytes + Copy {
+    /// Type of its context.
+    type Context: HookContext;
+
+    /// Its context.
+    fn context(self) -> Self::Context;
+
+    /// VLAN tags that stand in the packet's metadata instead of its data.
+    fn stripped_tags(self) -> u32;
+}
+
+/// For stages that need no context.
+impl HookContext for () {
+    #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        ptr::null_mut()
+    }
+
+    #[inline(always)]
+    fn is_forwarded(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn was_received_here(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn leads_back_here(self, _key: &KeyWords) -> bool {
+        false
+    }
+}
+
+/// What arrives has not been routed yet, and nobody asks.
+impl HookContext for *mut xdp_md {
+    #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.cast()
+    }
+
+    #[inline(always)]
+    fn is_forwarded(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn was_received_here(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn leads_back_here(self, _key: &KeyWords) -> bool {
+        false
+    }
+}
+
+impl HookContext for *mut __sk_buff {
+    #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.cast()
+    }
+
+    #[inline(always)]
+    fn is_forwarded(self) -> bool {
+        // SAFETY: the context is the one that the kernel gave. 0, which no interface has, is what the host made itself.
+        unsafe { (*self).ingress_ifindex != 0 }
+    }
+
+    #[inline(always)]
+    fn was_received_here(self) -> bool {
+        // SAFETY: the context is the one that the kernel gave.
+        unsafe { (*self).ingress_ifindex == (*self).ifindex }
+    }
+
+    #[inline(always)]
+    fn leads_back_here(self, key: &KeyWords) -> bool {
+        // SAFETY: the context is the one that the kernel gave.
+        let leaves_by = unsafe { (*self).ifindex };
+        way_back(self, leaves_by, key) == Some(leaves_by)
+    }
 }
 
 /// A frame on XDP.
@@ -42,8 +129,7 @@ pub struct XdpFrame {
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(context: &XdpContext) -> Self {
-        let context = context.ctx;
+    pub fn new(context: *mut xdp_md) -> Self {
         // SAFETY: the context is the one that the kernel gave. A frame of several buffers is longer than its linear
         // part. Asked for once: the call costs as much as a quarter of the way of an established packet.
         let length = unsafe { bpf_xdp_get_buff_len(context) } as u32;
@@ -52,20 +138,16 @@ impl XdpFrame {
 }
 
 impl HookPacket for XdpFrame {
+    type Context = *mut xdp_md;
+
+    #[inline(always)]
+    fn context(self) -> *mut xdp_md {
+        self.context
+    }
+
     #[inline(always)]
     fn stripped_tags(self) -> u32 {
         0
-    }
-
-    #[inline(always)]
-    fn was_received_here(self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn leads_back_here<A: Address>(self, _source: &A, _destination: &A) -> bool {
-        // What arrives has not been routed yet, and nobody asks.
-        true
     }
 }
 
@@ -99,29 +181,23 @@ pub struct Skb(*mut __sk_buff);
 
 impl Skb {
     #[inline(always)]
-    pub fn new(context: &TcContext) -> Self {
-        Self(context.skb.skb)
+    pub const fn new(context: *mut __sk_buff) -> Self {
+        Self(context)
     }
 }
 
 impl HookPacket for Skb {
+    type Context = *mut __sk_buff;
+
+    #[inline(always)]
+    fn context(self) -> *mut __sk_buff {
+        self.0
+    }
+
     #[inline(always)]
     fn stripped_tags(self) -> u32 {
         // SAFETY: the context is the one that the kernel gave.
         u32::from(unsafe { (*self.0).vlan_present } != 0)
-    }
-
-    #[inline(always)]
-    fn was_received_here(self) -> bool {
-        // SAFETY: the context is the one that the kernel gave. 0, which no interface has, is what the host made itself.
-        unsafe { (*self.0).ingress_ifindex == (*self.0).ifindex }
-    }
-
-    #[inline(always)]
-    fn leads_back_here<A: Address>(self, source: &A, destination: &A) -> bool {
-        // SAFETY: the context is the one that the kernel gave.
-        let leaves_by = unsafe { (*self.0).ifindex };
-        way_out(self.0, leaves_by, source, destination) == Some(leaves_by)
     }
 }
 
@@ -200,24 +276,33 @@ fn load_by_helper<const N: usize>(helper: impl FnOnce(*mut u8) -> i64) -> Option
     Some(unsafe { ptr::read_unaligned(scratch.cast()) })
 }
 
-/// By which interface the host would forward to `to`, as if that came in by `ifindex` from `from`. `None` where it would
-/// not, or says nothing: forwarding is off, an address of its own, no route.
+/// By which interface the host would forward to the local end of `key`, as if that came in by `ifindex` from the remote end.
+/// `None` where it would not, or says nothing: forwarding is off, an address of its own, no route.
 #[inline(always)]
-fn way_out<A: Address>(context: *mut __sk_buff, ifindex: u32, to: &A, from: &A) -> Option<u32> {
+fn way_back(context: *mut __sk_buff, ifindex: u32, key: &KeyWords) -> Option<u32> {
     const PARAMETERS: usize = size_of::<bpf_fib_lookup>();
     const { assert!(PARAMETERS <= SCRATCH_BYTES) };
     // In the CPU's own memory, as in `load_by_helper`: the stack has no room for it.
     let parameters = maps::SCRATCH.get_ptr_mut(0)?.cast::<bpf_fib_lookup>();
+    let [l0, l1, r0, r1, last] = *key;
     // SAFETY: the element is as large as the parameters, aligned to 8 bytes, and nothing else uses it meanwhile. All-zero
     // is valid for them, and each address field has room for an address of its family.
     let answer = unsafe {
         parameters.cast::<[u64; PARAMETERS / 8]>().write([0; PARAMETERS / 8]);
-        (*parameters).family = if A::IS_IPV6 { AF_INET6 } else { AF_INET };
         (*parameters).ifindex = ifindex;
         // The least that may be: the answer is not to depend on the size of the packet.
         (*parameters).__bindgen_anon_1.tot_len = IPV4_HEADER;
-        (&raw mut (*parameters).__bindgen_anon_3).cast::<A>().write_unaligned(*from);
-        (&raw mut (*parameters).__bindgen_anon_4).cast::<A>().write_unaligned(*to);
+        let from = (&raw mut (*parameters).__bindgen_anon_3).cast::<u32>();
+        let to = (&raw mut (*parameters).__bindgen_anon_4).cast::<u32>();
+        if last & KEY_IS_IPV6 != 0 {
+            (*parameters).family = AF_INET6;
+            from.cast::<[u64; 2]>().write_unaligned([r0, r1]);
+            to.cast::<[u64; 2]>().write_unaligned([l0, l1]);
+        } else {
+            (*parameters).family = AF_INET;
+            from.write((r1 >> 32) as u32);
+            to.write(r1 as u32);
+        }
         // Without BPF_FIB_LOOKUP_SKIP_NEIGH, which kernels before 6.3 refuse: they all name the interface before they look
         // for the neighbour.
         bpf_fib_lookup(context.cast(), parameters, PARAMETERS as i32, 0)

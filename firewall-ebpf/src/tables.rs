@@ -3,59 +3,35 @@
 use core::ptr;
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64};
+use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
-    Address, CONFIRMATION_DEADLINE, CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, GENERATION_WORD,
-    InterfaceSettings, Ipv4, Ipv6, RECENT_EPOCH, RecentFlow, SERVICE_CHUNK, Seen, ServiceIndex, class_in,
+    CONFIRMATION_DEADLINE, CellKey, FragmentEntry, FragmentKey, GENERATION_WORD, InterfaceSettings, Ipv4,
+    Ipv6, KeyWords, SERVICE_CHUNK, ServiceIndex, class_in, flow_event,
 };
-use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
+use firewall_common::decide::{Half, SocketOf, Tables};
+use firewall_common::flow_table::life::Socket;
 
+use crate::flows::{Flows, TIME_SHIFT, socket};
 use crate::maps;
-use crate::packet::HookPacket;
+use crate::packet::HookContext;
 
 const BPF_ANY: u64 = 0;
 
-/// The maps of this instance, and the host's routes as they are for the packet.
-pub struct KernelTables<P>(pub P);
+/// The maps of this instance, and what the kernel knows about the packet.
+pub struct KernelTables<C>(pub C);
 
-/// An element of a flow map.
-///
-/// The pointer stays valid memory while the program runs, but the map may give the element to another flow after a
-/// removal, an eviction or an expiry on another CPU. What is written then lands in a fresh entry of that flow: it may
-/// be judged once by the state of this one, of the same table. Its next packet goes on from there, but flag bits that
-/// were written into the reused element stay wrong for as long as that flow lives.
-pub struct Handle(*mut FlowEntry);
+impl<C: HookContext> Tables for KernelTables<C> {
+    type Flows = Flows;
 
-impl FlowHandle for Handle {
-    #[inline(always)]
-    fn read(&self) -> FlowEntry {
-        // SAFETY: see `Handle`; volatile because other CPUs write the element.
-        unsafe { ptr::read_volatile(self.0) }
-    }
-
-    #[inline(always)]
-    fn write(&self, entry: &FlowEntry) {
-        // SAFETY: see `Handle`. `rule_set` and `generation` never change in the life of a flow.
-        unsafe {
-            ptr::write_volatile(&raw mut (*self.0).last_seen, entry.last_seen);
-            ptr::write_volatile(&raw mut (*self.0).handshake, entry.handshake);
-            ptr::write_volatile(&raw mut (*self.0).state, entry.state);
-            ptr::write_volatile(&raw mut (*self.0).flags, entry.flags);
-        }
-    }
-
-    #[inline(always)]
-    fn touch(&self, now: u32) {
-        // SAFETY: see `Handle`.
-        unsafe { ptr::write_volatile(&raw mut (*self.0).last_seen, now) }
-    }
-}
-
-impl<P: HookPacket> Tables for KernelTables<P> {
     #[inline(always)]
     fn clock(&self) -> u64 {
         // SAFETY: the helper takes nothing and returns a number. The JIT inlines it.
         unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn time_shift(&self) -> u32 {
+        TIME_SHIFT.load()
     }
 
     #[inline(always)]
@@ -90,19 +66,14 @@ impl<P: HookPacket> Tables for KernelTables<P> {
     }
 
     #[inline(always)]
-    fn recent_mark(&self, slot: u32) -> u32 {
-        let drawn = maps::RECENT_MARKS.get_ptr(slot).map_or(0, |mark| {
-            // SAFETY: an array element; volatile because other CPUs write it.
-            unsafe { ptr::read_volatile(mark) }
-        });
-        drawn.wrapping_add(generation_element(RECENT_EPOCH) as u32)
+    fn address_class_v4(&self, half: Half, address: &Ipv4) -> u32 {
+        maps::ADDRESSES_V4.get(half.slot()).map_or(0, |tree| class_in(|index| tree.get(index), *address))
     }
 
     #[inline(always)]
-    fn draw_recent_mark(&self, slot: u32) {
-        if let Some(mark) = maps::RECENT_MARKS.get_ptr_mut(slot) {
-            draw(mark);
-        }
+    fn address_class_v6(&self, half: Half, address: &Ipv6) -> u32 {
+        let key = HostKey::new(*address);
+        maps::ADDRESSES_V6.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
     }
 
     #[inline(always)]
@@ -120,6 +91,56 @@ impl<P: HookPacket> Tables for KernelTables<P> {
     fn remove_fragment(&self, key: &FragmentKey) {
         let _ = maps::FRAGMENTS.remove(key);
     }
+
+    #[inline(always)]
+    fn flows(&self) -> &Flows {
+        &Flows
+    }
+
+    #[inline(always)]
+    fn socket(&self, key: SocketOf<'_, Flows>) -> Socket {
+        let key = match key {
+            SocketOf::Packet(key) => key.as_ptr(),
+            SocketOf::Record(record) => record.cast_const(),
+        };
+        socket(self.0.as_ptr(), key)
+    }
+
+    #[inline(always)]
+    fn count_flow_event(&self, event: u32) {
+        if let Some(count) = maps::FLOW_EVENTS.get_ptr_mut(event) {
+            // SAFETY: this CPU's element: see `count` in main.
+            unsafe { *count += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn note_refusal(&self) {
+        self.count_flow_event(flow_event::REFUSED);
+        if let Some(first) = maps::FLOW_EVENTS.get_ptr_mut(flow_event::FIRST_REFUSED_AT) {
+            // SAFETY: as above.
+            unsafe {
+                if *first == 0 {
+                    *first = self.clock();
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_forwarded(&self) -> bool {
+        self.0.is_forwarded()
+    }
+
+    #[inline(always)]
+    fn was_received_here(&self) -> bool {
+        self.0.was_received_here()
+    }
+
+    #[inline(always)]
+    fn leads_back_here(&self, key: &KeyWords) -> bool {
+        self.0.leads_back_here(key)
+    }
 }
 
 #[inline(always)]
@@ -128,29 +149,6 @@ fn generation_element(index: u32) -> u64 {
         // SAFETY: an array element; volatile because user space writes it.
         unsafe { ptr::read_volatile(element) }
     })
-}
-
-/// Writes another number than before to an array element.
-///
-/// A random one and not a count, because programs have no atomics here. If several CPUs write at once, one value wins,
-/// and it differs from what any of them read. If the same number comes up twice, or another CPU sees the write late, a
-/// packet is judged by the state of a moment ago.
-#[inline(always)]
-fn draw(element: *mut u32) {
-    // SAFETY: callers pass a pointer to an element that the kernel returned; the helper takes nothing and returns a
-    // number. Volatile because other CPUs read it.
-    unsafe { ptr::write_volatile(element, bpf_get_prandom_u32()) }
-}
-
-#[inline(always)]
-fn address_class_v4(half: Half, address: &Ipv4) -> u32 {
-    maps::ADDRESSES_V4.get(half.slot()).map_or(0, |tree| class_in(|index| tree.get(index), *address))
-}
-
-#[inline(always)]
-fn address_class_v6(half: Half, address: &Ipv6) -> u32 {
-    let key = HostKey::new(*address);
-    maps::ADDRESSES_V6.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
 }
 
 /// The key of one address in a trie.
@@ -176,111 +174,3 @@ impl HostKey {
         unsafe { &*(&raw const self.prefix_length).cast() }
     }
 }
-
-#[inline(always)]
-const fn family_index<A: Address>() -> u32 {
-    A::IS_IPV6 as u32
-}
-
-/// The maps of one family.
-macro_rules! flow_tables {
-    ($family:ty, $address_class:ident, $assured:ident, $half_open:ident, $recent:ident) => {
-        impl<P: HookPacket> FlowTables<$family> for KernelTables<P> {
-            type Handle = Handle;
-
-            #[inline(always)]
-            fn address_class(&self, half: Half, address: &$family) -> u32 {
-                $address_class(half, address)
-            }
-
-            #[inline(always)]
-            fn was_received_here(&self) -> bool {
-                self.0.was_received_here()
-            }
-
-            #[inline(always)]
-            fn leads_back_here(&self, source: &$family, destination: &$family) -> bool {
-                self.0.leads_back_here(source, destination)
-            }
-
-            #[inline(always)]
-            fn flow(&self, table: Table, key: &FlowKey<$family>) -> Option<Handle> {
-                match table {
-                    Table::Assured => maps::$assured.get_ptr_mut(key),
-                    Table::HalfOpen => maps::$half_open.get_ptr_mut(key),
-                }
-                .map(Handle)
-            }
-
-            #[inline(always)]
-            fn insert_flow(
-                &self,
-                table: Table,
-                key: &FlowKey<$family>,
-                entry: &FlowEntry,
-            ) -> Result<(), TableFull> {
-                match table {
-                    Table::Assured => maps::$assured.insert(key, entry, BPF_ANY),
-                    Table::HalfOpen => maps::$half_open.insert(key, entry, BPF_ANY),
-                }
-                .map_err(|_| TableFull)
-            }
-
-            #[inline(always)]
-            fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
-                let _ = match table {
-                    Table::Assured => maps::$assured.remove(key),
-                    Table::HalfOpen => maps::$half_open.remove(key),
-                };
-            }
-
-            #[inline(always)]
-            fn pressure(&self) -> u32 {
-                // SAFETY: an array element; volatile because other CPUs write it.
-                maps::PRESSURE
-                    .get_ptr(family_index::<$family>())
-                    .map_or(0, |last| unsafe { ptr::read_volatile(last) })
-            }
-
-            #[inline(always)]
-            fn set_pressure(&self, now: u32) {
-                if let Some(last) = maps::PRESSURE.get_ptr_mut(family_index::<$family>()) {
-                    // SAFETY: as above; the last of several CPUs to write is as good as any. 0 means never.
-                    unsafe { ptr::write_volatile(last, if now == 0 { 1 } else { now }) }
-                }
-            }
-
-            #[inline(always)]
-            fn recent(&self, slot: u32, key: &FlowKey<$family>) -> Option<Seen> {
-                // SAFETY: an element of this CPU, on which nothing else runs meanwhile: see `load_by_helper`.
-                unsafe { &*maps::$recent.get_ptr(slot)? }.seen_of(key)
-            }
-
-            #[inline(always)]
-            fn remember(&self, slot: u32, key: &FlowKey<$family>, seen: Seen) {
-                if let Some(recent) = maps::$recent.get_ptr_mut(slot) {
-                    // SAFETY: see `recent`.
-                    unsafe { *recent = RecentFlow { key: *key, seen } }
-                }
-            }
-
-            #[inline(always)]
-            fn promotion(&self) -> u32 {
-                // SAFETY: an array element; volatile because other CPUs write it.
-                maps::PROMOTION
-                    .get_ptr(family_index::<$family>())
-                    .map_or(0, |drawn| unsafe { ptr::read_volatile(drawn) })
-            }
-
-            #[inline(always)]
-            fn mark_promotion(&self) {
-                if let Some(drawn) = maps::PROMOTION.get_ptr_mut(family_index::<$family>()) {
-                    draw(drawn);
-                }
-            }
-        }
-    };
-}
-
-flow_tables!(Ipv4, address_class_v4, FLOWS_V4, HALF_OPEN_V4, RECENT_V4);
-flow_tables!(Ipv6, address_class_v6, FLOWS_V6, HALF_OPEN_V6, RECENT_V6);

@@ -96,6 +96,10 @@ pub struct Case {
     pub(super) is_ipv6: u32,
     /// Number of the [`Direction`].
     pub(super) direction: u32,
+    /// Length of the frame in bytes.
+    pub(super) length: u32,
+    /// Always 0.
+    pub(super) padding: u32,
 }
 
 impl Case {
@@ -112,11 +116,11 @@ impl Case {
         if self.direction == Direction::Ingress as u32 { Direction::Ingress } else { Direction::Egress }
     }
 
-    /// The key of the packet's flow.
+    /// Length of the frame in bytes.
     #[must_use]
     #[inline(always)]
-    pub const fn key(&self) -> &KeyWords {
-        &self.key
+    pub const fn length(&self) -> u32 {
+        self.length
     }
 }
 

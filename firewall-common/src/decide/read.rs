@@ -33,6 +33,7 @@ where
     P: PacketBytes + ?Sized,
     T: Tables,
 {
+    case.length = packet.length();
     let clock = tables.clock();
     // Read once: everything of this packet comes from the half of this generation.
     let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());

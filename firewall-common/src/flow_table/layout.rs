@@ -121,6 +121,24 @@ impl Geometry {
         }
     }
 
+    /// The largest number of entries for which [`Self::for_entries`] makes no larger table.
+    #[must_use]
+    pub const fn guaranteed(&self) -> u32 {
+        // Of the shape whose guarantee is least, unless it is one of the others.
+        let mut of_1024 = SHAPES[SHAPES.len() - 1].1;
+        let mut shape = 0;
+        while shape < SHAPES.len() {
+            let ([near, far, outer], guaranteed) = SHAPES[shape];
+            if self.near_bits + outer == self.outer_bits + near
+                && self.far_bits + outer == self.outer_bits + far
+            {
+                of_1024 = guaranteed;
+            }
+            shape += 1;
+        }
+        (self.slots() as u64 * of_1024 / 1024) as u32
+    }
+
     /// Buckets of all parts.
     #[must_use]
     #[inline(always)]
@@ -157,3 +175,19 @@ const _: () = {
     assert!(size_of::<TableParameters>() == 120);
     assert!(time_shift(100) == 4 && time_shift(250) == 5 && time_shift(300) == 6 && time_shift(1000) == 7);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_guarantees_what_it_was_made_for_and_is_made_again_for_what_it_guarantees() {
+        for entries in [1, 1024, 1071, 20_000, 262_144, 1_000_000, 16_777_216] {
+            let table = Geometry::for_entries(entries);
+            let guaranteed = table.guaranteed();
+            assert!(guaranteed >= entries);
+            assert_eq!(Geometry::for_entries(guaranteed), table);
+            assert_ne!(Geometry::for_entries(guaranteed + 1), table);
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::change::clear;
 use super::control::{BACKED, Control, DOUBT, DRAINING, KEYED, PROTECTED, USED, VERSIONS, state};
-use super::find::Hit;
+use super::find::{Hit, find};
 use super::hash::{Spot, spot};
 use super::layout::{Detail, SLOTS};
 use super::life::{Beside, Lifetimes, Socket, cut_off, settle};
@@ -103,7 +103,39 @@ pub fn answered<M: Memory>(
     }
 }
 
-/// One exchange, and the marks of a flow that was protected until then. Without a key nobody knows whose they are: they stay, and
+/// Moves the flow of a slot on, to what `next` says of it as it is read, or gives its place back where that is no flow. `false`
+/// if `next` says nothing, or other CPUs were faster each time.
+pub fn alter<M: Memory>(
+    memory: &M,
+    bucket: u32,
+    slot: u32,
+    now: u32,
+    next: impl Fn(&Listed) -> Option<Control>,
+) -> bool {
+    // Far more than a program tries: nobody waits for user space, and what the operator asks for is to happen.
+    for _ in 0..100 {
+        let Some((listed, next)) =
+            read(memory, bucket, slot).and_then(|listed| next(&listed).map(|next| (listed, next)))
+        else {
+            return false;
+        };
+        if turn(memory, bucket, slot, &listed, next, (Swept::Cleared, now)) == Swept::Cleared {
+            return true;
+        }
+    }
+    false
+}
+
+/// Records the key of a protected flow that took the place of another in a flood, and so has none.
+pub fn record_key<M: Memory>(memory: &M, spot: &Spot, key: &KeyWords, now: u32) {
+    if let Some(mut hit) = find(memory, spot, now)
+        && hit.control.0 & (PROTECTED | KEYED) == PROTECTED
+    {
+        super::change::record_key(memory, &mut hit, key);
+    }
+}
+
+/// One exchange, and the marks that go with it. Without a key nobody knows whose they are: they stay, and
 /// claim too much.
 fn turn<M: Memory>(
     memory: &M,
@@ -130,7 +162,7 @@ fn turn<M: Memory>(
 fn whose<M: Memory>(memory: &M, bucket: u32, listed: &Listed) -> (Spot, u32) {
     let key = listed.key.unwrap_or_default();
     let spot = spot(memory, &key);
-    let choice = if listed.key.is_some() && listed.control.has(PROTECTED) {
+    let choice = if listed.key.is_some() {
         (0..4).find(|&choice| spot.bucket(choice) == bucket).unwrap_or(0)
     } else {
         0
