@@ -79,6 +79,9 @@ reasons! {
     /// A rule admitted it, but it begins no flow: it leaves by the interface that it came in by, and the way back to its
     /// source is not clearly by the same one, so that the source may be made up.
     Hairpin = 11, Pass, "hairpin";
+    /// From or to a management prefix: the rules admit it, or admit what it replies to, and it passes without state because all
+    /// places of its flow hold protected ones.
+    Management = 12, Pass, "management";
     /// No rule admits it.
     NoRule = 16, Drop, "no-rule";
     /// A rule admits it, but there is no room for the state it needs (AWS `conntrack_allowance_exceeded`).

@@ -18,7 +18,7 @@ pub use flow::{
 };
 pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
 pub use policy::{
-    CellKey, EXEMPT, InterfaceSettings, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
+    CellKey, EXEMPT, InterfaceSettings, MANAGEMENT, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
     ServiceIndex, UNTRACKED, UntrackedServices, exempt_flag, interface_flag,
 };
 

@@ -43,8 +43,12 @@ pub const UNTRACKED: u32 = 1 << 31;
 /// It stands beside the rules of the cell, if there are any.
 pub const EXEMPT: u32 = 1 << 30;
 
+/// Bit of a cell's value, ingress alone: the peer and the service are of a management prefix. Where rules admit the packet
+/// and its flow finds no place, it passes without one, and so do the replies.
+pub const MANAGEMENT: u32 = 1 << 29;
+
 /// The part of a cell's value that is a rule set id; 0 where no rule matches.
-pub const RULE_SET: u32 = EXEMPT - 1;
+pub const RULE_SET: u32 = MANAGEMENT - 1;
 
 /// Service classes in one element of the service array. Array elements take at least 8 bytes each, so they are packed.
 pub const SERVICE_CHUNK: usize = 32;

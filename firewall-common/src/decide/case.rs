@@ -88,7 +88,7 @@ pub struct Case {
     pub(super) found: Found,
     /// Of a first fragment.
     pub(super) fragment: FragmentKey,
-    /// Rule set that admits the packet.
+    /// Rule set that admits the packet; 0 if none does and it passes all the same where its flow has no place.
     pub(super) rule_set: u32,
     /// Low 32 bits of the generation in force, which is enough to tell apart those that live flows can have come from.
     pub(super) generation: u32,
@@ -98,8 +98,10 @@ pub struct Case {
     pub(super) direction: u32,
     /// Length of the frame in bytes.
     pub(super) length: u32,
-    /// Always 0.
-    pub(super) padding: u32,
+    /// 1 for what passes without state where its flow has no place ([`MANAGEMENT`](crate::abi::MANAGEMENT)).
+    pub(super) is_management: u16,
+    /// Number of the [`Reason`] to drop a packet without a rule set that has a place.
+    pub(super) refused: u16,
 }
 
 impl Case {

@@ -142,6 +142,7 @@ fn error<S: Stages>(stages: &mut S, reading: Reading) -> Reason {
     if reading.has(Reading::QUOTES) && stages.quoted_passed_without_state() {
         return Reason::Related;
     }
+    // An error that no rule admits is of no service that a management prefix names.
     stages.judge().unwrap_or(Reason::Rule)
 }
 

@@ -4,13 +4,13 @@ use super::Hook;
 use super::case::{Case, Question};
 use super::tables::{Half, Tables};
 use crate::abi::{
-    CellKey, Direction, EXEMPT, InterfaceSettings, RULE_SET, ServiceIndex, UNTRACKED, exempt_flag,
-    interface_flag,
+    CellKey, Direction, EXEMPT, InterfaceSettings, MANAGEMENT, RULE_SET, ServiceIndex, UNTRACKED,
+    exempt_flag, interface_flag,
 };
 use crate::reason::Reason;
 
 /// Asks the rules about a packet that belongs to no live flow. `None` if they admit it and state is to be kept for its
-/// replies: `case` then holds the rule set.
+/// replies, or if it may pass without: [`begin`](super::begin()) decides.
 #[inline(always)]
 pub fn judge<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Option<Reason> {
     let (half, direction) = (case.half(), case.direction());
@@ -25,13 +25,16 @@ pub fn judge<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Option<Reaso
     let cells = Cells::of_peer(tables, half, settings.policy, question, case.is_ipv6 != 0);
     let cell = cells.cell(direction, question.service());
     let is_admitted = cell & RULE_SET != 0;
-    let may_be_reply = is_admitted && cell & UNTRACKED == 0;
+    let is_egress = matches!(direction, Direction::Egress);
+    let may_be_reply = is_egress || (is_admitted && cell & UNTRACKED == 0);
     let reply_cell = if may_be_exempt || may_be_reply { cells.reply_cell(direction, question) } else { 0 };
     if may_be_exempt && (cell | reply_cell) & EXEMPT != 0 {
         return Some(Reason::ExemptAddress);
     }
+    let of_management = if is_egress { reply_cell } else { cell };
+    case.is_management = (of_management & MANAGEMENT != 0 && of_management & RULE_SET != 0).into();
     if !is_admitted {
-        return Some(Reason::NoRule);
+        return refuse(case, Reason::NoRule);
     }
     // AWS lets the replies to untracked traffic pass by the rule of their own direction, which the compiler has checked
     // to be open to any peer on every port, and keeps no state for them either.
@@ -39,9 +42,20 @@ pub fn judge<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Option<Reaso
         return Some(Reason::Untracked);
     }
     if settings.flags & interface_flag::TCP_STRICT != 0 && case.facts.is_late_start() {
-        return Some(Reason::NotASyn);
+        return refuse(case, Reason::NotASyn);
     }
     case.rule_set = cell & RULE_SET;
+    None
+}
+
+/// What is of a management prefix is refused only if its flow has a place.
+#[inline(always)]
+const fn refuse(case: &mut Case, reason: Reason) -> Option<Reason> {
+    if case.is_management == 0 {
+        return Some(reason);
+    }
+    case.rule_set = 0;
+    case.refused = reason as u16;
     None
 }
 

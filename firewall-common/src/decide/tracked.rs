@@ -6,7 +6,7 @@ use super::tables::{SocketOf, Tables};
 use crate::abi::{Direction, KEY_IS_IPV6, KeyWords, flow_event, query_from};
 use crate::flow_table::control::{BEGUN_BY_EGRESS, state};
 use crate::flow_table::track::{self, Admitted, Tracked, Tracking};
-use crate::flow_table::{Control, Hit, Memory, find, spot};
+use crate::flow_table::{Control, Hit, Memory, find, has_place, spot};
 use crate::reason::Reason;
 
 /// What the flow table says about a packet.
@@ -72,6 +72,11 @@ pub fn begin<T: Tables>(tables: &T, hook: Hook, case: &Case, may_ask: bool) -> B
         return Beginning::Decided(Reason::Internal);
     };
     let flows = tables.flows();
+    if case.rule_set == 0 {
+        let has_place = has_place(flows, &case.spot, case.facts.now);
+        let refused = Reason::of_register(case.refused.into());
+        return Beginning::Decided(if has_place { refused } else { Reason::Management });
+    }
     let tracked = Tracked { key: &case.key, spot: &case.spot };
     let admitted_by = u64::from(case.rule_set) | u64::from(case.generation) << 32;
     let ask = if may_ask { Some(|record| tables.socket(SocketOf::Record(record))) } else { None };
@@ -82,6 +87,7 @@ pub fn begin<T: Tables>(tables: &T, hook: Hook, case: &Case, may_ask: bool) -> B
             tables.count_flow_event(flow_event::BEGUN_IN_PLACE_OF + class.0);
             Beginning::Decided(Reason::Rule)
         }
+        Admitted::Full if case.is_management != 0 => Beginning::Decided(Reason::Management),
         Admitted::Full => {
             tables.note_refusal();
             Beginning::Decided(Reason::FlowTableFull)
@@ -127,7 +133,8 @@ fn live<T: Tables>(tables: &T, key: &KeyWords, now: u32) -> Option<Control> {
 /// it back.
 #[inline(always)]
 pub fn is_hairpin<T: Tables>(tables: &T, case: &Case) -> bool {
-    if case.direction() == Direction::Ingress || !tables.is_forwarded() || !case.facts.begins_flow() {
+    let begins_flow = case.rule_set != 0 && case.facts.begins_flow();
+    if case.direction() == Direction::Ingress || !begins_flow || !tables.is_forwarded() {
         return false;
     }
     let came_in_here = tables.was_received_here()

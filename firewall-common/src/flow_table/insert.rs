@@ -149,6 +149,12 @@ pub fn insert<M: Memory>(
     }
 }
 
+/// Whether a flow has a place: an empty one, or that of a flow which may be evicted.
+#[inline(always)]
+pub fn has_place<M: Memory>(memory: &M, spot: &Spot, now: u32) -> bool {
+    survey(memory, spot, now, 0).is_some_and(|view| class_of(view.best) != Class::PROTECTED)
+}
+
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
 fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {

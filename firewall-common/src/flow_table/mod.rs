@@ -25,7 +25,7 @@ pub use change::{Change, Time, change, change_once, clear};
 pub use control::{Class, Control};
 pub use find::{Hit, find};
 pub use hash::{Spot, spot};
-pub use insert::{Fresh, Inserted, insert, insert_once};
+pub use insert::{Fresh, Inserted, has_place, insert, insert_once};
 pub use key::key_of;
 pub use layout::{Geometry, Line, Record, Secrets};
 pub use memory::{Memory, Place};

@@ -41,6 +41,7 @@ pub(super) fn policy_input(
     Ok(PolicyInput {
         interfaces: interfaces.iter().zip(&groups).map(input_of).collect(),
         groups: groups.into(),
+        management_prefixes: prefixes.iter().map(|prefix| prefix.properties.clone()).collect(),
         ..PolicyInput::default()
     })
 }

@@ -133,7 +133,9 @@ fn compiled(
     let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
     let known = snapshot.interface_addresses()?;
     let state = state(snapshot)?;
-    let input = policy_input(&state, &snapshot.exempt_addresses()?, attachments, &known)?;
+    let mut input = policy_input(&state, &snapshot.exempt_addresses()?, attachments, &known)?;
+    let prefixes = snapshot.management_prefixes()?;
+    input.management_prefixes = prefixes.into_iter().map(|prefix| prefix.properties).collect();
     Ok((compile(&input, &mut rule_sets)?, rule_sets))
 }
 
@@ -192,6 +194,7 @@ pub(super) fn policy_input<'s>(
         prefix_lists: Cow::Borrowed(&state.prefix_lists),
         members,
         exempt_addresses: exempt_addresses.iter().map(|address| address.properties).collect(),
+        ..PolicyInput::default()
     })
 }
 

@@ -3,12 +3,12 @@
 //! The work and the memory are bounded by what matches, not by the product of the classes: a pair that no rule matches is
 //! never looked at, and where too much matches, compiling ends with an error before anything is filled.
 
-use firewall_common::abi::{CellKey, Direction, EXEMPT, UNTRACKED};
+use firewall_common::abi::{CellKey, Direction, EXEMPT, MANAGEMENT, UNTRACKED};
 
 use super::addresses::AddressClasses;
 use super::services::{ClassKind, ServiceClasses};
 use super::untracked::OpenToAll;
-use super::{CompileError, ExemptPeer, FamilyPeer, Limits, Policy, RuleSetIds};
+use super::{CompileError, FamilyPeer, Limits, NamedPeer, Policy, RuleSetIds};
 use crate::model::RuleId;
 
 /// What the classes mean.
@@ -19,10 +19,17 @@ pub(super) struct Partitions<'p> {
     pub(super) services: &'p ServiceClasses,
 }
 
+/// What sets a bit in the cells of every policy.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'n> {
+    pub(super) exempt: &'n [NamedPeer],
+    pub(super) management: &'n [NamedPeer],
+}
+
 /// Fills the cells of all policies: by policy, direction, address class and service class.
 pub(super) fn fill(
     policies: &[Policy<'_>],
-    exempt: &[ExemptPeer],
+    named: Named<'_>,
     partitions: &Partitions<'_>,
     limits: Limits,
     rule_sets: &mut RuleSetIds,
@@ -32,7 +39,7 @@ pub(super) fn fill(
     for policy in policies {
         let open = OpenToAll::of(policy, partitions.peers);
         for direction in [Direction::Ingress, Direction::Egress] {
-            let mut table = DirectionTable::new(policy, &open, direction, exempt, partitions, limits)?;
+            let mut table = DirectionTable::new(policy, &open, direction, named, partitions, limits)?;
             for class in table.classes(&classes_by_peer) {
                 table.fill(class, rule_sets, &mut cells)?;
             }
@@ -60,6 +67,7 @@ enum Matching {
     /// The rule at this place in its policy.
     Rule(u32),
     Exemption,
+    Management,
 }
 
 /// The rules of one policy and direction, by peer.
@@ -79,7 +87,7 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
         policy: &'p Policy<'a>,
         open: &'p OpenToAll,
         direction: Direction,
-        exempt: &[ExemptPeer],
+        named: Named<'_>,
         partitions: &'p Partitions<'p>,
         limits: Limits,
     ) -> Result<Self, CompileError> {
@@ -93,7 +101,10 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
                     .extend(classes.iter().map(|class| (rule.peer, Match { service_class: *class, what })));
             }
         }
-        matches.extend(exemptions(exempt, direction, partitions.services));
+        matches.extend(exemptions(named.exempt, direction, partitions.services));
+        if direction == Direction::Ingress {
+            matches.extend(matches_of(named.management, Matching::Management, partitions.services));
+        }
         matches.sort_unstable();
         let alone = vec![0; policy.rules.len()];
         Ok(Self { policy, direction, matches, open, partitions, alone })
@@ -154,6 +165,7 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
         for Match { what, .. } in matches {
             match what {
                 Matching::Exemption => value |= EXEMPT,
+                Matching::Management => value |= MANAGEMENT,
                 Matching::Rule(place) => {
                     places.push(*place);
                     let peer = &self.partitions.peers[self.policy.rules[*place as usize].peer as usize];
@@ -188,17 +200,23 @@ impl<'p, 'a> DirectionTable<'p, 'a> {
 /// What leaves for an exempt server is. Of what arrives, the programs know the replies of TCP and UDP by their source
 /// port; other protocols have none, so that they are exempt both ways.
 fn exemptions(
-    exempt: &[ExemptPeer],
+    exempt: &[NamedPeer],
     direction: Direction,
     services: &ServiceClasses,
 ) -> impl Iterator<Item = (u32, Match)> {
-    let pairs = exempt
-        .iter()
-        .flat_map(|exempt| services.classes_of(exempt.service).iter().map(|class| (exempt.peer, *class)));
     let is_exempt = move |class| direction == Direction::Egress || services.kind(class) == ClassKind::Other;
-    pairs
-        .filter(move |(_, class)| is_exempt(*class))
-        .map(|(peer, service_class)| (peer, Match { service_class, what: Matching::Exemption }))
+    matches_of(exempt, Matching::Exemption, services).filter(move |(_, found)| is_exempt(found.service_class))
+}
+
+fn matches_of(
+    named: &[NamedPeer],
+    what: Matching,
+    services: &ServiceClasses,
+) -> impl Iterator<Item = (u32, Match)> {
+    named.iter().flat_map(move |named| {
+        let classes = services.classes_of(named.service).iter();
+        classes.map(move |class| (named.peer, Match { service_class: *class, what }))
+    })
 }
 
 fn check_matches(matches: usize, limits: Limits, policy: &Policy<'_>) -> Result<(), CompileError> {

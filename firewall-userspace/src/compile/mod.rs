@@ -6,8 +6,8 @@
 //! rules that match a packet depend on its two classes alone; each pair of classes that any rule matches is a *cell*,
 //! whose value names the set of all rules that match. There are no priorities to preserve, so this is exact.
 //!
-//! Two things that are no rules take part in the partitions: exempt addresses, which set a bit in cells of every policy,
-//! and the peers whose traffic an interface always tracks, which keep another bit out of the cells of its policy.
+//! Three things that are no rules take part in the partitions: exempt addresses and management prefixes, each of which sets a
+//! bit in cells of every policy, and the peers whose traffic an interface always tracks, which keep another bit out of the cells of its policy.
 //!
 //! Called by `apply` before every publication. Pure: knows the model and the ABI, and neither aya nor the store.
 
@@ -33,8 +33,8 @@ use cells::Partitions;
 use numbering::Numbering;
 
 use crate::model::{
-    AddressFamily, ExemptProperties, GroupId, GroupName, InterfaceOptions, Peer, PrefixList, SecurityGroup,
-    SecurityRule, Service,
+    AddressFamily, ExemptProperties, GroupId, GroupName, InterfaceOptions, ManagementProperties, Peer,
+    PrefixList, SecurityGroup, SecurityRule, Service,
 };
 
 /// Everything that decides what the tables hold.
@@ -51,6 +51,8 @@ pub struct PolicyInput<'a> {
     pub members: BTreeMap<GroupId, Vec<IpNet>>,
     /// Servers that every interface may talk to whatever its rules say.
     pub exempt_addresses: Vec<ExemptProperties>,
+    /// From where connections that rules admit pass even where their flows have no place, on every interface.
+    pub management_prefixes: Vec<ManagementProperties>,
 }
 
 /// One attached interface.
@@ -77,7 +79,7 @@ pub struct CompiledPolicy {
     pub addresses_v6: Vec<(Ipv6Net, u32)>,
     /// Service classes by [`ServiceIndex`](firewall_common::abi::ServiceIndex); as long as the whole index space.
     pub services: Vec<u16>,
-    /// Rule set ids, with the untracked and the exempt bit, by policy, direction, address class and service class. A missing
+    /// Rule set ids, with the bits of the ABI, by policy, direction, address class and service class. A missing
     /// cell is a deny.
     pub cells: Vec<(CellKey, u32)>,
 }
@@ -182,18 +184,21 @@ fn compile_within(
 ) -> Result<CompiledPolicy, CompileError> {
     let mut numbers = Numbers::default();
     let (policies, mut interfaces) = pool(input, &mut numbers)?;
-    let exempt: Vec<ExemptPeer> = input
+    let exempt: Vec<NamedPeer> = input
         .exempt_addresses
         .iter()
         .filter(|exempt| exempt.can_match())
         .map(|exempt| numbers.exempt(exempt))
         .collect();
+    let management: Vec<NamedPeer> =
+        input.management_prefixes.iter().map(|prefix| numbers.management(prefix)).collect();
+    let named = cells::Named { exempt: &exempt, management: &management };
     let peers = numbers.peers.values();
     let addresses = addresses::partition(peers, input, limits)?;
     let untracked = untracked::rules(&policies, peers);
     let services = services::partition(numbers.services.values(), &untracked.services(), limits)?;
     let partitions = Partitions { peers, addresses: &addresses, services: &services };
-    let cells = cells::fill(&policies, &exempt, &partitions, limits, rule_sets)?;
+    let cells = cells::fill(&policies, named, &partitions, limits, rule_sets)?;
     for interface in &mut interfaces {
         interface.untracked = untracked.classes(interface.policy, &services);
     }
@@ -234,9 +239,9 @@ struct FamilyRule<'a> {
     service: u32,
 }
 
-/// An exempt address, as the numbers of its peer and its service.
+/// An exempt address or a management prefix, as the numbers of its peer and its service.
 #[derive(Clone, Copy)]
-struct ExemptPeer {
+struct NamedPeer {
     peer: u32,
     service: u32,
 }
@@ -249,9 +254,17 @@ impl Policy<'_> {
 }
 
 impl Numbers {
-    fn exempt(&mut self, exempt: &ExemptProperties) -> ExemptPeer {
-        let peer = self.peers.number(FamilyPeer::cidr(exempt.prefix));
-        ExemptPeer { peer, service: self.services.number(exempt.service) }
+    fn exempt(&mut self, exempt: &ExemptProperties) -> NamedPeer {
+        self.named(exempt.prefix, exempt.service)
+    }
+
+    fn management(&mut self, prefix: &ManagementProperties) -> NamedPeer {
+        self.named(prefix.prefix, prefix.service.into())
+    }
+
+    fn named(&mut self, prefix: IpNet, service: Service) -> NamedPeer {
+        let peer = self.peers.number(FamilyPeer::cidr(prefix));
+        NamedPeer { peer, service: self.services.number(service) }
     }
 
     fn policy<'a>(
