@@ -34,7 +34,7 @@ fn the_diagram_has_the_transitions_of_the_code_and_no_other() {
 
 /// The edges of the mermaid diagram.
 fn drawn() -> BTreeSet<Edge> {
-    let page = include_str!("../../docs/flow-table.md");
+    let page = include_str!("../../ARCHITECTURE.md");
     let diagram = page.split("stateDiagram-v2").nth(1).unwrap().split("```").next().unwrap();
     let edge = |line: &str| {
         let (from, rest) = line.trim().split_once(" --> ")?;
