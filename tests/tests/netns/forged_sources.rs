@@ -5,20 +5,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, TcpServer, Topology};
-use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology};
+use firewall_tests::packets::tcp;
 
 use crate::support::counters::packets_during;
-use crate::support::{InnerNetwork, hardware_address, json, on_every_hook, protect, put_behind};
+use crate::support::{Attacker, InnerNetwork, json, on_every_hook, protect, put_behind};
 
 on_every_hook!(
     the_hosts_own_address_from_outside_opens_no_port,
     a_hairpin_opens_no_port_of_a_host_behind_the_router,
     what_a_one_armed_router_sends_back_has_a_flow_of_its_own,
 );
-
-/// The router's end of the link.
-const FAR_END: &str = "to-app";
 
 /// Not open to everybody, or no state would be kept.
 const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 \
@@ -136,28 +133,5 @@ fn make_router(host: &Host, reverse_path_filter: &str) {
         namespace.configure(&format!("net/ipv4/conf/{interface}/rp_filter"), reverse_path_filter).unwrap();
         // A router says that there is a shorter way, which would be counted too.
         namespace.configure(&format!("net/ipv4/conf/{interface}/send_redirects"), "0").unwrap();
-    }
-}
-
-/// Whoever shares the host's link and sends what it likes.
-struct Attacker {
-    socket: PacketSocket,
-    /// The host's Ethernet address.
-    host: [u8; 6],
-}
-
-impl Attacker {
-    fn new(lab: &Lab, host: &Host) -> Self {
-        // What it receives does not matter.
-        let socket = PacketSocket::open(lab.router(), FAR_END, 0x88b5).unwrap();
-        Self { socket, host: hardware_address(host) }
-    }
-
-    #[track_caller]
-    fn send(&self, source: (IpAddr, u16), destination: (IpAddr, u16), flags: u8) {
-        let segment = Transport::Tcp(Segment::new(source.1, destination.1, flags));
-        let mut frame = Frame::ip(Packet::new(source.0, destination.0, segment)).to_bytes();
-        frame[..6].copy_from_slice(&self.host);
-        self.socket.send(&frame).unwrap();
     }
 }

@@ -43,6 +43,8 @@ mod replies;
 mod scale;
 mod settings;
 mod sshd;
+mod state_attacks;
+mod state_capacity;
 mod support;
 mod three_tier;
 mod throughput;

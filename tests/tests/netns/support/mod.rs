@@ -1,5 +1,6 @@
 //! What the scenarios share: running on each hook, protecting a host, servers, conversations.
 
+mod attacker;
 mod behind;
 mod conversation;
 pub(crate) mod counters;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
 use serde_json::Value;
 
+pub(crate) use attacker::Attacker;
 pub(crate) use behind::{InnerNetwork, put_behind};
 pub(crate) use conversation::Conversation;
 pub(crate) use denied_probe::{probe_during, probe_watched};
