@@ -194,7 +194,7 @@ impl Reader<'_> {
             0x0800 | 0x86dd | 0x0806 | 0x8100 | 0x88a8 | 0x9100 | 0x9200 => Content::Arp,
             ethertype => Content::Other { ethertype },
         };
-        let arrival = Arrival { slot: 0, direction: self.direction()? };
+        let arrival = Arrival::new(0, self.direction()?);
         Ok(Step::Frame { arrival, frame: Frame { tags: self.tags()?, content }, expected: None })
     }
 
@@ -244,7 +244,7 @@ impl Reader<'_> {
     }
 
     fn new_packet(&mut self) -> Result<(Arrival, Packet)> {
-        let arrival = Arrival { slot: 0, direction: self.direction()? };
+        let arrival = Arrival::new(0, self.direction()?);
         let is_ipv6 = self.chance()?;
         let (source, destination) = (self.address(is_ipv6)?, self.address(is_ipv6)?);
         Ok((arrival, Packet::new(source, destination, self.transport(is_ipv6)?)))

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use firewall_common::abi::{Be16, FlowEntry, FlowKey, Ipv4, map};
+use firewall_common::abi::{Be16, DEFAULT_FLOW_ENTRIES, FlowKey, Ipv4, KeyWords, map};
 
 use super::contender::Contender;
 use super::policy::Size;
@@ -21,12 +21,12 @@ const LARGE: Size = Size { prefixes: 65_536, ranges: 16 };
 const FLOWS: u32 = 1 << 20;
 
 /// Bytes for each prefix of a large policy, by how much less memory the kernel has with it than without; and bytes for
-/// each IPv4 flow, as the kernel accounts them.
+/// each flow, as the kernel accounts them.
 pub(super) fn bytes() -> Result<Vec<Row>> {
     progress("memory");
     let rig = Rig::build(SMALL, None)?;
     let mut prefixes = Row::new("memory/per-prefix", Unit::Bytes);
-    let mut flows = Row::new("memory/per-ipv4-flow", Unit::Bytes);
+    let mut flows = Row::new("memory/per-flow", Unit::Bytes);
     let files = Files::write(rig.lab().directory(), LARGE)?;
     for contender in [Contender::SgfwTc, Contender::Nftables] {
         let before = kernel_memory()?;
@@ -52,15 +52,10 @@ pub(super) fn sweep(extent: Extent) -> Result<Row> {
     Ok(row)
 }
 
-/// A flow of no interface's zone, which no sweep ends.
-fn flow(number: u32) -> (FlowKey<Ipv4>, FlowEntry) {
-    let key = FlowKey {
-        local: Ipv4::from_bytes(number.to_be_bytes()),
-        local_port: Be16::new(1),
-        zone: u16::MAX,
-        ..FlowKey::default()
-    };
-    (key, FlowEntry::default())
+/// Of no interface's zone.
+fn flow(number: u32) -> KeyWords {
+    let local = Ipv4::from_bytes(number.to_be_bytes());
+    FlowKey { local, local_port: Be16::new(1), zone: u16::MAX, ..FlowKey::default() }.words()
 }
 
 fn bytes_per_flow(rig: &Rig, contender: Contender) -> Result<f64> {
@@ -72,14 +67,14 @@ fn bytes_per_flow(rig: &Rig, contender: Contender) -> Result<f64> {
         let size = line.and_then(|line| line.split_whitespace().nth(3)).context("no slab of conntrack")?;
         return Ok(size.parse()?);
     }
-    let pins = host.run(&format!(
-        "find {} -name {} -path */maps/*",
-        host.instance().bpffs_directory.display(),
-        map::FLOWS_V4
-    ));
-    let pin = pins.success()?;
-    let info = parse(&host.run(&format!("bpftool --json map show pinned {}", pin.trim())).success()?)?;
-    Ok(number(&info["bytes_memlock"])? as f64 / number(&info["max_entries"])? as f64)
+    let mut bytes = 0.0;
+    for name in [map::FLOW_FILTERS, map::FLOW_LINES, map::FLOW_DETAILS, map::FLOW_RECORDS] {
+        let directory = host.instance().bpffs_directory.display();
+        let pin = host.run(&format!("find {directory} -name {name} -path */maps/*")).success()?;
+        let info = parse(&host.run(&format!("bpftool --json map show pinned {}", pin.trim())).success()?)?;
+        bytes += number(&info["bytes_memlock"])? as f64;
+    }
+    Ok(bytes / f64::from(DEFAULT_FLOW_ENTRIES))
 }
 
 /// Bytes that the kernel holds for itself and cannot reclaim.

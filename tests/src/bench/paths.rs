@@ -78,7 +78,7 @@ pub(super) fn verified_instructions() -> Result<Vec<Row>> {
         for ingress in Ingress::ALL {
             let mut programs = Programs::load(ingress)?;
             programs.harness.load(0)?;
-            let count = programs.harness.verified_instructions(Arrival { slot: 0, direction });
+            let count = programs.harness.verified_instructions(Arrival::new(0, direction));
             row.push(programs.contender, count.context(name)?.into());
         }
         rows.push(row);

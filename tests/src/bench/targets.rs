@@ -182,7 +182,7 @@ const TARGETS: [(&str, Measure, Limit); 26] = [
         Measure::Quotient((UNTRACKED_OWN, SgfwTc), (UNTRACKED_OTHER, SgfwTc)),
         Limit::AtMost(1.1),
     ),
-    ("memory: bytes of an IPv4 flow", Measure::Value("memory/per-ipv4-flow", SgfwTc), Limit::AtMost(110.0)),
+    ("memory: bytes of a flow", Measure::Value("memory/per-flow", SgfwTc), Limit::AtMost(128.0)),
     (
         "memory: bytes of a prefix, and of its copy",
         Measure::Value("memory/per-prefix", SgfwTc),

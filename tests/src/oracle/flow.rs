@@ -1,21 +1,18 @@
-//! Flows: what tells them apart (`docs/semantics.md`, §3.1) and how they end (`docs/semantics.md`, §3.5).
+//! Flows: what tells them apart (`docs/semantics.md`, §3.1), and how they live and end (`ARCHITECTURE.md`, "The life of a
+//! flow"; TCP is in [`super::tcp`]).
 
 use std::net::IpAddr;
 
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_userspace::model::FlowTimeouts;
 
 use super::Place;
+use super::tcp::{Met, Tcp};
 use crate::packets::{Packet, Segment, Transport, tcp};
 
-/// How far beyond the responder's SYN the acknowledgement that completes a handshake may lie: a window of data sent
-/// along with it (RFC 7413).
-const HANDSHAKE_WINDOW: u32 = 65_536;
-
-/// A SYN-ACK with a FIN and no RST: a whole answer in one segment (RFC 7413), which belongs to a flow or to nothing.
-pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
-    segment.flags & (tcp::SYN | tcp::ACK | tcp::FIN | tcp::RST) == tcp::SYN | tcp::ACK | tcp::FIN
-}
+/// A UDP flow that both have spoken in is a stream if somebody speaks as long after its beginning.
+const STREAM_AFTER: u64 = 2;
 
 /// What tells flows apart, seen from the host. A packet that arrives is addressed to the local end, one that leaves is from
 /// it, whatever its addresses: whose they are nobody can check.
@@ -41,73 +38,31 @@ enum Exchange {
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     pub(super) ends: Ends,
-    /// Direction of the first packet; those of the other direction are the responder's.
-    started_by: Direction,
+    /// The hook that began it, of which each packet is the initiator's.
+    begun_by_egress: bool,
     life: Life,
-    last_packet: u64,
+    /// The last second of its life, which only its packets move: other timeouts count from the next one.
+    end: u64,
+    is_over: bool,
 }
 
-/// What becomes of a flow by a packet.
+/// What becomes of a packet of a live flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It goes on.
+    /// It passes.
     GoesOn,
-    /// It is over; the packet asks for a new one, and ends nothing unless the rules admit it.
-    Restarts,
+    /// It is for the rules, and the flow stays as it is.
+    AsksRules,
+    /// The flow is over.
+    Over,
 }
 
 #[derive(Clone, Debug)]
 enum Life {
     Tcp(Tcp),
-    Exchange(Kind, Turns),
-}
-
-/// What has no connections, but messages that are answered or not.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Udp,
+    Udp { begun: u64, replied: bool, is_stream: bool },
     Query,
     Portless,
-}
-
-/// How many messages that alternate with the other side's were seen: request, reply, request, reply. Counted up to 4.
-type Turns = u8;
-
-#[derive(Clone, Debug)]
-struct Tcp {
-    stage: Stage,
-    finished: PerSide<bool>,
-    /// Since the RST, in stage [`Stage::Reset`].
-    spoke_since_reset: PerSide<bool>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    SynSent,
-    /// With the acknowledgement number that completes the handshake.
-    SynReceived(u32),
-    /// Picked up in mid-stream, and whether the responder has spoken.
-    PickedUp {
-        answered: bool,
-    },
-    Established,
-    Reset,
-}
-
-#[derive(Clone, Debug, Default)]
-struct PerSide<T> {
-    initiator: T,
-    responder: T,
-}
-
-impl<T> PerSide<T> {
-    fn side(&mut self, is_initiator: bool) -> &mut T {
-        if is_initiator { &mut self.initiator } else { &mut self.responder }
-    }
-}
-
-/// A SYN that answers nothing.
-pub(super) const fn opens(segment: &Segment) -> bool {
-    segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
 impl Ends {
@@ -135,6 +90,19 @@ impl Ends {
     }
 }
 
+impl Ends {
+    /// The ends that a packet has on one hook and had on the other, if it goes through both.
+    pub(super) fn mirrored(&self) -> Self {
+        let exchange = match self.exchange {
+            Exchange::Ports(local, remote) => Exchange::Ports(remote, local),
+            Exchange::Query { direction, identifier, icmp_type } => {
+                Exchange::Query { direction: direction.opposite(), identifier, icmp_type }
+            }
+        };
+        Self { local: self.remote, remote: self.local, exchange, ..*self }
+    }
+}
+
 /// Local and remote, of a packet's source and destination.
 fn by_side<T>(direction: Direction, source: T, destination: T) -> (T, T) {
     match direction {
@@ -156,140 +124,125 @@ fn query(icmp_type: u8, is_ipv6: bool) -> Option<(u16, bool)> {
 impl Flow {
     /// The flow that begins with an admitted packet; `None` where its protocol, or the packet, begins none.
     pub(super) fn begin(place: Place<'_>, packet: &Packet, now: u64) -> Option<Self> {
-        let ends = Ends::of(place, packet)?;
-        if matches!(ends.exchange, Exchange::Query { direction, .. } if direction != place.direction) {
+        if !begins_flow(place, packet) {
             return None;
         }
         let life = match &packet.transport {
-            Transport::Tcp(segment) if segment.flags & tcp::RST != 0 => return None,
-            Transport::Tcp(segment) => {
-                let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp { answered: false } };
-                Life::Tcp(Tcp { stage, finished: PerSide::default(), spoke_since_reset: PerSide::default() })
-            }
-            Transport::Udp { .. } => Life::Exchange(Kind::Udp, 1),
-            Transport::Icmp { .. } => Life::Exchange(Kind::Query, 1),
-            Transport::Other { .. } => Life::Exchange(Kind::Portless, 1),
+            Transport::Tcp(segment) => Life::Tcp(Tcp::begin(segment)),
+            Transport::Udp { .. } => Life::Udp { begun: now, replied: false, is_stream: false },
+            Transport::Icmp { .. } => Life::Query,
+            Transport::Other { .. } => Life::Portless,
         };
-        Some(Self { ends, started_by: place.direction, life, last_packet: now })
-    }
-
-    /// Whether it is of the IPv6 family.
-    pub(super) const fn is_ipv6(&self) -> bool {
-        self.ends.local.is_ipv6()
-    }
-
-    /// The zone that it belongs to.
-    pub(super) const fn zone(&self) -> u16 {
-        self.ends.zone
-    }
-
-    /// Whether it has not been silent for too long.
-    pub(super) fn is_live(&self, timeouts: &FlowTimeouts, now: u64) -> bool {
-        let timeout = match &self.life {
-            Life::Tcp(tcp) => tcp.timeout(timeouts),
-            Life::Exchange(Kind::Udp, 4..) => timeouts.udp_stream,
-            Life::Exchange(Kind::Udp, _) => timeouts.udp,
-            Life::Exchange(Kind::Query, _) => timeouts.icmp,
-            Life::Exchange(Kind::Portless, _) => timeouts.other,
+        let timeouts = &place.interface.options.timeouts;
+        let seconds = match life {
+            Life::Tcp(_) => timeouts.tcp_syn,
+            Life::Udp { .. } => timeouts.udp,
+            Life::Query => timeouts.icmp,
+            Life::Portless => timeouts.other,
         };
-        now - self.last_packet <= u64::from(timeout)
+        let begun_by_egress = place.direction == Direction::Egress;
+        Some(Self {
+            ends: Ends::of(place, packet)?,
+            begun_by_egress,
+            life,
+            end: now + u64::from(seconds),
+            is_over: false,
+        })
     }
 
-    /// Whether its initiator has answered a reply, which shows that it is where it says it is (`docs/decisions.md`,
-    /// "Promotion on the initiator's answer").
-    pub(super) const fn is_assured(&self) -> bool {
-        match &self.life {
-            Life::Tcp(tcp) => matches!(tcp.stage, Stage::Established | Stage::Reset),
-            Life::Exchange(_, turns) => *turns >= 3,
+    /// Whether its life is not over.
+    pub(super) const fn is_live(&self, now: u64) -> bool {
+        !self.is_over && now <= self.end
+    }
+
+    /// Ends it, for good.
+    pub(super) const fn end_now(&mut self) {
+        self.is_over = true;
+    }
+
+    /// Whether nothing takes its place while it lives.
+    pub(super) const fn is_protected(&self, now: u64) -> bool {
+        self.is_live(now) && matches!(&self.life, Life::Tcp(tcp) if tcp.is_protected())
+    }
+
+    /// Whether ingress has begun it.
+    pub(super) const fn is_begun_by_ingress(&self) -> bool {
+        !self.begun_by_egress
+    }
+
+    /// Asks for the socket of a flow in doubt, if it is time to. `false` where the flow is over by it.
+    pub(super) fn settle(&mut self, sockets: Socket, timeouts: &FlowTimeouts, now: u64) -> bool {
+        match &mut self.life {
+            Life::Tcp(tcp) => tcp.settle(sockets, timeouts, now, &mut self.end),
+            _ => true,
         }
     }
 
-    /// Follows a packet that has the flow's ends.
-    pub(super) fn follow(&mut self, place: Place<'_>, packet: &Packet, now: u64) -> Fate {
-        let is_initiator = place.direction == self.started_by;
-        match (&mut self.life, &packet.transport) {
+    /// Follows a packet that has the flow's ends, while it lives.
+    pub(super) fn follow(
+        &mut self,
+        place: Place<'_>,
+        packet: &Packet,
+        (sockets, now): (Socket, u64),
+    ) -> Fate {
+        let timeouts = &place.interface.options.timeouts;
+        if !self.settle(sockets, timeouts, now) {
+            return Fate::Over;
+        }
+        let is_initiator = self.is_initiator(place);
+        let seconds = match (&mut self.life, &packet.transport) {
             (Life::Tcp(tcp), Transport::Tcp(segment)) => {
-                if opens(segment) && tcp.is_over() {
-                    return Fate::Restarts;
-                }
-                if !tcp.follow(segment, is_initiator) {
-                    return Fate::GoesOn;
-                }
+                let met = met(place, segment, is_initiator, (sockets, now));
+                return tcp.follow(&met, &mut self.begun_by_egress, &mut self.end);
             }
-            // Odd turns are the initiator's.
-            (Life::Exchange(_, turns), _) if (*turns % 2 == 0) == is_initiator && *turns < 4 => *turns += 1,
-            _ => {}
-        }
-        self.last_packet = now;
+            (Life::Udp { begun, replied, is_stream }, _) => {
+                *replied |= !is_initiator;
+                *is_stream |= *replied && now - *begun >= STREAM_AFTER;
+                if *is_stream { timeouts.udp_stream } else { timeouts.udp }
+            }
+            (Life::Query, _) => timeouts.icmp,
+            _ => timeouts.other,
+        };
+        self.end = now + u64::from(seconds);
         Fate::GoesOn
+    }
+
+    /// Remembers a SYN that a rule has admitted in the place of this flow, which is closed or in doubt.
+    pub(super) fn remember(&mut self, place: Place<'_>, packet: &Packet, now: u64) {
+        let is_initiator = self.is_initiator(place);
+        if let (Life::Tcp(tcp), Transport::Tcp(segment)) = (&mut self.life, &packet.transport) {
+            tcp.remember(&met(place, segment, is_initiator, (Socket::None, now)));
+        }
+    }
+
+    fn is_initiator(&self, place: Place<'_>) -> bool {
+        (place.direction == Direction::Egress) == self.begun_by_egress
     }
 }
 
-impl Tcp {
-    const fn timeout(&self, timeouts: &FlowTimeouts) -> u32 {
-        match self.stage {
-            Stage::SynSent | Stage::SynReceived(_) | Stage::PickedUp { .. } => timeouts.tcp_syn,
-            Stage::Established if self.finished.initiator || self.finished.responder => timeouts.tcp_fin,
-            Stage::Established => timeouts.tcp_established,
-            Stage::Reset => timeouts.tcp_closed,
-        }
+fn met<'s>(
+    place: Place<'s>,
+    segment: &'s Segment,
+    is_initiator: bool,
+    (sockets, now): (Socket, u64),
+) -> Met<'s> {
+    Met {
+        segment,
+        is_initiator,
+        is_egress: place.direction == Direction::Egress,
+        origin: place.origin,
+        now,
+        timeouts: &place.interface.options.timeouts,
+        sockets,
     }
+}
 
-    /// Whether a SYN may start a new connection on the same ports: time-wait, or reset.
-    fn is_over(&self) -> bool {
-        let time_wait = self.finished.initiator && self.finished.responder;
-        self.stage == Stage::Reset || (self.stage == Stage::Established && time_wait)
-    }
-
-    /// Follows a segment, and says whether it keeps the flow alive.
-    fn follow(&mut self, segment: &Segment, is_initiator: bool) -> bool {
-        let has = |flag| segment.flags & flag != 0;
-        if has(tcp::RST) {
-            // `docs/decisions.md`, "RST and FIN": a RST shortens the timeout, from the first one on; it deletes
-            // nothing. A connection that is not established yet has a short one already.
-            let was_established = self.stage == Stage::Established;
-            if was_established {
-                self.stage = Stage::Reset;
-                self.spoke_since_reset = PerSide::default();
-            }
-            return was_established;
-        }
-        match self.stage {
-            Stage::SynSent | Stage::SynReceived(_) if !is_initiator && has(tcp::SYN) => {
-                self.stage = Stage::SynReceived(segment.sequence.wrapping_add(1));
-                self.follow_fin(segment, is_initiator);
-            }
-            Stage::SynReceived(expected) if is_initiator && has(tcp::ACK) => {
-                if segment.acknowledgement.wrapping_sub(expected) < HANDSHAKE_WINDOW {
-                    self.stage = Stage::Established;
-                    self.follow_fin(segment, is_initiator);
-                }
-            }
-            Stage::SynSent | Stage::SynReceived(_) => {}
-            Stage::PickedUp { .. } if !is_initiator => self.stage = Stage::PickedUp { answered: true },
-            Stage::PickedUp { answered } => {
-                if answered {
-                    self.stage = Stage::Established;
-                    self.follow_fin(segment, is_initiator);
-                }
-            }
-            Stage::Established => self.follow_fin(segment, is_initiator),
-            Stage::Reset => {
-                *self.spoke_since_reset.side(is_initiator) = true;
-                let both_spoke = self.spoke_since_reset.initiator && self.spoke_since_reset.responder;
-                if both_spoke {
-                    self.stage = Stage::Established;
-                    self.finished = PerSide::default();
-                }
-                return both_spoke;
-            }
-        }
-        true
-    }
-
-    /// A FIN ends a side; data of that side afterwards shows that it did not.
-    fn follow_fin(&mut self, segment: &Segment, is_initiator: bool) {
-        let finished = self.finished.side(is_initiator);
-        *finished = segment.flags & tcp::FIN != 0 || (*finished && segment.data == 0);
+/// Whether an admitted packet begins a flow: a reply without its query and a RST begin none.
+pub(super) fn begins_flow(place: Place<'_>, packet: &Packet) -> bool {
+    match (Ends::of(place, packet), &packet.transport) {
+        (None, _) => false,
+        (Some(_), Transport::Tcp(segment)) => segment.flags & tcp::RST == 0,
+        (Some(Ends { exchange: Exchange::Query { direction, .. }, .. }), _) => direction == place.direction,
+        _ => true,
     }
 }

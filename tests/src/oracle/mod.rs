@@ -1,4 +1,5 @@
-//! A second, deliberately naive evaluator: what `docs/semantics.md` says, with linear scans.
+//! A second, deliberately naive evaluator: what `docs/semantics.md` and `ARCHITECTURE.md` ("The life of a flow") say, with
+//! linear scans.
 //!
 //! It reads the description of a frame, not its bytes, holds rules as an operator states them, and keeps flows in a
 //! list with a clock that counts seconds. It shares nothing with `firewall_common`'s parser, flow code and decision
@@ -9,16 +10,18 @@ mod flow;
 mod headers;
 mod room;
 mod rules;
+mod tcp;
 
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_common::reason::{Reason, Verdict};
 use firewall_userspace::model::IcmpErrors;
 
 use crate::packets::{Content, Fragment, Frame, IcmpBody, Packet, Transport, protocol};
-use crate::scenario::{Arrival, Firewall, Interface, Policy};
+use crate::scenario::{Arrival, Firewall, Interface, Origin, Policy};
 use flow::{Ends, Fate, Flow};
 use room::Room;
 use rules::Judgement;
@@ -27,14 +30,15 @@ use rules::Judgement;
 const DATAGRAM_SECONDS: u64 = 30;
 
 /// The evaluator with its state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Oracle {
     policy: Policy,
     /// Seconds since the beginning.
     now: u64,
     flows: Vec<Flow>,
-    /// IPv4, IPv6.
-    rooms: [Room; 2],
+    room: Room,
+    /// What the kernel says about the socket of any flow.
+    sockets: Socket,
     datagrams: Vec<Datagram>,
 }
 
@@ -62,6 +66,7 @@ struct Place<'p> {
     policy: &'p Policy,
     interface: &'p Interface,
     direction: Direction,
+    origin: Origin,
 }
 
 impl Place<'_> {
@@ -88,7 +93,8 @@ impl Firewall for Oracle {
     fn decide(&mut self, arrival: Arrival, frame: &Frame) -> Result<Reason> {
         let policy = self.policy.clone();
         let interface = policy.interfaces.get(&arrival.slot).context("no interface in this slot")?;
-        Ok(self.decide_frame(Place { policy: &policy, interface, direction: arrival.direction }, frame))
+        let Arrival { direction, origin, .. } = arrival;
+        Ok(self.decide_frame(Place { policy: &policy, interface, direction, origin }, frame))
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
@@ -97,23 +103,39 @@ impl Firewall for Oracle {
     }
 
     fn fill(&mut self) -> Result<()> {
-        for (room, is_ipv6) in self.rooms.iter_mut().zip([false, true]) {
-            room.fill(&self.flows, is_ipv6);
-        }
+        self.room.fill(&mut self.flows, self.now);
+        Ok(())
+    }
+
+    fn sockets(&mut self, sockets: Socket) -> Result<()> {
+        self.sockets = sockets;
         Ok(())
     }
 
     fn sweep(&mut self) -> Result<()> {
-        self.flows.retain(|flow| {
-            let interface = self.policy.interfaces.values().find(|interface| interface.zone == flow.zone());
-            interface.is_none_or(|interface| flow.is_live(&interface.options.timeouts, self.now))
-        });
+        let Some(interface) = self.policy.interfaces.values().next() else {
+            return Ok(());
+        };
+        let (timeouts, sockets, now) = (interface.options.timeouts, self.sockets, self.now);
+        self.flows.retain_mut(|flow| flow.is_live(now) && flow.settle(sockets, &timeouts, now));
         Ok(())
     }
 
     fn flows(&mut self) -> Result<usize> {
-        let fillers: usize = self.rooms.iter().map(Room::fillers).sum();
-        Ok(self.flows.len() + fillers)
+        Ok(self.flows.iter().filter(|flow| flow.is_live(self.now)).count())
+    }
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            now: 0,
+            flows: Vec::new(),
+            room: Room::default(),
+            sockets: Socket::None,
+            datagrams: Vec::new(),
+        }
     }
 }
 
@@ -169,11 +191,13 @@ impl Oracle {
         if let Some(reason) = exempt(place, packet) {
             return reason;
         }
-        if let Some(reason) = self.decide_by_flow(place, packet) {
-            return reason;
-        }
+        let asks_rules = match self.decide_by_flow(place, packet) {
+            Some(Fate::GoesOn) => return Reason::Tracked,
+            Some(Fate::AsksRules) => true,
+            Some(Fate::Over) | None => false,
+        };
         if let Transport::Tcp(segment) = &packet.transport
-            && flow::answers_and_ends(segment)
+            && tcp::answers_and_ends(segment)
         {
             return Reason::BadTransportHeader;
         }
@@ -183,49 +207,87 @@ impl Oracle {
         if rules::is_exempt_address(place, packet) {
             return Reason::ExemptAddress;
         }
-        match rules::judge(place, packet) {
-            Judgement::Denied => return Reason::NoRule,
+        let is_late = matches!(&packet.transport, Transport::Tcp(segment) if !tcp::opens(segment));
+        let refused = match rules::judge(place, packet) {
             Judgement::Untracked => return Reason::Untracked,
-            Judgement::Admitted => {}
+            Judgement::Denied => Some(Reason::NoRule),
+            Judgement::Admitted if place.interface.options.tcp_strict && is_late => Some(Reason::NotASyn),
+            Judgement::Admitted => None,
+        };
+        if let Some(refused) = refused {
+            return self.management_or(refused, place, packet);
         }
-        if let Transport::Tcp(segment) = &packet.transport
-            && place.interface.options.tcp_strict
-            && !flow::opens(segment)
-        {
-            return Reason::NotASyn;
+        if self.is_hairpin(place, packet) {
+            return Reason::Hairpin;
         }
-        if let Some(flow) = Flow::begin(place, packet, self.now) {
-            if !self.rooms[usize::from(flow.is_ipv6())].lets_begin(self.now) {
-                return Reason::FlowTableFull;
-            }
-            self.flows.retain(|known| known.ends != flow.ends);
-            self.flows.push(flow);
+        match self.flow_of(place, packet) {
+            Some(index) if asks_rules => self.flows[index].remember(place, packet, self.now),
+            _ => return self.begin(place, packet),
         }
         Reason::Rule
     }
 
-    /// How a packet of a live flow ends; the flow follows it.
-    fn decide_by_flow(&mut self, place: Place<'_>, packet: &Packet) -> Option<Reason> {
-        let index = self.live_flow(place, packet)?;
+    /// How a packet of a live flow ends, which follows it. A flow that is over is never heard of again.
+    fn decide_by_flow(&mut self, place: Place<'_>, packet: &Packet) -> Option<Fate> {
+        let index = self.flow_of(place, packet)?;
         let mut flow = self.flows[index].clone();
-        match flow.follow(place, packet, self.now) {
-            Fate::GoesOn => {}
-            Fate::Restarts => return None,
+        let fate = if flow.is_live(self.now) {
+            flow.follow(place, packet, (self.sockets, self.now))
+        } else {
+            Fate::Over
+        };
+        match fate {
+            Fate::GoesOn => self.flows[index] = flow,
+            Fate::AsksRules => {}
+            Fate::Over => self.flows[index].end_now(),
         }
-        if flow.is_assured() && !self.flows[index].is_assured() {
-            let is_ipv6 = flow.is_ipv6();
-            if !self.rooms[usize::from(is_ipv6)].admits_one_more(&self.flows, is_ipv6, self.now) {
-                return Some(Reason::FlowTableFull);
-            }
-        }
-        self.flows[index] = flow;
-        Some(Reason::Tracked)
+        Some(fate)
     }
 
-    fn live_flow(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
+    fn begin(&mut self, place: Place<'_>, packet: &Packet) -> Reason {
+        let Some(flow) = Flow::begin(place, packet, self.now) else {
+            return Reason::Rule;
+        };
+        if !self.room.lets_begin(&flow.ends, &self.flows, self.now) {
+            return self.management_or(Reason::FlowTableFull, place, packet);
+        }
+        self.flows.retain(|known| known.ends != flow.ends);
+        self.flows.push(flow);
+        Reason::Rule
+    }
+
+    /// Where a flow has no place, management prefixes pass without one.
+    fn management_or(&self, refused: Reason, place: Place<'_>, packet: &Packet) -> Reason {
+        let has_place = Ends::of(place, packet)
+            .is_none_or(|ends| self.room.lets_begin(&ends, &self.flows, self.now));
+        if !has_place && rules::is_management(place, packet) { Reason::Management } else { refused }
+    }
+
+    fn flow_of(&self, place: Place<'_>, packet: &Packet) -> Option<usize> {
         let ends = Ends::of(place, packet)?;
-        let timeouts = &place.interface.options.timeouts;
-        self.flows.iter().position(|flow| flow.ends == ends && flow.is_live(timeouts, self.now))
+        self.flows.iter().position(|flow| flow.ends == ends)
+    }
+
+    fn is_live(&self, ends: &Ends) -> bool {
+        self.flows.iter().any(|flow| flow.ends == *ends && flow.is_live(self.now))
+    }
+
+    /// Whether an admitted packet, which would begin a flow, leaves by the interface that it came in by: anybody may have named
+    /// whom it is from, and that one would be let in by the flow. It came in there if the kernel says so, or if the host has not
+    /// made it and ingress has begun a flow with such a packet. No engine has routes by which its source is reached there.
+    fn is_hairpin(&self, place: Place<'_>, packet: &Packet) -> bool {
+        if place.direction == Direction::Ingress || !flow::begins_flow(place, packet) {
+            return false;
+        }
+        match place.origin {
+            Origin::Host => false,
+            Origin::SameInterface => true,
+            Origin::OtherDevice => Ends::of(place, packet).is_some_and(|ends| {
+                let came_in = ends.mirrored();
+                let begun = |flow: &Flow| flow.ends == came_in && flow.is_begun_by_ingress();
+                self.flows.iter().any(|flow| begun(flow) && flow.is_live(self.now))
+            }),
+        }
     }
 
     /// Whether it is an ICMP error about a packet that went the other way as part of a flow, or untracked
@@ -247,7 +309,7 @@ impl Oracle {
             return false;
         }
         let went = place.opposite();
-        if self.live_flow(went, quoted).is_some() {
+        if Ends::of(went, quoted).is_some_and(|ends| self.is_live(&ends)) {
             return true;
         }
         rules::is_exempt_address(went, quoted) || rules::judge(went, quoted) == Judgement::Untracked

@@ -1,44 +1,34 @@
-//! Room for flows (`docs/decisions.md`, "Full flow table"): a full table drops what needs a new entry, and keeps what
-//! it has.
+//! Room for flows (`docs/decisions.md`, "Full flow table").
+//!
+//! Which flow has to go for a new one is the table's business, and `firewall-common/tests/flow_table` has a list of its own to
+//! hold against it. Here there are two cases alone, of which one can say what comes: no table that is not full refuses a flow,
+//! and where flows of others hold every place but those of protected flows, none is left but what a flow of the same ends
+//! has given back.
 
-use super::flow::Flow;
-use crate::scenario::FLOW_ENTRIES;
+use super::flow::{Ends, Flow};
 
-/// What is to be known about the room of one address family.
+/// What is to be known about the room.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Entries that flows of others take.
-    fillers: usize,
-    /// Second at which a flow last found no room.
-    refused_at: Option<u64>,
+    is_full: bool,
 }
 
 impl Room {
-    /// Lets flows of others take what the assured among `flows` leave.
-    pub(super) fn fill(&mut self, flows: &[Flow], is_ipv6: bool) {
-        self.fillers = usize::from(FLOW_ENTRIES) - assured(flows, is_ipv6);
+    /// Lets flows of others take every place that holds no protected flow.
+    pub(super) fn fill(&mut self, flows: &mut Vec<Flow>, now: u64) {
+        flows.retain(|flow| flow.is_protected(now));
+        self.is_full = true;
     }
 
-    pub(super) const fn fillers(&self) -> usize {
-        self.fillers
-    }
-
-    /// Whether one flow more can become assured. If not, that is remembered.
-    pub(super) fn admits_one_more(&mut self, flows: &[Flow], is_ipv6: bool, now: u64) -> bool {
-        let has_room = self.fillers + assured(flows, is_ipv6) < usize::from(FLOW_ENTRIES);
-        if !has_room {
-            self.refused_at = Some(now);
+    /// Whether a flow may begin that has these ends.
+    pub(super) fn lets_begin(&self, ends: &Ends, flows: &[Flow], now: u64) -> bool {
+        if !self.is_full || flows.iter().any(|flow| flow.ends == *ends) {
+            return true;
         }
-        has_room
+        assert!(
+            flows.iter().all(|flow| flow.is_protected(now)),
+            "whether the places that have come free are among those of this flow is the table's secret"
+        );
+        false
     }
-
-    /// Whether a flow may begin: for a second after one has found no room, none may, because it would find none either.
-    pub(super) fn lets_begin(&self, now: u64) -> bool {
-        self.refused_at != Some(now)
-    }
-}
-
-/// Expired ones count: they take their entries until they are swept.
-fn assured(flows: &[Flow], is_ipv6: bool) -> usize {
-    flows.iter().filter(|flow| flow.is_ipv6() == is_ipv6 && flow.is_assured()).count()
 }

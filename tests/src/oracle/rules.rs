@@ -70,6 +70,20 @@ pub(super) fn is_exempt_address(place: Place<'_>, packet: &Packet) -> bool {
     exempt.any(|exempt| exempt.prefix.contains(&peer) && covers_service(exempt.service, wanted))
 }
 
+/// Whether it comes from a management prefix and rules admit it, or answers such a packet.
+pub(super) fn is_management(place: Place<'_>, packet: &Packet) -> bool {
+    let peer = place.peer(packet);
+    let (came, wanted) = match place.direction {
+        Direction::Ingress => (place, wanted(packet, destination_port)),
+        Direction::Egress => (place.opposite(), wanted(packet, source_port)),
+    };
+    matches!(wanted, Wanted::Tcp(_) | Wanted::Udp(_))
+        && place.policy.management.iter().any(|management| {
+            management.prefix.contains(&peer) && covers_service(management.service.into(), wanted)
+        })
+        && matching(came, wanted, peer).next().is_some()
+}
+
 /// Whether a rule admits every port of a later fragment's protocol.
 pub(super) fn admits_every_port(place: Place<'_>, packet: &Packet) -> bool {
     matching(place, every_port(packet), place.peer(packet)).next().is_some()

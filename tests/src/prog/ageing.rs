@@ -2,144 +2,189 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use aya::Pod;
-use aya::maps::{HashMap, Map, MapData, MapError};
-use bytemuck::{bytes_of, cast};
-use firewall_common::abi::{FlowEntry, FlowKey, FragmentEntry, Ipv4, Ipv6, map};
-use nix::errno::Errno;
-use nix::time::{ClockId, clock_getres};
+use anyhow::{Context, Result, ensure};
+use aya::maps::{HashMap, Map, MapData};
+use bytemuck::{Zeroable as _, bytes_of};
+use firewall_common::abi::{FragmentEntry, KeyWords, map};
+use firewall_common::flow_table::control::{Control, PROTECTED, USED, state};
+use firewall_common::flow_table::layout::{SLOTS, Slot, time_shift};
+use firewall_common::flow_table::life::{Beside, Lifetimes, Socket};
+use firewall_common::flow_table::{Fresh, Inserted, Line, Memory as _, insert, spot};
+use firewall_userspace::datapath::{Datapath, FlowTable};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
-use crate::scenario::fillers;
+use crate::scenario::{fill, live_flows};
 
-/// `BPF_ANY` of `linux/bpf.h`: create or update.
-const BPF_ANY: u64 = 0;
-/// What a full hash map says.
-const NO_ROOM: i32 = Errno::E2BIG as i32;
 /// `BPF_EXIST` of `linux/bpf.h`: update, never create.
 const BPF_EXIST: u64 = 2;
 
-type V4Flows = HashMap<MapData, [u8; 16], [u8; size_of::<FlowEntry>()]>;
-type V6Flows = HashMap<MapData, [u8; 40], [u8; size_of::<FlowEntry>()]>;
+/// Seconds after boot at which the lower half of the kernel's clock is 0 (`INITIAL_JIFFIES` in `linux/jiffies.h`).
+const SECONDS_BEFORE_WRAP: u64 = 300;
+
 type Fragments = HashMap<MapData, [u8; 40], [u8; size_of::<FragmentEntry>()]>;
 
-/// Every map with entries that end.
+/// Every map with entries that end. Nothing here is safe against programs that run at the same time.
 pub(super) struct StateMaps {
-    v4: [V4Flows; 2],
-    v6: [V6Flows; 2],
+    table: FlowTable,
     fragments: Fragments,
+    clock: Clock,
 }
 
 impl StateMaps {
-    pub(super) fn open(maps: &Path) -> Result<Self> {
+    pub(super) fn open(datapath: &Datapath, maps: &Path) -> Result<Self> {
+        let fragments = MapData::from_pin(maps.join(map::FRAGMENTS)).context("open the fragments")?;
         Ok(Self {
-            v4: [open(maps, map::FLOWS_V4)?, open(maps, map::HALF_OPEN_V4)?],
-            v6: [open(maps, map::FLOWS_V6)?, open(maps, map::HALF_OPEN_V6)?],
-            fragments: open(maps, map::FRAGMENTS)?,
+            table: datapath.flow_table()?,
+            fragments: HashMap::try_from(Map::from_map_data(fragments)?)?,
+            clock: Clock::of_kernel()?,
         })
     }
 
     /// Makes every entry so much older.
-    pub(super) fn age(&mut self, jiffies: u32) -> Result<()> {
-        let age_flow = |bytes: &mut [u8]| {
-            let mut entry: FlowEntry = bytemuck::pod_read_unaligned(bytes);
-            entry.last_seen = entry.last_seen.wrapping_sub(jiffies);
-            bytes.copy_from_slice(bytes_of(&entry));
-        };
-        for flows in &mut self.v4 {
-            rewrite(flows, age_flow)?;
+    pub(super) fn age(&mut self, seconds: u32) -> Result<()> {
+        let units = self.clock.units(seconds);
+        for bucket in 0..self.table.geometry().buckets() {
+            let mut line = self.line(bucket);
+            for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
+                if Control(slot.control).has(USED) {
+                    *slot = aged(*slot, units);
+                    self.age_details(bucket, word, Control(slot.control), units)?;
+                }
+            }
+            self.set_line(bucket, &line);
         }
-        for flows in &mut self.v6 {
-            rewrite(flows, age_flow)?;
-        }
-        rewrite(&mut self.fragments, |bytes| {
-            let mut entry: FragmentEntry = bytemuck::pod_read_unaligned(bytes);
-            entry.first_seen = entry.first_seen.wrapping_sub(jiffies);
-            bytes.copy_from_slice(bytes_of(&entry));
-        })
+        self.age_fragments(units)
     }
 
-    /// Puts fillers where there is room among the assured flows.
-    pub(super) fn fill(&mut self) -> Result<()> {
-        insert::<Ipv4, 16>(&mut self.v4[0], fillers())?;
-        insert::<Ipv6, 40>(&mut self.v6[0], fillers())
+    /// What stands beside a flow are times too.
+    fn age_details(&self, bucket: u32, word: u32, control: Control, units: u32) -> Result<()> {
+        let details = self.table.details(bucket).context("details")?;
+        let beside = self.table.load(details, word + 1);
+        self.table.store(details, word + 1, aged_beside(beside, control, units));
+        Ok(())
     }
 
-    /// Puts IPv4 flows among the assured ones, as many as there is room for.
-    pub(super) fn insert_v4(
-        &mut self,
-        flows: impl Iterator<Item = (FlowKey<Ipv4>, FlowEntry)>,
-    ) -> Result<()> {
-        insert(&mut self.v4[0], flows)
+    fn age_fragments(&mut self, units: u32) -> Result<()> {
+        let keys: Vec<[u8; 40]> = self.fragments.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            let mut value = self.fragments.get(&key, 0)?;
+            let mut entry: FragmentEntry = bytemuck::pod_read_unaligned(&value);
+            entry.end = entry.end.saturating_sub(units);
+            value.copy_from_slice(bytes_of(&entry));
+            self.fragments.insert(key, value, BPF_EXIST)?;
+        }
+        Ok(())
+    }
+
+    /// See [`fill`].
+    pub(super) fn fill(&self) -> Result<()> {
+        let now = self.clock.now()?;
+        for bucket in 0..self.table.geometry().buckets() {
+            let mut line = self.line(bucket);
+            fill(&mut line, now);
+            self.set_line(bucket, &line);
+        }
+        Ok(())
+    }
+
+    /// Adds established flows that never end, all of which must find a place.
+    pub(super) fn insert(&self, keys: impl Iterator<Item = KeyWords>) -> Result<()> {
+        let now = self.clock.now()?;
+        let control = Control(PROTECTED).in_state(state::ESTABLISHED).ending(u32::MAX);
+        let fresh = Fresh { control, admitted_by: 1, beside: Beside::begun(now) };
+        for key in keys {
+            let spot = spot(&self.table, &key);
+            let lifetimes = Lifetimes::default();
+            let inserted = insert(&self.table, &spot, &key, &fresh, &lifetimes, now, |_| Socket::Connected);
+            ensure!(matches!(inserted, Inserted::InPlaceOf(_)), "{inserted:?}");
+        }
+        Ok(())
     }
 
     pub(super) fn flow_count(&self) -> Result<usize> {
-        let mut count = 0;
-        for flows in &self.v4 {
-            count += keys(flows)?.len();
-        }
-        for flows in &self.v6 {
-            count += keys(flows)?.len();
-        }
-        Ok(count)
+        let now = self.clock.now()?;
+        Ok((0..self.table.geometry().buckets()).map(|bucket| live_flows(&self.line(bucket), now)).sum())
     }
 
     pub(super) fn clear(&mut self) -> Result<()> {
-        self.v4.iter_mut().try_for_each(clear)?;
-        self.v6.iter_mut().try_for_each(clear)?;
-        clear(&mut self.fragments)
+        for bucket in 0..self.table.geometry().buckets() {
+            self.set_line(bucket, &Line::zeroed());
+            let filter = self.table.filter(bucket).context("a filter")?;
+            self.table.store(filter, 0, 0);
+        }
+        let keys: Vec<[u8; 40]> = self.fragments.keys().collect::<Result<_, _>>()?;
+        keys.iter().try_for_each(|key| self.fragments.remove(key))?;
+        Ok(())
     }
-}
 
-fn open<K: Pod, V: Pod>(maps: &Path, name: &str) -> Result<HashMap<MapData, K, V>> {
-    let data = MapData::from_pin(maps.join(name)).with_context(|| format!("open {name}"))?;
-    HashMap::try_from(Map::from_map_data(data)?)
-        .with_context(|| format!("{name} is not of the expected layout"))
-}
-
-fn keys<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<K>, MapError> {
-    map.keys().collect()
-}
-
-fn clear<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<()> {
-    for key in keys(map)? {
-        map.remove(&key)?;
+    fn line(&self, bucket: u32) -> Line {
+        let mut line = Line::zeroed();
+        if let Some(place) = self.table.line(bucket) {
+            for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
+                slot.fingerprint = self.table.load(place, word);
+                slot.control = self.table.load(place, word + 1);
+            }
+        }
+        line
     }
-    Ok(())
-}
 
-fn insert<A, const N: usize>(
-    map: &mut HashMap<MapData, [u8; N], [u8; size_of::<FlowEntry>()]>,
-    flows: impl Iterator<Item = (FlowKey<A>, FlowEntry)>,
-) -> Result<()>
-where
-    FlowKey<A>: bytemuck::Pod,
-{
-    for (key, entry) in flows {
-        let (key, entry): ([u8; N], [u8; size_of::<FlowEntry>()]) = (cast(key), cast(entry));
-        match map.insert(key, entry, BPF_ANY) {
-            Ok(()) => {}
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(NO_ROOM) => break,
-            Err(error) => return Err(error.into()),
+    fn set_line(&self, bucket: u32, line: &Line) {
+        if let Some(place) = self.table.line(bucket) {
+            for (word, slot) in (0..).step_by(2).zip(&line.slots) {
+                self.table.store(place, word, slot.fingerprint);
+                self.table.store(place, word + 1, slot.control);
+            }
         }
     }
-    Ok(())
 }
 
-fn rewrite<K: Pod, const N: usize>(
-    map: &mut HashMap<MapData, K, [u8; N]>,
-    change: impl Fn(&mut [u8]),
-) -> Result<()> {
-    for key in keys(map)? {
-        let mut value = map.get(&key, 0)?;
-        change(&mut value);
-        map.insert(key, value, BPF_EXIST)?;
+const _: () = assert!(SLOTS == 4);
+
+/// What never ends stays so.
+fn aged(slot: Slot, units: u32) -> Slot {
+    let control = Control(slot.control);
+    if control.end() == u32::MAX {
+        return slot;
     }
-    Ok(())
+    Slot { control: control.ending(control.end().saturating_sub(units)).0, ..slot }
 }
 
-/// `CONFIG_HZ` of the running kernel: the coarse monotonic clock ticks with it.
-pub(super) fn jiffies_per_second() -> Result<u32> {
-    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?;
-    Ok(u32::try_from(1_000_000_000 / tick.tv_nsec())?)
+/// Of TCP two times of 16 bits, of UDP one of 32; of others nobody asks.
+fn aged_beside(beside: u64, control: Control, units: u32) -> u64 {
+    let [low, high] = [beside & 0xffff_ffff, beside >> 32];
+    let high = match control.state() {
+        state::UDP_ONE_WAY | state::UDP_REPLIED | state::UDP_STREAM => high.wrapping_sub(units.into()),
+        _ => {
+            let [doubt, syn] = [high, high >> 16].map(|time| time.wrapping_sub(units.into()) & 0xffff);
+            syn << 16 | doubt
+        }
+    };
+    high << 32 | low
+}
+
+/// The kernel's clock, in the units of the flow table.
+struct Clock {
+    jiffies_per_second: u64,
+    shift: u32,
+}
+
+impl Clock {
+    fn of_kernel() -> Result<Self> {
+        let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?;
+        let jiffies_per_second = u32::try_from((1_000_000_000 + tick.tv_nsec() / 2) / tick.tv_nsec())?;
+        Ok(Self { jiffies_per_second: jiffies_per_second.into(), shift: time_shift(jiffies_per_second) })
+    }
+
+    fn now(&self) -> Result<u32> {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
+        let nanoseconds = u64::try_from(now.tv_sec())? * 1_000_000_000 + u64::try_from(now.tv_nsec())?;
+        let ticks = nanoseconds / (1_000_000_000 / self.jiffies_per_second);
+        let jiffies = (1 << 32) - SECONDS_BEFORE_WRAP * self.jiffies_per_second + ticks;
+        Ok(u32::try_from(jiffies >> self.shift)?)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "scenarios last for days")]
+    const fn units(&self, seconds: u32) -> u32 {
+        (seconds as u64 * self.jiffies_per_second >> self.shift) as u32
+    }
 }

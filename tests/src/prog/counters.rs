@@ -68,7 +68,7 @@ impl Counters {
     pub(super) fn reconcile(&mut self, slots: impl Iterator<Item = u32>) -> Result<()> {
         for slot in slots {
             for direction in [Direction::Ingress, Direction::Egress] {
-                let moved = self.packets(Arrival { slot, direction })?;
+                let moved = self.packets(Arrival::new(slot, direction))?;
                 ensure!(moved.is_empty(), "counters of slot {slot} {direction:?} moved unseen: {moved:?}");
             }
         }

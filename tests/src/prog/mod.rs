@@ -7,7 +7,6 @@
 mod ageing;
 mod counters;
 mod memory;
-mod pressure;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use firewall_common::abi::{Direction, FlowEntry, FlowKey, Ipv4, MAX_INTERFACES};
+use firewall_common::abi::{Direction, KeyWords, MAX_INTERFACES};
+use firewall_common::flow_table::life::Socket;
 use firewall_common::reason::{Decision, Reason, Verdict};
 use firewall_userspace::compile::{RuleSetIds, compile};
 use firewall_userspace::datapath::{Datapath, LinkLayer};
@@ -26,10 +26,9 @@ use nix::unistd::geteuid;
 
 use crate::packets::Frame;
 use crate::scenario::input::policy_input;
-use crate::scenario::{Arrival, FLOW_ENTRIES, Firewall, Policy};
-use ageing::{StateMaps, jiffies_per_second};
+use crate::scenario::{Arrival, FLOW_ENTRIES, Firewall, Origin, Policy};
+use ageing::StateMaps;
 use counters::Counters;
-use pressure::Pressure;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -75,7 +74,6 @@ pub struct Harness {
     programs: BTreeMap<u32, Ebpf>,
     counters: Counters,
     state: StateMaps,
-    pressure: Pressure,
     rule_sets: RuleSetIds,
     // Last: the pins go after everything that was opened through them.
     directory: InstanceDirectory,
@@ -88,10 +86,10 @@ impl Harness {
     ///
     /// What kept the kernel from it.
     pub fn new(ingress: Ingress) -> Result<Self> {
-        Self::with_flow_entries(ingress, FLOW_ENTRIES.into())
+        Self::with_flow_entries(ingress, FLOW_ENTRIES)
     }
 
-    /// As [`Harness::new`], with flow tables of another size.
+    /// As [`Harness::new`], with a flow table of another size.
     ///
     /// # Errors
     ///
@@ -102,11 +100,10 @@ impl Harness {
         let maps = directory.maps()?;
         Ok(Self {
             ingress,
+            counters: Counters::open(&maps)?,
+            state: StateMaps::open(&datapath, &maps)?,
             datapath,
             programs: BTreeMap::new(),
-            counters: Counters::open(&maps)?,
-            state: StateMaps::open(&maps)?,
-            pressure: Pressure::open(&maps, jiffies_per_second()?)?,
             rule_sets: RuleSetIds::default(),
             directory,
         })
@@ -167,21 +164,19 @@ impl Harness {
     pub fn forget_state(&mut self) -> Result<()> {
         for &slot in self.programs.keys() {
             for direction in [Direction::Ingress, Direction::Egress] {
-                self.counters.packets(Arrival { slot, direction })?;
+                self.counters.packets(Arrival::new(slot, direction))?;
             }
         }
-        self.pressure.clear()?;
-        self.state.clear()?;
-        Ok(self.datapath.forget_recent_flows()?)
+        self.state.clear()
     }
 
-    /// Puts IPv4 flows among the assured ones, as many as there is room for.
+    /// Adds established flows that never end.
     ///
     /// # Errors
     ///
-    /// What kept the kernel from it.
-    pub fn insert_flows(&mut self, flows: impl Iterator<Item = (FlowKey<Ipv4>, FlowEntry)>) -> Result<()> {
-        self.state.insert_v4(flows)
+    /// One that finds no place.
+    pub fn insert_flows(&mut self, keys: impl Iterator<Item = KeyWords>) -> Result<()> {
+        self.state.insert(keys)
     }
 
     /// Loads the programs of a slot, if they are not yet loaded.
@@ -237,7 +232,6 @@ impl Harness {
     /// As [`Harness::decide_bytes`].
     pub fn decision(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Decision> {
         self.load(arrival.slot)?;
-        self.pressure.follow_clock()?;
         let verdict = self.run(arrival, frame)?;
         let decision = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
         ensure!(
@@ -245,9 +239,6 @@ impl Harness {
             "the verdict is {verdict:?}, but the reason counted is `{}`",
             decision.reason().name()
         );
-        if decision.reason() == Reason::FlowTableFull {
-            self.pressure.notice()?;
-        }
         Ok(decision)
     }
 
@@ -294,7 +285,9 @@ impl Harness {
     ///
     /// Where the program could not be run.
     pub fn run_repeatedly(&self, arrival: Arrival, frame: &[u8], times: u32) -> Result<(Verdict, Duration)> {
-        let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::new() };
+        let context = context(arrival.origin);
+        let ctx_in = arrival.is_forwarded().then_some(context.as_slice());
+        let options = TestRunOptions { data_in: Some(frame), ctx_in, repeat: times, ..TestRunOptions::new() };
         match self.program(arrival)? {
             Program::Xdp(program) => {
                 let outcome = program.test_run(options)?;
@@ -346,6 +339,26 @@ impl Harness {
     }
 }
 
+/// The `__sk_buff` of a frame in a test run (`linux/bpf.h`): it leaves by the loopback device, number 1. Of all that may be
+/// said about it, only by what it came in counts here.
+fn context(origin: Origin) -> [u8; SK_BUFF_BYTES] {
+    let came_in_by: u32 = match origin {
+        Origin::Host => 0,
+        Origin::SameInterface => LOOPBACK,
+        Origin::OtherDevice => LOOPBACK + 1,
+    };
+    let mut context = [0; SK_BUFF_BYTES];
+    context[INGRESS_IFINDEX..][..4].copy_from_slice(&came_in_by.to_ne_bytes());
+    context[INGRESS_IFINDEX + 4..][..4].copy_from_slice(&LOOPBACK.to_ne_bytes());
+    context
+}
+
+const SK_BUFF_BYTES: usize = 192;
+/// Offset of `ingress_ifindex`, which `ifindex` follows: `len`, `pkt_type`, `mark`, `queue_mapping`, `protocol`, three words on
+/// VLANs and `priority` come before.
+const INGRESS_IFINDEX: usize = 9 * 4;
+const LOOPBACK: u32 = 1;
+
 /// A loaded program.
 enum Program<'a> {
     Xdp(&'a Xdp),
@@ -367,19 +380,21 @@ impl Firewall for Harness {
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
-        let jiffies = seconds.wrapping_mul(jiffies_per_second()?);
-        self.pressure.age(jiffies)?;
-        self.state.age(jiffies)?;
-        Ok(self.datapath.forget_recent_flows()?)
+        self.state.age(seconds)
     }
 
     fn fill(&mut self) -> Result<()> {
         self.state.fill()
     }
 
-    fn sweep(&mut self) -> Result<()> {
-        self.datapath.expire_flows()?;
+    fn sockets(&mut self, sockets: Socket) -> Result<()> {
+        ensure!(sockets == Socket::None, "a test run finds no sockets but those of the machine");
         Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<()> {
+        let expired = self.datapath.expire_flows()?;
+        Ok(self.datapath.settle_flows(&expired.asks, |_| Socket::None)?)
     }
 
     fn flows(&mut self) -> Result<usize> {

@@ -1,16 +1,34 @@
-//! The flows that fill a table.
+//! The flows that fill a table, and how to count others beside them: on the lines of a table, wherever that is.
 
-use firewall_common::abi::{Be16, FlowEntry, FlowKey};
-use firewall_common::flow::FlowState;
+use firewall_common::flow_table::control::{Control, PROTECTED, USED, VERSION, VERSIONS, state};
+use firewall_common::flow_table::layout::Slot;
+use firewall_common::flow_table::{Class, Line};
 
-use super::FLOW_ENTRIES;
+/// A number that no key is hashed to but by a chance of 2^-64 each.
+const FINGERPRINT: u64 = 0x6669_6c6c_6564_0001;
 
-/// A zone that no interface is in, so that no packet belongs to a filler and no sweep judges it.
-const ZONE: u16 = u16::MAX;
+/// Has established flows that never end take each place of a line that holds no live protected flow.
+pub fn fill(line: &mut Line, now: u32) {
+    for slot in &mut line.slots {
+        if !is_kept(slot, now) {
+            let version = slot.control.wrapping_add(VERSION) & VERSIONS;
+            let control = Control(version | USED | PROTECTED).in_state(state::ESTABLISHED).ending(u32::MAX);
+            *slot = Slot { fingerprint: FINGERPRINT, control: control.0 };
+        }
+    }
+}
 
-/// As many established flows as a table can hold. They are no interface's, and never end.
-pub fn fillers<A: Default>() -> impl Iterator<Item = (FlowKey<A>, FlowEntry)> {
-    let entry = FlowEntry { state: FlowState::Established as u8, ..FlowEntry::default() };
-    (0..FLOW_ENTRIES)
-        .map(move |port| (FlowKey { local_port: Be16::new(port), zone: ZONE, ..FlowKey::default() }, entry))
+/// How many live flows stand in a line, those of [`fill`] aside.
+#[must_use]
+pub fn live_flows(line: &Line, now: u32) -> usize {
+    let is_live = |slot: &&Slot| {
+        let control = Control(slot.control);
+        slot.fingerprint != FINGERPRINT && control.is_published() && !control.is_ended(now)
+    };
+    line.slots.iter().filter(is_live).count()
+}
+
+fn is_kept(slot: &Slot, now: u32) -> bool {
+    let class = Control(slot.control).class(now, |value| value);
+    Control(slot.control).has(PROTECTED) && class != Class::EMPTY
 }

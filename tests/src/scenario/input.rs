@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use firewall_userspace::compile::{InterfaceInput, PolicyInput};
 use firewall_userspace::model::{
-    self, AddressFamily, GroupId, PrefixList, PrefixListEntry, PrefixListId, SecurityGroup, SecurityRule,
+    self, AddressFamily, GroupId, ManagementProperties, PrefixList, PrefixListEntry, PrefixListId, SecurityGroup, SecurityRule,
     Tags,
 };
 
-use super::{Peer, Policy, Rule};
+use super::{Management, Peer, Policy, Rule};
 
 /// Lists and references to things that are gone, such as a deleted group, get an id that nothing has.
 const GONE: usize = 0xfff;
@@ -27,7 +27,11 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput<'static>> {
         groups: policy.groups.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
         lists: policy.prefix_lists.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect(),
     };
-    let mut input = PolicyInput { exempt_addresses: policy.exempt.clone(), ..PolicyInput::default() };
+    let mut input = PolicyInput {
+        exempt_addresses: policy.exempt.clone(),
+        management_prefixes: policy.management.iter().map(management).collect(),
+        ..PolicyInput::default()
+    };
     for (name, group) in &policy.groups {
         let id = names.group(name)?;
         input.members.insert(id, group.members.clone());
@@ -59,6 +63,12 @@ pub fn policy_input(policy: &Policy) -> Result<PolicyInput<'static>> {
         });
     }
     Ok(input)
+}
+
+/// On some interface: it counts on each.
+fn management(management: &Management) -> ManagementProperties {
+    let Management { service, prefix } = *management;
+    ManagementProperties { interface: "any".to_owned(), service, prefix }
 }
 
 struct Names<'p> {

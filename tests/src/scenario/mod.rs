@@ -11,14 +11,15 @@ pub mod tables;
 
 use anyhow::{Context, Result, ensure};
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_common::reason::Reason;
 
 use crate::packets::Frame;
-pub use filler::fillers;
-pub use policy::{Group, Interface, Peer, Policy, Rule};
+pub use filler::{fill, live_flows};
+pub use policy::{Group, Interface, Management, Peer, Policy, Rule};
 
-/// How many assured flows of each family a firewall in a scenario can hold: few, so that a step can fill the tables.
-pub const FLOW_ENTRIES: u16 = 1024;
+/// How many live flows a firewall in a scenario has places for at the least: few, so that a step can fill the table.
+pub const FLOW_ENTRIES: u32 = 1024;
 
 /// Something that decides frames by a policy.
 pub trait Firewall {
@@ -43,21 +44,28 @@ pub trait Firewall {
     /// What kept it from it.
     fn wait(&mut self, seconds: u32) -> Result<()>;
 
-    /// Takes all the room that is left for assured flows, with [`fillers`].
+    /// Has established flows of others take every place that holds no protected flow ([`fill`]).
     ///
     /// # Errors
     ///
     /// What kept it from it.
     fn fill(&mut self) -> Result<()>;
 
-    /// Removes expired flows, as `sgfw flows expire` does.
+    /// Has the kernel say this about the socket of any flow from now on. Before, there are none.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    fn sockets(&mut self, sockets: Socket) -> Result<()>;
+
+    /// Removes ended flows, as `sgfw flows expire` does.
     ///
     /// # Errors
     ///
     /// What kept it from it.
     fn sweep(&mut self) -> Result<()>;
 
-    /// How many flows it holds, expired ones included.
+    /// How many live flows it holds, those of [`Firewall::fill`] aside.
     ///
     /// # Errors
     ///
@@ -72,6 +80,33 @@ pub struct Arrival {
     pub slot: u32,
     /// Direction, seen from the host.
     pub direction: Direction,
+    /// Of what leaves: where it comes from.
+    pub origin: Origin,
+}
+
+/// Where what leaves the host comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The host has made it.
+    Host,
+    /// It came in by another device.
+    OtherDevice,
+    /// It came in by the interface that it leaves by.
+    SameInterface,
+}
+
+impl Arrival {
+    /// A frame that arrives, or that the host has made.
+    #[must_use]
+    pub const fn new(slot: u32, direction: Direction) -> Self {
+        Self { slot, direction, origin: Origin::Host }
+    }
+
+    /// Whether it leaves the host without having been made there.
+    #[must_use]
+    pub fn is_forwarded(&self) -> bool {
+        self.direction == Direction::Egress && self.origin != Origin::Host
+    }
 }
 
 /// A policy and what happens under it.
@@ -101,15 +136,23 @@ pub enum Step {
     },
     /// Seconds pass.
     Wait(u32),
-    /// Flows of others take all the room that is left for assured flows.
+    /// Established flows of others take every place that holds no protected flow.
     Fill,
-    /// Expired flows are removed.
+    /// From now on the kernel says this about the socket of any flow.
+    Sockets(Socket),
+    /// Ended flows are removed.
     Sweep,
-    /// So many flows must be held.
+    /// So many live flows must be held.
     Flows(usize),
 }
 
 impl Scenario {
+    /// Whether it says what the kernel knows about sockets, which a test run of programs cannot be told.
+    #[must_use]
+    pub fn has_sockets(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Sockets(_)))
+    }
+
     /// Plays the scenario and returns the reason of each frame.
     ///
     /// # Errors
@@ -156,6 +199,7 @@ fn play_step(step: &Step, firewall: &mut impl Firewall, reasons: &mut Vec<Reason
         Step::Frame { arrival, frame, .. } => reasons.push(firewall.decide(*arrival, frame)?),
         Step::Wait(seconds) => firewall.wait(*seconds)?,
         Step::Fill => firewall.fill()?,
+        Step::Sockets(sockets) => firewall.sockets(*sockets)?,
         Step::Sweep => firewall.sweep()?,
         Step::Flows(expected) => {
             let flows = firewall.flows()?;

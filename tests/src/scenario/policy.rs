@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firewall_common::abi::Direction;
-use firewall_userspace::model::{ExemptProperties, InterfaceOptions, Service};
+use firewall_userspace::model::{ExemptProperties, InterfaceOptions, ManagementService, Service};
 use ipnet::IpNet;
 
 /// Everything that decides what passes.
@@ -17,6 +17,17 @@ pub struct Policy {
     pub prefix_lists: BTreeMap<String, Vec<IpNet>>,
     /// Servers that every interface may talk to whatever the rules say.
     pub exempt: Vec<ExemptProperties>,
+    /// From where connections that rules admit pass even where their flows have no place.
+    pub management: Vec<Management>,
+}
+
+/// A management prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Management {
+    /// What the operator connects to.
+    pub service: ManagementService,
+    /// Where the operator is.
+    pub prefix: IpNet,
 }
 
 /// One interface.
@@ -79,6 +90,7 @@ impl Default for Policy {
             groups: BTreeMap::from([(Self::MAIN_GROUP.to_owned(), Group::default())]),
             prefix_lists: BTreeMap::new(),
             exempt: Vec::new(),
+            management: Vec::new(),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! compiler makes, but without a kernel: what differs between it and the oracle is wrong in the core or the compiler,
 //! and what differs between it and the kernel is wrong in the programs or in how tables are published.
 
+mod heap;
 mod tables;
 
 use anyhow::Result;
-use firewall_common::decide::{Hook, decide};
+use firewall_common::decide::{Hook, InMemory, decide};
+use firewall_common::flow_table::life::Socket;
 use firewall_common::packet::Link;
 use firewall_common::reason::Reason;
 use firewall_userspace::compile::{RuleSetIds, compile};
@@ -15,7 +17,7 @@ use firewall_userspace::compile::{RuleSetIds, compile};
 use crate::packets::Frame;
 use crate::scenario::input::policy_input;
 use crate::scenario::{Arrival, Firewall, Policy};
-use tables::{MemoryTables, TICKS_PER_SECOND};
+use tables::MemoryTables;
 
 /// The core with its tables.
 #[derive(Debug, Default)]
@@ -25,21 +27,18 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Forgets every flow and fragment.
+    /// Forgets every flow and fragment, and that there are sockets.
     pub fn forget_state(&mut self) {
         self.tables.forget_state();
-    }
-
-    /// Has another CPU promote the flow that is looked for next, between the lookups in the two tables.
-    pub fn promote_next(&self) {
-        self.tables.promote_next();
     }
 
     /// Decides a frame by its bytes, whatever they are.
     #[must_use]
     pub fn decide_bytes(&self, arrival: Arrival, frame: &[u8]) -> Reason {
         let link = Link::Ethernet { stripped_tags: 0 };
-        decide(frame, &self.tables, Hook { slot: arrival.slot, direction: arrival.direction, link }).reason()
+        let hook = Hook { slot: arrival.slot, direction: arrival.direction, link };
+        self.tables.set_origin(arrival.origin);
+        decide(&mut InMemory::new(frame, &self.tables, hook)).reason()
     }
 }
 
@@ -55,12 +54,17 @@ impl Firewall for Simulator {
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
-        self.tables.advance_clock(seconds * TICKS_PER_SECOND);
+        self.tables.wait(seconds);
         Ok(())
     }
 
     fn fill(&mut self) -> Result<()> {
         self.tables.fill();
+        Ok(())
+    }
+
+    fn sockets(&mut self, sockets: Socket) -> Result<()> {
+        self.tables.set_sockets(sockets);
         Ok(())
     }
 

@@ -1,61 +1,51 @@
-//! The tables of a decision in memory: plain maps where the kernel has BPF maps.
+//! The tables of a decision in memory: plain maps and vectors where the kernel has BPF maps.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
 
+use bytemuck::Zeroable as _;
 use firewall_common::abi::{
-    CellKey, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, RecentFlow, Seen,
-    ServiceIndex, Timeouts, exempt_flag, interface_flag,
+    CellKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, ServiceIndex, exempt_flag,
+    interface_flag,
 };
-use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
-use firewall_common::flow::FlowState;
+use firewall_common::decide::{Half, SocketOf, Tables};
+use firewall_common::flow_table::control::state;
+use firewall_common::flow_table::layout::SLOTS;
+use firewall_common::flow_table::life::{DOUBTED, Lifetimes, Socket};
+use firewall_common::flow_table::sweep::{Swept, answered, sweep};
+use firewall_common::flow_table::{Geometry, Line, Memory as _, find, spot};
 use firewall_userspace::compile::{CompiledInterface, CompiledPolicy};
 use firewall_userspace::model::IcmpErrors;
 
-use crate::scenario::{FLOW_ENTRIES, fillers};
+use super::heap::Heap;
+use crate::scenario::{FLOW_ENTRIES, Origin, fill, live_flows};
 
-/// Ticks of the simulated clock in a second.
-pub(super) const TICKS_PER_SECOND: u32 = 100;
+/// Ticks of the simulated clock in a second: eight whole units of time, so that a second more or less decides.
+const TICKS_PER_SECOND: u32 = 256;
 
-/// The clock starts a minute before it wraps, as the kernel's starts five minutes before.
-const FIRST_TICK: u32 = u32::MAX - 60 * TICKS_PER_SECOND;
+/// Bits by which ticks are shifted to be units of time.
+const TIME_SHIFT: u32 = 5;
+
+/// The clock starts a minute before its lower half wraps, as the kernel's starts five minutes before.
+const FIRST_TICK: u64 = (1 << 32) - 60 * TICKS_PER_SECOND as u64;
+
+/// Seconds for which a cut flow keeps its responder out.
+const CUT_SECONDS: u32 = 3600;
 
 #[derive(Debug)]
 pub(super) struct MemoryTables {
-    now: u32,
+    now: u64,
     generation: u64,
     policy: CompiledPolicy,
     settings: BTreeMap<u32, InterfaceSettings>,
     cells: HashMap<CellKey, u32>,
-    v4: Flows<Ipv4>,
-    v6: Flows<Ipv6>,
+    flows: Heap,
     fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
-    /// Whether another CPU is about to promote the flow that is looked for among the half-open ones next.
-    promotes_next: Cell<bool>,
-    promotion: Cell<u32>,
-    /// Each slot's mark of recent flows.
-    recent_marks: RefCell<HashMap<u32, u32>>,
+    sockets: Socket,
+    /// Of the packet under decision.
+    origin: Cell<Origin>,
 }
-
-/// The flow tables of one family.
-#[derive(Debug)]
-struct Flows<A> {
-    assured: FlowMap<A>,
-    half_open: FlowMap<A>,
-    /// See [`FlowTables::pressure`].
-    pressure: Cell<u32>,
-    /// By slot: one CPU's.
-    recent: RefCell<HashMap<u32, RecentFlow<A>>>,
-}
-
-type FlowMap<A> = RefCell<HashMap<FlowKey<A>, Entry>>;
-
-/// An entry that the map and the code that works on it share.
-#[derive(Clone, Debug)]
-pub(super) struct Entry(Rc<Cell<FlowEntry>>);
 
 impl MemoryTables {
     pub(super) fn publish(&mut self, policy: CompiledPolicy) {
@@ -66,33 +56,70 @@ impl MemoryTables {
         self.policy = policy;
     }
 
-    pub(super) fn advance_clock(&mut self, ticks: u32) {
-        self.now = self.now.wrapping_add(ticks);
+    pub(super) fn wait(&mut self, seconds: u32) {
+        self.now += u64::from(seconds) * u64::from(TICKS_PER_SECOND);
     }
 
     pub(super) fn forget_state(&mut self) {
-        self.v4 = Flows::default();
-        self.v6 = Flows::default();
+        self.flows = flow_table();
         self.fragments.get_mut().clear();
+        self.sockets = Socket::None;
+    }
+
+    pub(super) fn set_sockets(&mut self, sockets: Socket) {
+        self.sockets = sockets;
+    }
+
+    pub(super) fn set_origin(&self, origin: Origin) {
+        self.origin.set(origin);
     }
 
     pub(super) fn fill(&mut self) {
-        self.v4.fill();
-        self.v6.fill();
-    }
-
-    pub(super) fn sweep(&mut self) {
-        let zones = self.settings.values().map(|settings| (settings.zone, settings)).collect();
-        self.v4.sweep(&zones, self.now);
-        self.v6.sweep(&zones, self.now);
-    }
-
-    pub(super) fn promote_next(&self) {
-        self.promotes_next.set(true);
+        self.each_line(|line, now| fill(line, now));
     }
 
     pub(super) fn flow_count(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        let mut count = 0;
+        self.each_line(|line, now| count += live_flows(line, now));
+        count
+    }
+
+    /// As `datapath::expire` does, with the timeouts of any interface: scenarios with more have the same short ones.
+    pub(super) fn sweep(&mut self) {
+        let Some(settings) = self.settings.values().next() else {
+            return;
+        };
+        let (lifetimes, now) = (settings.lifetimes, self.units());
+        for bucket in 0..self.flows.geometry().buckets() {
+            for slot in 0..SLOTS {
+                if let Swept::Asks(_) = sweep(&self.flows, bucket, slot, &lifetimes, now) {
+                    answered(&self.flows, bucket, slot, self.sockets, &lifetimes, now);
+                }
+            }
+        }
+    }
+
+    fn each_line(&self, mut change: impl FnMut(&mut Line, u32)) {
+        for bucket in 0..self.flows.geometry().buckets() {
+            let Some(place) = self.flows.line(bucket) else {
+                return;
+            };
+            let mut line = Line::zeroed();
+            for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
+                slot.fingerprint = self.flows.load(place, word);
+                slot.control = self.flows.load(place, word + 1);
+            }
+            change(&mut line, self.units());
+            for (word, slot) in (0..).step_by(2).zip(&line.slots) {
+                self.flows.store(place, word, slot.fingerprint);
+                self.flows.store(place, word + 1, slot.control);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "as the programs do")]
+    fn units(&self) -> u32 {
+        (self.now >> TIME_SHIFT) as u32
     }
 }
 
@@ -111,22 +138,23 @@ impl Default for MemoryTables {
             policy,
             settings: BTreeMap::new(),
             cells: HashMap::new(),
-            v4: Flows::default(),
-            v6: Flows::default(),
+            flows: flow_table(),
             fragments: RefCell::default(),
-            promotes_next: Cell::default(),
-            promotion: Cell::default(),
-            recent_marks: RefCell::default(),
+            sockets: Socket::None,
+            origin: Cell::new(Origin::Host),
         }
     }
+}
+
+fn flow_table() -> Heap {
+    Heap::new(Geometry::for_entries(FLOW_ENTRIES), 7)
 }
 
 /// What `datapath` writes into the settings map, from the model once more.
 fn settings(interface: &CompiledInterface) -> InterfaceSettings {
     let options = &interface.options;
-    let ticks = |seconds: u32| seconds * TICKS_PER_SECOND;
     let flag = |on: bool, flag: u16| if on { flag } else { 0 };
-    let (timeouts, exemptions) = (options.timeouts, options.exemptions);
+    let exemptions = options.exemptions;
     InterfaceSettings {
         policy: interface.policy,
         zone: interface.zone,
@@ -139,23 +167,46 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
             | flag(exemptions.non_ip, exempt_flag::NON_IP)
             | flag(interface.has_exempt_addresses, exempt_flag::ADDRESSES),
         jiffies_per_second: TICKS_PER_SECOND,
-        timeouts: Timeouts {
-            tcp_syn: ticks(timeouts.tcp_syn),
-            tcp_established: ticks(timeouts.tcp_established),
-            tcp_fin: ticks(timeouts.tcp_fin),
-            tcp_closed: ticks(timeouts.tcp_closed),
-            udp: ticks(timeouts.udp),
-            udp_stream: ticks(timeouts.udp_stream),
-            icmp: ticks(timeouts.icmp),
-            other: ticks(timeouts.other),
-        },
+        lifetimes: lifetimes(interface),
         untracked: interface.untracked,
     }
 }
 
+fn lifetimes(interface: &CompiledInterface) -> Lifetimes {
+    let timeouts = interface.options.timeouts;
+    let mut lifetimes = Lifetimes::default();
+    for (state, seconds) in [
+        (DOUBTED, timeouts.tcp_doubt),
+        (state::SYN_SENT, timeouts.tcp_syn),
+        (state::SYN_RECEIVED, timeouts.tcp_syn),
+        (state::PICKED_UP, timeouts.tcp_syn),
+        (state::ESTABLISHED, timeouts.tcp_established),
+        (state::FIN_WAIT, timeouts.tcp_established),
+        (state::TIME_WAIT, timeouts.tcp_fin),
+        (state::CLOSED, timeouts.tcp_closed),
+        (state::UDP_ONE_WAY, timeouts.udp),
+        (state::UDP_REPLIED, timeouts.udp),
+        (state::UDP_STREAM, timeouts.udp_stream),
+        (state::ICMP_QUERY, timeouts.icmp),
+        (state::ICMP_REPLIED, timeouts.icmp),
+        (state::PORTLESS, timeouts.other),
+        (state::PORTLESS_REPLIED, timeouts.other),
+        (state::CUT, CUT_SECONDS),
+    ] {
+        lifetimes.0[usize::try_from(state).unwrap_or_default()] = seconds * TICKS_PER_SECOND >> TIME_SHIFT;
+    }
+    lifetimes
+}
+
 impl Tables for MemoryTables {
+    type Flows = Heap;
+
     fn clock(&self) -> u64 {
-        self.now.into()
+        self.now
+    }
+
+    fn time_shift(&self) -> u32 {
+        TIME_SHIFT
     }
 
     fn generation_word(&self) -> u64 {
@@ -174,16 +225,20 @@ impl Tables for MemoryTables {
         self.policy.services[service.get() as usize]
     }
 
+    fn address_class_v4(&self, _half: Half, address: &Ipv4) -> u32 {
+        let address = Ipv4Addr::from(address.0.to_bytes());
+        let containing = self.policy.addresses_v4.iter().filter(|(prefix, _)| prefix.contains(&address));
+        containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map_or(0, |(_, class)| *class)
+    }
+
+    fn address_class_v6(&self, _half: Half, address: &Ipv6) -> u32 {
+        let address = Ipv6Addr::from(address.to_bytes());
+        let containing = self.policy.addresses_v6.iter().filter(|(prefix, _)| prefix.contains(&address));
+        containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map_or(0, |(_, class)| *class)
+    }
+
     fn cell(&self, _half: Half, key: &CellKey) -> u32 {
         self.cells.get(key).copied().unwrap_or(0)
-    }
-
-    fn recent_mark(&self, slot: u32) -> u32 {
-        self.recent_marks.borrow().get(&slot).copied().unwrap_or(0)
-    }
-
-    fn draw_recent_mark(&self, slot: u32) {
-        *self.recent_marks.borrow_mut().entry(slot).or_default() += 1;
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
@@ -197,151 +252,35 @@ impl Tables for MemoryTables {
     fn remove_fragment(&self, key: &FragmentKey) {
         self.fragments.borrow_mut().remove(key);
     }
-}
 
-macro_rules! flow_tables {
-    ($family:ty, $flows:ident, $addresses:ident, $address:expr) => {
-        impl FlowTables<$family> for MemoryTables {
-            type Handle = Entry;
-
-            fn address_class(&self, _half: Half, address: &$family) -> u32 {
-                let address = $address(address);
-                let containing =
-                    self.policy.$addresses.iter().filter(|(prefix, _)| prefix.contains(&address));
-                containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map_or(0, |(_, class)| *class)
-            }
-
-            fn was_received_here(&self) -> bool {
-                false
-            }
-
-            fn leads_back_here(&self, _source: &$family, _destination: &$family) -> bool {
-                // There are no routes, as in a test run of the programs.
-                false
-            }
-
-            fn flow(&self, table: Table, key: &FlowKey<$family>) -> Option<Entry> {
-                if table == Table::HalfOpen && self.promotes_next.take() {
-                    self.$flows.promote(key);
-                    FlowTables::<$family>::mark_promotion(self);
-                }
-                self.$flows.table(table).borrow().get(key).cloned()
-            }
-
-            fn insert_flow(
-                &self,
-                table: Table,
-                key: &FlowKey<$family>,
-                entry: &FlowEntry,
-            ) -> Result<(), TableFull> {
-                self.$flows.insert(table, key, entry)
-            }
-
-            fn remove_flow(&self, table: Table, key: &FlowKey<$family>) {
-                self.$flows.table(table).borrow_mut().remove(key);
-            }
-
-            fn pressure(&self) -> u32 {
-                self.$flows.pressure.get()
-            }
-
-            fn set_pressure(&self, now: u32) {
-                self.$flows.pressure.set(now);
-            }
-
-            fn recent(&self, slot: u32, key: &FlowKey<$family>) -> Option<Seen> {
-                self.$flows.recent.borrow().get(&slot)?.seen_of(key)
-            }
-
-            fn remember(&self, slot: u32, key: &FlowKey<$family>, seen: Seen) {
-                self.$flows.recent.borrow_mut().insert(slot, RecentFlow { key: *key, seen });
-            }
-
-            fn promotion(&self) -> u32 {
-                self.promotion.get()
-            }
-
-            fn mark_promotion(&self) {
-                self.promotion.set(self.promotion.get().wrapping_add(1));
-            }
-        }
-    };
-}
-
-flow_tables!(Ipv4, v4, addresses_v4, |address: &Ipv4| Ipv4Addr::from(address.0.to_bytes()));
-flow_tables!(Ipv6, v6, addresses_v6, |address: &Ipv6| Ipv6Addr::from(address.to_bytes()));
-
-impl<A: Copy + Default + Eq + Hash> Flows<A> {
-    fn insert(&self, table: Table, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), TableFull> {
-        let mut flows = self.table(table).borrow_mut();
-        let is_full = table == Table::Assured && flows.len() >= usize::from(FLOW_ENTRIES);
-        if is_full && !flows.contains_key(key) {
-            return Err(TableFull);
-        }
-        flows.insert(*key, Entry(Rc::new(Cell::new(*entry))));
-        Ok(())
+    fn flows(&self) -> &Heap {
+        &self.flows
     }
 
-    fn promote(&self, key: &FlowKey<A>) {
-        if let Some(entry) = self.half_open.borrow_mut().remove(key) {
-            self.assured.borrow_mut().insert(*key, entry);
-        }
-    }
-
-    fn fill(&self) {
-        for (key, entry) in fillers() {
-            if self.insert(Table::Assured, &key, &entry).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn sweep(&self, zones: &BTreeMap<u16, &InterfaceSettings>, now: u32) {
-        let is_over = |key: &FlowKey<A>, entry: &Entry| {
-            let (Some(settings), entry) = (zones.get(&key.zone), entry.read()) else {
-                return false;
-            };
-            let state = FlowState::from_number(entry.state);
-            state.is_some_and(|state| entry.is_expired(state, &settings.timeouts, now))
+    /// Only of a flow that is there: nobody asks for any other.
+    fn socket(&self, key: SocketOf<'_, Heap>) -> Socket {
+        let key = match key {
+            SocketOf::Packet(key) => *key,
+            SocketOf::Record(record) => [0, 1, 2, 3, 4].map(|word| self.flows.load(record, word)),
         };
-        for table in [Table::Assured, Table::HalfOpen] {
-            self.table(table).borrow_mut().retain(|key, entry| !is_over(key, entry));
-        }
+        assert!(find(&self.flows, &spot(&self.flows, &key), self.units()).is_some(), "asked for no flow");
+        self.sockets
     }
 
-    fn table(&self, table: Table) -> &FlowMap<A> {
-        match table {
-            Table::Assured => &self.assured,
-            Table::HalfOpen => &self.half_open,
-        }
+    fn count_flow_event(&self, _event: u32) {}
+
+    fn note_refusal(&self) {}
+
+    fn is_forwarded(&self) -> bool {
+        self.origin.get() != Origin::Host
     }
 
-    fn len(&self) -> usize {
-        self.assured.borrow().len() + self.half_open.borrow().len()
-    }
-}
-
-impl<A> Default for Flows<A> {
-    fn default() -> Self {
-        Self {
-            assured: RefCell::default(),
-            half_open: RefCell::default(),
-            pressure: Cell::default(),
-            recent: RefCell::default(),
-        }
-    }
-}
-
-impl FlowHandle for Entry {
-    fn read(&self) -> FlowEntry {
-        self.0.get()
+    fn was_received_here(&self) -> bool {
+        self.origin.get() == Origin::SameInterface
     }
 
-    fn write(&self, entry: &FlowEntry) {
-        self.0.set(*entry);
-    }
-
-    fn touch(&self, now: u32) {
-        self.0.set(FlowEntry { last_seen: now, ..self.0.get() });
+    fn leads_back_here(&self, _key: &KeyWords) -> bool {
+        // There are no routes, as in a test run of the programs.
+        false
     }
 }

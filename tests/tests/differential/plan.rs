@@ -43,7 +43,7 @@ fn a_plan_says_exactly_what_the_oracle_decides_differently() {
         let points = Points::of(&[&before, &after], &effect);
         let mut packets: Vec<_> = all_regions(&effect).filter_map(inside).collect();
         for _ in 0..PACKETS {
-            let arrival = Arrival { slot: generator.pick(&points.slots), direction: generator.direction() };
+            let arrival = Arrival::new(generator.pick(&points.slots), generator.direction());
             packets.extend(points.packet(arrival.direction, &mut generator).map(|packet| (arrival, packet)));
         }
         for (arrival, packet) in packets {
@@ -147,7 +147,7 @@ fn all_regions(effect: &Effect) -> impl Iterator<Item = &Region> {
 fn inside(region: &Region) -> Option<(Arrival, Packet)> {
     let (slot, direction) = (*region.slots.first()?, region.direction);
     let peer = region.peers.first()?.first();
-    let arrival = Arrival { slot, direction };
+    let arrival = Arrival::new(slot, direction);
     let transports = region.services.iter().flat_map(|range| transports_in(*range));
     let packets = transports.filter_map(|transport| packet(direction, peer, transport));
     packets.map(|packet| (arrival, packet)).find(|(arrival, packet)| contains(region, *arrival, packet))

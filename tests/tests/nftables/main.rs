@@ -103,14 +103,14 @@ fn compare(ingress: Ingress) {
 
 /// The verdict on each frame of the packet.
 fn decide(harness: &mut Harness, turn: &Turn) -> Vec<Verdict> {
-    let arrival = Arrival { slot: 0, direction: turn.direction };
+    let arrival = Arrival::new(0, turn.direction);
     turn.frames.iter().map(|frame| harness.decide_bytes(arrival, frame).unwrap().verdict()).collect()
 }
 
 fn report(seed: u64, policy: &Policy, turn: &Turn, ours: &[Verdict]) -> ! {
     let mut conversation = String::new();
     for (direction, packet) in turn.so_far.iter().chain([&(turn.direction, turn.packet.clone())]) {
-        let arrival = Arrival { slot: 0, direction: *direction };
+        let arrival = Arrival::new(0, *direction);
         let step = Step::Frame { arrival, frame: Frame::ip(packet.clone()), expected: None };
         conversation.push_str(&format!("{step}\n"));
     }

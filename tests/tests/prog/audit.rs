@@ -8,8 +8,8 @@ use firewall_tests::scenario::{Arrival, Firewall as _};
 
 use crate::unconfirmed::policy;
 
-const IN: Arrival = Arrival { slot: 0, direction: Direction::Ingress };
-const OUT: Arrival = Arrival { slot: 0, direction: Direction::Egress };
+const IN: Arrival = Arrival::new(0, Direction::Ingress);
+const OUT: Arrival = Arrival::new(0, Direction::Egress);
 
 /// Frames, with the reason that they have with and without audit mode.
 const FRAMES: [(Arrival, &str, Reason); 4] = [

@@ -21,7 +21,7 @@ fn the_verifier_accepts_each_program_within_the_budget() {
         let mut harness = Harness::new(ingress).unwrap();
         harness.load(0).unwrap();
         for direction in [Direction::Ingress, Direction::Egress] {
-            let walked = harness.verified_instructions(Arrival { slot: 0, direction }).unwrap();
+            let walked = harness.verified_instructions(Arrival::new(0, direction)).unwrap();
             eprintln!("{ingress:?}, {direction:?}: {walked} verified instructions");
             assert!(walked <= VERIFIED_INSTRUCTIONS, "{ingress:?}, {direction:?}: {walked}");
         }

@@ -11,8 +11,8 @@ use firewall_tests::scenario::{Arrival, Firewall as _};
 
 use crate::unconfirmed::policy;
 
-const IN: Arrival = Arrival { slot: 0, direction: Direction::Ingress };
-const OUT: Arrival = Arrival { slot: 0, direction: Direction::Egress };
+const IN: Arrival = Arrival::new(0, Direction::Ingress);
+const OUT: Arrival = Arrival::new(0, Direction::Egress);
 
 const OPEN: &str = "stock-egress\nauthorize in tcp 22 C/32\nauthorize in udp 53 C/32\nauthorize in icmp C/32";
 const CLOSED: &str = "stock-egress";

@@ -10,7 +10,7 @@ use firewall_tests::simulator::Simulator;
 
 const ETHERNET_HEADER: usize = 14;
 
-const INGRESS: Arrival = Arrival { slot: 0, direction: Direction::Ingress };
+const INGRESS: Arrival = Arrival::new(0, Direction::Ingress);
 
 /// One frame of each kind, all admitted by [`everything`].
 const KINDS: [&str; 14] = [

@@ -162,6 +162,6 @@ fn address(is_ipv6: bool, number: u32) -> IpAddr {
 fn decide(harness: &mut Harness, peer: IpAddr, port: u16) -> Reason {
     let host: IpAddr = if peer.is_ipv6() { "fd88::10" } else { "172.16.0.10" }.parse().unwrap();
     let transport = Transport::Udp { source_port: 40_000, destination_port: port, data: 8 };
-    let arrival = Arrival { slot: 0, direction: Direction::Ingress };
+    let arrival = Arrival::new(0, Direction::Ingress);
     harness.decide(arrival, &Frame::ip(Packet::new(peer, host, transport))).unwrap()
 }

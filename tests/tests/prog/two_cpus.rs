@@ -23,8 +23,8 @@ const ROUNDS: usize = 2000;
 /// Frames of each CPU in a round.
 const FRAMES: usize = 8;
 
-const OUT: Arrival = Arrival { slot: 0, direction: Direction::Egress };
-const IN: Arrival = Arrival { slot: 0, direction: Direction::Ingress };
+const OUT: Arrival = Arrival::new(0, Direction::Egress);
+const IN: Arrival = Arrival::new(0, Direction::Ingress);
 
 const HANDSHAKE: [(Arrival, &str); 3] =
     [(OUT, "tcp E:40000>D:443 SYN"), (IN, "tcp D:443>E:40000 SYN+ACK"), (OUT, "tcp E:40000>D:443 ACK")];

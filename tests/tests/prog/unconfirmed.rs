@@ -74,7 +74,7 @@ fn for_each_hook(test: impl Fn(&mut Harness)) {
 
 /// Which of the two ports is open. A SYN of each, from another port every time.
 fn admits(harness: &mut Harness) -> u16 {
-    let arrival = Arrival { slot: 0, direction: Direction::Ingress };
+    let arrival = Arrival::new(0, Direction::Ingress);
     let open: Vec<u16> = [80, 443]
         .into_iter()
         .filter(|port| {

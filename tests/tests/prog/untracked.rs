@@ -35,13 +35,13 @@ fn untracked_packets_need_neither_their_peer_nor_a_cell() {
         tables.addresses_v6.clear();
         harness.datapath().prepare(&tables, 0).unwrap().activate(None).unwrap();
         for (direction, frame, reason) in FRAMES {
-            let arrival = Arrival { slot: 0, direction };
+            let arrival = Arrival::new(0, direction);
             let bytes = parse_frame(frame).unwrap().to_bytes();
             assert_eq!(harness.decide_bytes(arrival, &bytes).unwrap(), reason, "{frame}");
         }
         // This one is tracked, and its cell is gone.
         let ssh = parse_frame("tcp C:40000>E:22 SYN").unwrap().to_bytes();
-        let arrival = Arrival { slot: 0, direction: Direction::Ingress };
+        let arrival = Arrival::new(0, Direction::Ingress);
         assert_eq!(harness.decide_bytes(arrival, &ssh).unwrap(), Reason::NoRule);
     }
 }

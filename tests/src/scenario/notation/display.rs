@@ -3,11 +3,12 @@
 use std::fmt::{self, Display, Formatter};
 
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_userspace::model::{Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, Service};
 use ipnet::IpNet;
 
 use super::{TIMEOUTS, timeout_mut};
-use crate::scenario::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
+use crate::scenario::{Arrival, Group, Interface, Origin, Peer, Policy, Rule, Scenario, Step};
 
 impl Display for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -34,6 +35,7 @@ impl Display for Step {
             }
             Self::Wait(seconds) => write!(f, "wait {seconds}"),
             Self::Fill => write!(f, "fill"),
+            Self::Sockets(sockets) => write!(f, "sockets {}", socket_word(*sockets)),
             Self::Sweep => write!(f, "sweep"),
             Self::Flows(count) => write!(f, "flows {count}"),
         }
@@ -42,7 +44,11 @@ impl Display for Step {
 
 impl Display for Arrival {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let direction = word(self.direction);
+        let direction = match (self.direction, self.origin) {
+            (Direction::Egress, Origin::OtherDevice) => "forwarded",
+            (Direction::Egress, Origin::SameInterface) => "returned",
+            (direction, _) => word(direction),
+        };
         if self.slot == 0 { write!(f, "{direction}") } else { write!(f, "{direction}@{}", self.slot) }
     }
 }
@@ -61,6 +67,9 @@ impl Display for Policy {
         }
         for exempt in &self.exempt {
             writeln!(f, "exempt {} {}", ServiceWords(exempt.service), exempt.prefix)?;
+        }
+        for management in &self.management {
+            writeln!(f, "management {} {}", ServiceWords(management.service.into()), management.prefix)?;
         }
         for (slot, interface) in &self.interfaces {
             writeln!(f, "interface {slot} {interface}")?;
@@ -129,6 +138,14 @@ const fn word(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "in",
         Direction::Egress => "out",
+    }
+}
+
+const fn socket_word(socket: Socket) -> &'static str {
+    match socket {
+        Socket::Connected => "connected",
+        Socket::TimeWait => "time-wait",
+        Socket::None => "none",
     }
 }
 

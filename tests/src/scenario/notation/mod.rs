@@ -9,13 +9,17 @@
 //!   group app 10.0.1.20/32 2001:db8:1::20/128    a group's members
 //!   list pl-1 203.0.113.0/24                     a prefix list's entries
 //!   exempt udp 53 169.254.169.253/32             a server that needs no rule
+//!   management tcp 22 C/32                       passes without state where its flow has no place
 //!   interface 0 zone=1 groups=main,app udp=60 tcp-strict always-track=10.0.0.0/8 not-exempt=arp
 //!   in tcp C:40000>E:22 SYN => rule              a frame and the reason it must end with
 //!   out@1 udp E:1>C:2                            a frame on another interface
+//!   forwarded tcp C:1>D:2 SYN                    a frame that leaves, and came in by another device
+//!   returned tcp C:1>D:2 SYN                     a frame that leaves by the interface that it came in by
 //!   wait 31
-//!   fill                                         flows of others take all the room for assured flows
-//!   sweep                                        expired flows are removed
-//!   flows 1
+//!   fill                                         established flows of others take every place but those of protected flows
+//!   sockets connected                            what the kernel says about the socket of any flow: or `time-wait`, `none`
+//!   sweep                                        ended flows are removed
+//!   flows 1                                      so many are live, those of `fill` aside
 //! ```
 //!
 //! Policy lines change the policy that stands; it is published before the next frame. `policy` starts an empty one,
@@ -26,13 +30,15 @@ mod display;
 
 use anyhow::{Context, Result, bail, ensure};
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_common::reason::Reason;
 use firewall_userspace::model::{
-    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, InterfaceOptions, Protocol, Service,
+    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, InterfaceOptions, ManagementService, Protocol,
+    Service,
 };
 use ipnet::IpNet;
 
-use super::{Arrival, Interface, Peer, Policy, Rule, Scenario, Step};
+use super::{Arrival, Interface, Management, Origin, Peer, Policy, Rule, Scenario, Step};
 use crate::packets::notation::{parse_address, parse_frame};
 
 /// Reads a file of scenarios.
@@ -84,10 +90,16 @@ impl Reader {
             "unplayable" => self.scenario.unplayable = Some(rest.to_owned()),
             "wait" => self.push(Step::Wait(rest.parse()?)),
             "fill" => self.push(Step::Fill),
+            "sockets" => self.push(Step::Sockets(parse_sockets(rest)?)),
             "sweep" => self.push(Step::Sweep),
             "flows" => self.push(Step::Flows(rest.parse()?)),
-            _ if word == "in" || word == "out" || word.contains('@') => {
-                let step = parse_frame_step(word, rest)?;
+            "in" | "out" | "forwarded" | "returned" => {
+                let step = parse_frame_step(word, "0", rest)?;
+                self.push(step);
+            }
+            _ if word.contains('@') => {
+                let (word, slot) = word.split_once('@').unwrap_or((word, "0"));
+                let step = parse_frame_step(word, slot, rest)?;
                 self.push(step);
             }
             _ => {
@@ -107,9 +119,13 @@ impl Reader {
     }
 }
 
-fn parse_frame_step(arrival: &str, rest: &str) -> Result<Step> {
-    let (direction, slot) = arrival.split_once('@').unwrap_or((arrival, "0"));
-    let arrival = Arrival { slot: slot.parse()?, direction: parse_direction(direction)? };
+fn parse_frame_step(word: &str, slot: &str, rest: &str) -> Result<Step> {
+    let (direction, origin) = match word {
+        "forwarded" => (Direction::Egress, Origin::OtherDevice),
+        "returned" => (Direction::Egress, Origin::SameInterface),
+        _ => (parse_direction(word)?, Origin::Host),
+    };
+    let arrival = Arrival { slot: slot.parse()?, direction, origin };
     let (frame, expected) = match rest.split_once("=>") {
         Some((frame, name)) => (frame, Some(parse_reason(name.trim())?)),
         None => (rest, None),
@@ -123,6 +139,15 @@ fn parse_direction(text: &str) -> Result<Direction> {
         "out" => Ok(Direction::Egress),
         _ => bail!("`{text}` is neither `in` nor `out`"),
     }
+}
+
+fn parse_sockets(text: &str) -> Result<Socket> {
+    Ok(match text {
+        "connected" => Socket::Connected,
+        "time-wait" => Socket::TimeWait,
+        "none" => Socket::None,
+        _ => bail!("`{text}` is none of `connected`, `time-wait`, `none`"),
+    })
 }
 
 fn parse_reason(name: &str) -> Result<Reason> {
@@ -157,6 +182,7 @@ fn change_policy(policy: &mut Policy, word: &str, rest: &str) -> Result<()> {
             policy.prefix_lists.insert(name, entries);
         }
         "exempt" => policy.exempt.push(parse_exempt(rest)?),
+        "management" => policy.management.push(parse_management(rest)?),
         "interface" => {
             let (slot, interface) = parse_interface(rest)?;
             for name in &interface.groups {
@@ -183,6 +209,15 @@ fn parse_rule(text: &str) -> Result<Rule> {
 fn parse_exempt(text: &str) -> Result<ExemptProperties> {
     let (service, prefix) = parse_service_and_peer(text)?;
     Ok(ExemptProperties { service, prefix: parse_prefix(prefix)? })
+}
+
+fn parse_management(text: &str) -> Result<Management> {
+    let service = match parse_service_and_peer(text)? {
+        (Service::Tcp(ports), _) => ManagementService::Tcp(ports),
+        (Service::Udp(ports), _) => ManagementService::Udp(ports),
+        _ => bail!("only TCP and UDP have connections"),
+    };
+    Ok(Management { service, prefix: parse_prefix(parse_service_and_peer(text)?.1)? })
 }
 
 fn parse_service_and_peer(text: &str) -> Result<(Service, &str)> {
@@ -247,8 +282,17 @@ fn parse_interface(text: &str) -> Result<(u32, Interface)> {
     Ok((slot, interface))
 }
 
-const TIMEOUTS: [&str; 8] =
-    ["tcp-syn", "tcp-established", "tcp-fin", "tcp-closed", "udp", "udp-stream", "icmp", "other"];
+const TIMEOUTS: [&str; 9] = [
+    "tcp-syn",
+    "tcp-established",
+    "tcp-fin",
+    "tcp-closed",
+    "tcp-doubt",
+    "udp",
+    "udp-stream",
+    "icmp",
+    "other",
+];
 
 fn timeout_mut<'t>(timeouts: &'t mut FlowTimeouts, name: &str) -> Result<&'t mut u32> {
     Ok(match name {
@@ -256,6 +300,7 @@ fn timeout_mut<'t>(timeouts: &'t mut FlowTimeouts, name: &str) -> Result<&'t mut
         "tcp-established" => &mut timeouts.tcp_established,
         "tcp-fin" => &mut timeouts.tcp_fin,
         "tcp-closed" => &mut timeouts.tcp_closed,
+        "tcp-doubt" => &mut timeouts.tcp_doubt,
         "udp" => &mut timeouts.udp,
         "udp-stream" => &mut timeouts.udp_stream,
         "icmp" => &mut timeouts.icmp,
@@ -278,6 +323,7 @@ case 1 everything that a scenario can say
   list pl-1 203.0.113.0/24   # a comment
   exempt udp 53 169.254.169.253/32
   exempt -1 C6/128
+  management tcp 22 C/32
   interface 0 zone=3 groups=main,app udp=60 tcp-strict rules-only
   interface 1 zone=3 groups=app always-track=10.0.0.0/8 always-track=::/0 not-exempt=arp not-exempt=non-ip
   in tcp C:40000>E:22 SYN => rule
@@ -286,6 +332,11 @@ case 1 everything that a scenario can say
   sweep
   revoke in tcp 22-23 C/32
   out@1 udp E:1>C:2 => no-rule
+  forwarded@1 udp C:1>D:2 => no-rule
+  returned udp C:1>D:2 => no-rule
+  sockets connected
+  sockets time-wait
+  sockets none
   flows 1
 case 2 later
   unplayable it is about a command
@@ -295,7 +346,7 @@ case 2 later
     fn text_and_scenario_are_two_forms_of_one_thing() {
         let scenarios = parse(EXAMPLE).unwrap();
         assert_eq!(scenarios.len(), 2);
-        assert_eq!(scenarios[0].steps.len(), 8);
+        assert_eq!(scenarios[0].steps.len(), 13);
         let text: String = scenarios.iter().map(ToString::to_string).collect();
         assert_eq!(parse(&text).unwrap(), scenarios, "{text}");
     }
@@ -309,6 +360,7 @@ case 2 later
             "interface 0 x=1",
             "interface 0 not-exempt=igmp",
             "exempt udp 53",
+            "management icmp 8/0 C/32",
             "w 1",
         ] {
             let error = parse(&format!("case 1\n{line}")).unwrap_err();

@@ -34,7 +34,7 @@ impl Generator {
     }
 
     fn frame_without_ip(&mut self) -> Step {
-        let arrival = Arrival { slot: 0, direction: self.direction() };
+        let arrival = Arrival::new(0, self.direction());
         let content = if self.chance(50) {
             Content::Arp
         } else {
@@ -49,7 +49,7 @@ impl Generator {
         let slot = self.pick(&slots);
         let Some((earlier, packet)) = self.pick_recent(sent).filter(|_| self.chance(70)) else {
             let (direction, packet) = self.new_packet(policy);
-            return (Arrival { slot, direction }, packet);
+            return (Arrival::new(slot, direction), packet);
         };
         let slot = if self.chance(80) { earlier.slot } else { slot };
         let (back, again) = (earlier.direction.opposite(), earlier.direction);
@@ -58,16 +58,16 @@ impl Generator {
                 Some(reply) => {
                     // At times from where the packet came: a forged half of the other end, or a router's.
                     let direction = if self.chance(85) { back } else { again };
-                    (Arrival { slot, direction }, self.vary(reply))
+                    (Arrival::new(slot, direction), self.vary(reply))
                 }
-                None => (Arrival { slot, direction: again }, packet),
+                None => (Arrival::new(slot, again), packet),
             },
-            5..7 => (Arrival { slot, direction: again }, self.vary(packet)),
+            5..7 => (Arrival::new(slot, again), self.vary(packet)),
             7 => {
                 let direction = if self.chance(80) { back } else { again };
-                (Arrival { slot, direction }, self.error(&packet))
+                (Arrival::new(slot, direction), self.error(&packet))
             }
-            _ => (Arrival { slot, direction: again }, self.fragment(packet)),
+            _ => (Arrival::new(slot, again), self.fragment(packet)),
         }
     }
 

@@ -1,0 +1,363 @@
+//! The life of a TCP connection (`ARCHITECTURE.md`, "The life of a flow").
+//!
+//! Nobody but the two hosts ends one. What arrived may be forged, and what is forwarded may have been: a RST of either kind, and
+//! one FIN alone, only put the flow in doubt.
+
+use firewall_common::flow_table::life::Socket;
+use firewall_userspace::model::FlowTimeouts;
+
+use super::flow::Fate;
+use crate::packets::{Segment, tcp};
+use crate::scenario::Origin;
+
+/// How far beyond a SYN the acknowledgement that answers it may lie: a window of data sent along with it (RFC 7413).
+const HANDSHAKE_WINDOW: u32 = 65_536;
+
+/// After so many seconds the times of doubts and of remembered SYNs begin again, with the clock of the simulator; a flow that
+/// hears nothing for as long waits for its question until the short time has passed once more.
+const TIMES_BEGIN_AGAIN: u64 = 8192;
+
+/// A segment, and where it was met.
+pub(super) struct Met<'s> {
+    pub(super) segment: &'s Segment,
+    /// On the hook that began the flow.
+    pub(super) is_initiator: bool,
+    pub(super) is_egress: bool,
+    pub(super) origin: Origin,
+    pub(super) now: u64,
+    pub(super) timeouts: &'s FlowTimeouts,
+    /// What the kernel says about the flow's socket.
+    pub(super) sockets: Socket,
+}
+
+impl Met<'_> {
+    fn has(&self, flag: u8) -> bool {
+        self.segment.flags & flag != 0
+    }
+
+    fn is_reset_of_the_host(&self) -> bool {
+        self.has(tcp::RST) && self.is_egress && self.origin == Origin::Host
+    }
+
+    fn acknowledges(&self, syn: u32) -> bool {
+        self.segment.acknowledgement.wrapping_sub(syn.wrapping_add(1)) < HANDSHAKE_WINDOW
+    }
+}
+
+/// Something of each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sides {
+    initiator: bool,
+    responder: bool,
+}
+
+impl Sides {
+    fn of(&mut self, is_initiator: bool) -> &mut bool {
+        if is_initiator { &mut self.initiator } else { &mut self.responder }
+    }
+
+    const fn both(self) -> bool {
+        self.initiator && self.responder
+    }
+
+    const fn any(self) -> bool {
+        self.initiator || self.responder
+    }
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    SynSent,
+    /// With the number of the responder's SYN.
+    SynReceived(u32),
+    /// In mid-stream, and whether the responder has spoken since.
+    PickedUp {
+        replied: bool,
+    },
+    Open,
+    TimeWait,
+    Closed,
+}
+
+/// A RST or a FIN was seen that proves nothing.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: u64,
+    is_backed: bool,
+    /// Who has sent a segment since.
+    spoke: Sides,
+}
+
+/// A SYN on the addresses and ports of a flow that is there.
+#[derive(Clone, Copy, Debug)]
+struct Beside {
+    number: u32,
+    by_egress: bool,
+    at: u64,
+}
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub(super) struct Tcp {
+    stage: Stage,
+    finished: Sides,
+    doubt: Option<Doubt>,
+    spoke_since_close: Sides,
+    syn: Option<Beside>,
+}
+
+/// What a segment does to the end of a flow's life.
+enum Renewal {
+    Stays,
+    /// So many seconds from now.
+    In(u32),
+    /// No later than so many seconds from now.
+    AtLatestIn(u32),
+}
+
+/// A SYN that answers nothing.
+pub(super) const fn opens(segment: &Segment) -> bool {
+    segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// A SYN-ACK with a FIN and no RST: a whole answer in one segment (RFC 7413), which belongs to a flow or to nothing.
+pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
+    segment.flags & (tcp::SYN | tcp::ACK | tcp::FIN | tcp::RST) == tcp::SYN | tcp::ACK | tcp::FIN
+}
+
+impl Tcp {
+    /// Begun by an admitted segment without RST.
+    pub(super) fn begin(segment: &Segment) -> Self {
+        let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp { replied: false } };
+        Self {
+            stage,
+            finished: Sides::default(),
+            doubt: None,
+            spoke_since_close: Sides::default(),
+            syn: None,
+        }
+    }
+
+    pub(super) const fn is_protected(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Remembers a SYN that a rule has admitted.
+    pub(super) fn remember(&mut self, met: &Met<'_>) {
+        self.syn = Some(Beside { number: met.segment.sequence, by_egress: met.is_egress, at: met.now });
+    }
+
+    /// Asks for the socket of a flow in doubt that had one, if the short time has passed. `false` where there is none any more:
+    /// the flow is over. The flow may be in time-wait then, which ends at `end`.
+    pub(super) fn settle(
+        &mut self,
+        sockets: Socket,
+        timeouts: &FlowTimeouts,
+        now: u64,
+        end: &mut u64,
+    ) -> bool {
+        let Some(doubt) = self.doubt.filter(|doubt| doubt.is_backed) else {
+            return true;
+        };
+        let short = if self.finished.any() { timeouts.tcp_fin } else { timeouts.tcp_closed };
+        if (now - doubt.since) % TIMES_BEGIN_AGAIN <= short.into() {
+            return true;
+        }
+        match sockets {
+            Socket::None => return false,
+            Socket::TimeWait => {
+                self.wait();
+                *end = now + u64::from(timeouts.tcp_fin);
+            }
+            // An orphan may go without a packet.
+            Socket::Connected if self.finished.any() => self.doubt = Some(Doubt { since: now, ..doubt }),
+            Socket::Connected => self.doubt = None,
+        }
+        true
+    }
+
+    /// Follows a segment.
+    pub(super) fn follow(&mut self, met: &Met<'_>, begun_by_egress: &mut bool, end: &mut u64) -> Fate {
+        if let Stage::SynSent | Stage::SynReceived(_) = self.stage {
+            let renewal = self.shake_hands(met);
+            renew(end, renewal, met.now);
+            return Fate::GoesOn;
+        }
+        if met.has(tcp::SYN) {
+            return self.syn(met, begun_by_egress, end);
+        }
+        let renewal = match self.stage {
+            Stage::PickedUp { replied } => self.picked_up(met, replied),
+            Stage::Closed => self.closed(met),
+            _ if met.is_reset_of_the_host() => self.close(met),
+            Stage::TimeWait if met.has(tcp::RST) => Renewal::Stays,
+            _ if met.has(tcp::RST) => self.doubt(met, met.sockets),
+            _ => self.talk(met),
+        };
+        renew(end, renewal, met.now);
+        Fate::GoesOn
+    }
+
+    fn shake_hands(&mut self, met: &Met<'_>) -> Renewal {
+        if met.has(tcp::RST) {
+            return Renewal::Stays;
+        }
+        if !met.is_initiator && met.has(tcp::SYN) {
+            self.stage = Stage::SynReceived(met.segment.sequence);
+            self.finished.responder |= met.has(tcp::FIN);
+        } else if let Stage::SynReceived(syn) = self.stage
+            && met.is_initiator
+            && met.has(tcp::ACK)
+            && met.acknowledges(syn)
+        {
+            self.syn = None;
+            return self.open(met);
+        }
+        Renewal::In(met.timeouts.tcp_syn)
+    }
+
+    /// The segment that completes the handshake, or shows that a connection in mid-stream is one. It may have a FIN, and no
+    /// socket is asked for: its handshake may not be over for the host.
+    fn open(&mut self, met: &Met<'_>) -> Renewal {
+        self.stage = Stage::Open;
+        self.finish(met);
+        if self.finished.both() {
+            self.wait();
+            return Renewal::In(met.timeouts.tcp_fin);
+        }
+        if self.finished.any() {
+            self.doubt(met, Socket::None);
+            return Renewal::In(met.timeouts.tcp_established.min(met.timeouts.tcp_doubt));
+        }
+        Renewal::In(met.timeouts.tcp_established)
+    }
+
+    /// A SYN changes nothing until the other side acknowledges it.
+    fn syn(&mut self, met: &Met<'_>, begun_by_egress: &mut bool, end: &mut u64) -> Fate {
+        if opens(met.segment) {
+            if self.doubt.is_some() || matches!(self.stage, Stage::Closed | Stage::TimeWait) {
+                return Fate::AsksRules;
+            }
+            self.remember(met);
+            return Fate::GoesOn;
+        }
+        let Some(syn) = self.syn else {
+            return Fate::GoesOn;
+        };
+        let age = (met.now - syn.at) % TIMES_BEGIN_AGAIN;
+        if syn.by_egress != met.is_egress && age <= met.timeouts.tcp_syn.into() && met.acknowledges(syn.number) {
+            let finished = Sides { responder: met.has(tcp::FIN), initiator: false };
+            *self = Self { stage: Stage::SynReceived(met.segment.sequence), finished, ..Self::begin(met.segment) };
+            *begun_by_egress = syn.by_egress;
+            *end = met.now + u64::from(met.timeouts.tcp_syn);
+        }
+        Fate::GoesOn
+    }
+
+    fn picked_up(&mut self, met: &Met<'_>, replied: bool) -> Renewal {
+        if met.has(tcp::RST) {
+            return Renewal::Stays;
+        }
+        if met.is_initiator && replied {
+            return self.open(met);
+        }
+        self.stage = Stage::PickedUp { replied: replied || !met.is_initiator };
+        Renewal::In(met.timeouts.tcp_syn)
+    }
+
+    /// A host that has reset a connection sends nothing but RSTs: segments of both sides show that it goes on.
+    fn closed(&mut self, met: &Met<'_>) -> Renewal {
+        if met.has(tcp::RST) {
+            return Renewal::Stays;
+        }
+        *self.spoke_since_close.of(met.is_initiator) = true;
+        if !self.spoke_since_close.both() {
+            return Renewal::Stays;
+        }
+        self.stage = Stage::Open;
+        self.finished = Sides::default();
+        Renewal::In(met.timeouts.tcp_established)
+    }
+
+    fn close(&mut self, met: &Met<'_>) -> Renewal {
+        self.stage = Stage::Closed;
+        self.doubt = None;
+        self.spoke_since_close = Sides::default();
+        Renewal::In(met.timeouts.tcp_closed)
+    }
+
+    fn wait(&mut self) {
+        self.stage = Stage::TimeWait;
+        self.doubt = None;
+        self.finished = Sides { initiator: true, responder: true };
+    }
+
+    /// Only the first RST or FIN counts.
+    fn doubt(&mut self, met: &Met<'_>, sockets: Socket) -> Renewal {
+        if self.doubt.is_some() {
+            return Renewal::Stays;
+        }
+        if sockets == Socket::TimeWait {
+            self.wait();
+            return Renewal::In(met.timeouts.tcp_fin);
+        }
+        let is_backed = sockets == Socket::Connected;
+        self.doubt = Some(Doubt { since: met.now, is_backed, spoke: Sides::default() });
+        if is_backed { Renewal::Stays } else { Renewal::AtLatestIn(met.timeouts.tcp_doubt) }
+    }
+
+    /// A FIN ends a side; data of that side afterwards shows that it did not.
+    fn finish(&mut self, met: &Met<'_>) {
+        let finished = self.finished.of(met.is_initiator);
+        *finished = met.has(tcp::FIN) || (*finished && met.segment.data == 0);
+    }
+
+    /// A segment without SYN and RST of an open connection, or of one in time-wait.
+    fn talk(&mut self, met: &Met<'_>) -> Renewal {
+        let (before, was_open) = (self.finished, self.stage == Stage::Open);
+        self.finish(met);
+        if self.finished.both() {
+            self.wait();
+            return Renewal::In(met.timeouts.tcp_fin);
+        }
+        self.stage = Stage::Open;
+        if !was_open {
+            // It was in time-wait, and is half-closed.
+            return match self.doubt(met, met.sockets) {
+                Renewal::Stays => Renewal::In(met.timeouts.tcp_established),
+                Renewal::AtLatestIn(seconds) => Renewal::In(met.timeouts.tcp_established.min(seconds)),
+                renewal @ Renewal::In(_) => renewal,
+            };
+        }
+        if self.finished.any() && self.finished != before {
+            return self.doubt(met, met.sockets);
+        }
+        if !met.has(tcp::FIN) {
+            self.trust(met);
+        }
+        match self.doubt {
+            Some(Doubt { is_backed: false, .. }) => Renewal::In(met.timeouts.tcp_doubt),
+            _ => Renewal::In(met.timeouts.tcp_established),
+        }
+    }
+
+    /// The doubt goes when both have spoken since, unless it is a half-closed one that a socket backs.
+    fn trust(&mut self, met: &Met<'_>) {
+        let Some(doubt) = &mut self.doubt else {
+            return;
+        };
+        *doubt.spoke.of(met.is_initiator) = true;
+        if doubt.spoke.both() && !(doubt.is_backed && self.finished.any()) {
+            self.doubt = None;
+        }
+    }
+}
+
+fn renew(end: &mut u64, renewal: Renewal, now: u64) {
+    match renewal {
+        Renewal::Stays => {}
+        Renewal::In(seconds) => *end = now + u64::from(seconds),
+        Renewal::AtLatestIn(seconds) => *end = (*end).min(now + u64::from(seconds)),
+    }
+}
