@@ -27,7 +27,7 @@ pub struct AttachRequest {
     pub log_drops: bool,
     /// Whether to begin in audit mode. An interface that was in it when it lost its programs is in it again anyway.
     pub audit: bool,
-    /// How many assured flows of each family the tables are to hold, if they are still to be made.
+    /// For how many live flows the flow table is to have room, if it is still to be made.
     pub flow_entries: Option<u32>,
 }
 
@@ -165,7 +165,7 @@ pub fn change_options(
     })
 }
 
-/// The size of flow tables that are made: that which they had, as long as any interface is stored that worked by them.
+/// The size of a flow table that is made: that which it had, as long as any interface is stored that worked by it.
 pub(super) fn flow_entries(snapshot: &Snapshot<'_>) -> Result<u32, ApplyError> {
     if snapshot.interfaces()?.is_empty() {
         return Ok(DEFAULT_FLOW_ENTRIES);

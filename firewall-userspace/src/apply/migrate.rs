@@ -4,6 +4,7 @@
 //! policy that the store has. A run that is interrupted leaves both sets of pins; the next one goes on from there.
 
 use super::publish::{check_namespace, check_ownership, publish_for};
+use super::reload::Reloaded;
 use super::status::{InterfaceStatus, Programs};
 use super::{ApplyError, Instance};
 use crate::datapath::{Attachment, Datapath, OtherVersion};
@@ -18,7 +19,8 @@ pub(super) fn take_over(
     store: &mut Store,
     lock: &WriteLock,
     other: OtherVersion,
-) -> Result<Vec<InterfaceStatus>, ApplyError> {
+    flow_entries: Option<u32>,
+) -> Result<Reloaded, ApplyError> {
     // Before anything is made: pins of this version may be there, of a run that was interrupted, and must stay.
     other.check_readable()?;
     let transaction = store.begin(lock)?;
@@ -27,7 +29,10 @@ pub(super) fn take_over(
     check_namespace(&transaction, &pinned)?;
     let interfaces = transaction.interfaces()?;
     let attachments = other.datapath().attachments()?;
-    let flow_entries = other.datapath().flow_entries()?;
+    let flow_entries = match flow_entries {
+        Some(entries) => entries,
+        None => other.flow_entries()?,
+    };
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.
     let unguarded = Instance { allow_lockout: true, ..instance.clone() };
@@ -41,9 +46,11 @@ pub(super) fn take_over(
         let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
         datapath.reload(attachment, &name, interface.log_drops, other.datapath())?;
     }
-    other.copy_flows(&datapath)?;
+    // What found no room before finds none now, unless a place has become free.
+    let lost_flows = other.copy_flows(&datapath)?;
     other.hand_over_links(&datapath)?;
-    Ok(attachments.into_iter().filter_map(|attachment| status(&interfaces, attachment)).collect())
+    let status_of = |attachment| status(&interfaces, attachment);
+    Ok(Reloaded { interfaces: attachments.into_iter().filter_map(status_of).collect(), lost_flows })
 }
 
 fn status(interfaces: &[Interface], attachment: Attachment) -> Option<InterfaceStatus> {

@@ -1,6 +1,6 @@
 //! Orphaned flows: they live only by state, because no rule admits their first packet any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::publish::policy_in_force;
 use super::status::{self, Flow};
 use super::{ApplyError, Instance};
 use crate::compile::{CompiledPolicy, InterfaceLookup};
-use crate::datapath::{Datapath, FlowRow};
+use crate::datapath::{Datapath, FlowRow, Over};
 use crate::model::{Interface, Protocol};
 use crate::store::Snapshot;
 
@@ -46,7 +46,7 @@ pub(super) fn at_stake(
     datapath: &Datapath,
     cut_after: Option<Duration>,
 ) -> Result<Vec<Flow>, ApplyError> {
-    let mut flows = status::live_flows(snapshot, datapath)?;
+    let mut flows = status::live_flows(snapshot, datapath)?.flows;
     flows.retain(|flow| match (cut_after, flow.row.cut_in_seconds) {
         (None, cut_in) => !flow.is_orphaned && cut_in != Some(0),
         (Some(_), None) => true,
@@ -89,7 +89,13 @@ pub(super) fn cut(
     delay: Duration,
 ) -> Result<u64, ApplyError> {
     let zones = Zones::new(interfaces, policy);
-    Ok(datapath.cut_flows(delay, |flow| !zones.admit(flow))?)
+    let rule_sets: HashSet<u32> = policy.cells.iter().map(|(_, cell)| cell & RULE_SET).collect();
+    let over = Over {
+        rows: |flow: &FlowRow| !zones.admit(flow),
+        // It may still be admitted where the rules for its traffic have only become others. Then its initiator begins it anew.
+        rule_sets: |rule_set: u32| !rule_sets.contains(&rule_set),
+    };
+    Ok(datapath.cut_flows(delay, &over)?)
 }
 
 /// What the first packet of a flow wanted. Queries have code 0 (RFC 792, RFC 4443).

@@ -13,16 +13,29 @@ use crate::host;
 use crate::model::Interface;
 use crate::store::Snapshot;
 
+/// What `interface reload` has done.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// The interfaces that have new programs.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Flows that were lost: there was no room for them, or their addresses were not recorded.
+    pub lost_flows: u64,
+}
+
 /// Puts the programs of this build in the place of those on the interfaces `names`, or on every attached one if no name
 /// is given. All interfaces are checked before the first one is touched. What another version of sgfw has attached is
 /// taken over as a whole, whatever the names.
-pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStatus>, ApplyError> {
+pub fn reload(
+    instance: &Instance,
+    names: &[String],
+    flow_entries: Option<u32>,
+) -> Result<Reloaded, ApplyError> {
     host::require_root()?;
     // Held to the end: nothing may be attached or detached meanwhile.
     let (mut store, lock) = instance.lock()?;
     if let Some(other) = Datapath::other_version(&instance.bpffs)? {
         if other.has_links()? {
-            return migrate::take_over(instance, &mut store, &lock, other);
+            return migrate::take_over(instance, &mut store, &lock, other, flow_entries);
         }
         // Of a run that was killed when only this was left to do.
         other.remove()?;
@@ -36,7 +49,7 @@ pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStat
     let wanted = wanted(&snapshot, names, &attachments)?;
 
     let Some(datapath) = datapath else {
-        return Ok(Vec::new());
+        return Ok(Reloaded::default());
     };
     let mut reloaded = Vec::new();
     for (interface, attachment) in wanted {
@@ -45,7 +58,7 @@ pub fn reload(instance: &Instance, names: &[String]) -> Result<Vec<InterfaceStat
         datapath.reload(&attachment, &name, interface.log_drops, &datapath)?;
         reloaded.push(InterfaceStatus { interface, programs: Programs::Attached(attachment) });
     }
-    Ok(reloaded)
+    Ok(Reloaded { interfaces: reloaded, lost_flows: 0 })
 }
 
 fn wanted(

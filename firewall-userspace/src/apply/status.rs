@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use firewall_common::abi::{RULE_SET, UNTRACKED};
+use firewall_common::flow_table::life::Socket;
 use ipnet::IpNet;
 
 use super::confirm::{self, Pending};
 use super::orphans::Zones;
 use super::publish::{KnownAddresses, policy_in_force};
 use super::{ApplyError, Instance};
-use crate::datapath::{Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, FlowTableFill, LiveLinks};
+use crate::datapath::{
+    Ask, Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, Flows, LiveLinks, Occupancy,
+};
 use crate::host;
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
 use crate::store::{Snapshot, UnconfirmedGeneration};
@@ -78,8 +81,28 @@ pub struct KernelStatus {
     pub generation: u64,
     /// Counters by interface name.
     pub counters: BTreeMap<String, Vec<CounterRow>>,
-    /// How full the flow tables are.
-    pub flow_tables: Vec<FlowTableFill>,
+    /// How full the flow table is.
+    pub flow_table: Occupancy,
+}
+
+/// The live flows.
+#[derive(Debug, Default)]
+pub struct LiveFlows {
+    /// Those whose addresses are recorded.
+    pub flows: Vec<Flow>,
+    /// How many there are besides.
+    pub unnamed: u64,
+}
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Flows that had ended, and whose places are free now.
+    pub removed: u64,
+    /// Flows that the operator has given time, which is over.
+    pub cut: u64,
+    /// Flows in doubt whose sockets were asked for.
+    pub asked: u64,
 }
 
 /// A live flow.
@@ -145,19 +168,19 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
 }
 
 /// The live flows.
-pub fn flows(instance: &Instance) -> Result<Vec<Flow>, ApplyError> {
+pub fn flows(instance: &Instance) -> Result<LiveFlows, ApplyError> {
     instance.read(|snapshot| match instance.datapath(&snapshot.interfaces()?)? {
         Some(datapath) => live_flows(snapshot, &datapath),
-        None => Ok(Vec::new()),
+        None => Ok(LiveFlows::default()),
     })
 }
 
 /// The live flows, judged by what a snapshot holds.
-pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<Vec<Flow>, ApplyError> {
-    let rows = datapath.flows()?;
+pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<LiveFlows, ApplyError> {
+    let Flows { rows, unnamed } = datapath.flows()?;
     if rows.is_empty() {
         // Compiling for nothing is what takes the time.
-        return Ok(Vec::new());
+        return Ok(LiveFlows { flows: Vec::new(), unnamed });
     }
     let interfaces = snapshot.interfaces()?;
     let rule_sets = snapshot.rule_sets()?;
@@ -172,16 +195,35 @@ pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result
             row,
         }
     };
-    Ok(rows.into_iter().map(with_names).collect())
+    Ok(LiveFlows { flows: rows.into_iter().map(with_names).collect(), unnamed })
 }
 
-/// Sweeps expired flows out of the flow tables, and tells how many there were. Nothing is stored, so no lock is taken.
-pub fn expire_flows(instance: &Instance) -> Result<Vec<ExpiredFlows>, ApplyError> {
-    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
-    match instance.datapath(&interfaces)? {
-        Some(datapath) => Ok(datapath.expire_flows()?),
-        None => Ok(Vec::new()),
+/// Sweeps ended flows out of the flow table, and settles doubts about those of sockets. Nothing is stored, so no lock is taken.
+pub fn expire_flows(instance: &Instance) -> Result<Swept, ApplyError> {
+    let (interfaces, namespace) =
+        instance.read(|snapshot| Ok((snapshot.interfaces()?, snapshot.namespace()?)))?;
+    let Some(datapath) = instance.datapath(&interfaces)? else {
+        return Ok(Swept::default());
+    };
+    let ExpiredFlows { removed, cut, asks } = datapath.expire_flows()?;
+    // In another network namespace their sockets would all be missing.
+    let is_here = host::current_namespace()? == namespace;
+    let asked = if is_here { settle(&datapath, &asks)? } else { 0 };
+    Ok(Swept { removed, cut, asked })
+}
+
+/// Asks for the sockets of flows in doubt, and returns for how many.
+fn settle(datapath: &Datapath, asks: &[Ask]) -> Result<u64, ApplyError> {
+    if asks.is_empty() {
+        return Ok(0);
     }
+    let connections = host::tcp_connections()?;
+    datapath.settle_flows(asks, |ask| match connections.get(&(ask.local, ask.remote)) {
+        Some(false) => Socket::Connected,
+        Some(true) => Socket::TimeWait,
+        None => Socket::None,
+    })?;
+    Ok(asks.len() as u64)
 }
 
 /// Whether the traffic that each rule admits is tracked, by the policy in force. A rule of no attached interface, and one
@@ -262,6 +304,6 @@ fn kernel_status(datapath: &Datapath, interfaces: &[InterfaceStatus]) -> Result<
     for InterfaceStatus { interface, .. } in interfaces {
         counters.insert(interface.name.clone(), datapath.counters(interface.slot)?);
     }
-    let (generation, flow_tables) = (datapath.generation()?, datapath.flow_tables()?);
-    Ok(KernelStatus { generation, counters, flow_tables })
+    let (generation, flow_table) = (datapath.generation()?, datapath.occupancy()?);
+    Ok(KernelStatus { generation, counters, flow_table })
 }

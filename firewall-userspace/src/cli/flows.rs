@@ -10,14 +10,16 @@ use super::error::CliError;
 use super::flows_option::drain_time;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::status::{self, Flow};
+use crate::apply::status::{self, Flow, LiveFlows, Swept};
 use crate::apply::{Instance, orphans};
-use crate::datapath::{ExpiredFlows, FlowRow};
+use crate::datapath::FlowRow;
 use crate::model::Protocol;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the live flows with the rules that admitted them
+    ///
+    /// Those that take the place of others in a flood are counted only: what their addresses are is not recorded.
     #[command(after_help = "\
 Examples:
   sgfw flows list
@@ -41,13 +43,14 @@ Examples:
         #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = drain_time)]
         after: Duration,
     },
-    /// Remove expired flows from the flow tables, for memory: no packet is treated differently
+    /// Give the places of ended flows back, for numbers: no packet is treated differently
     ///
-    /// A live flow is never removed, however the sweep and its packets meet.
+    /// A live flow is never removed, however the sweep and its packets meet. One that a RST or FIN has put in doubt, which may be
+    /// forged, is ended if its socket is gone. No process needs to run this: new flows take the places of ended ones.
     #[command(after_help = "\
 Examples:
   sgfw flows expire
-  sgfw flows expire -o json | jq '[.FlowTables[].Removed] | add'")]
+  sgfw flows expire -o json | jq .Removed")]
     Expire,
 }
 
@@ -56,7 +59,7 @@ impl Command {
         match self {
             Self::List { orphaned } => {
                 let mut flows = status::flows(instance)?;
-                flows.retain(|flow| !orphaned || flow.is_orphaned);
+                flows.flows.retain(|flow| !orphaned || flow.is_orphaned);
                 list(&flows, output)
             }
             Self::CutOrphaned { after } => show_cut(orphans::cut_all(instance, after)?, after, output),
@@ -65,10 +68,13 @@ impl Command {
     }
 }
 
-fn list(flows: &[Flow], output: &mut Output) -> Result<(), CliError> {
+fn list(LiveFlows { flows, unnamed }: &LiveFlows, output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
         let flows: Vec<Value> = flows.iter().map(flow_json).collect();
-        return output.json(&json!({ "Flows": flows }));
+        return output.json(&json!({ "Flows": flows, "UnnamedFlows": unnamed }));
+    }
+    if *unnamed > 0 {
+        output.note(format_args!("flows besides, whose addresses are not recorded: {unnamed}"));
     }
     let mut table = Table::new(&[
         "PROTOCOL",
@@ -101,15 +107,13 @@ pub(super) fn show_cut(flows: u64, after: Duration, output: &mut Output) -> Resu
     Ok(())
 }
 
-fn show_expired(expired: &[ExpiredFlows], output: &mut Output) -> Result<(), CliError> {
+fn show_expired(Swept { removed, cut, asked }: &Swept, output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
-        let tables: Vec<Value> =
-            expired.iter().map(|row| json!({ "Name": row.table, "Removed": row.removed })).collect();
-        return output.json(&json!({ "FlowTables": tables }));
+        return output.json(&json!({ "Removed": removed, "Cut": cut, "AskedForSocket": asked }));
     }
-    let mut table = Table::new(&["FLOW TABLE", "#REMOVED"]);
-    for row in expired {
-        table.row([row.table.to_owned(), row.removed.to_string()]);
+    let mut table = Table::new(&["FLOWS", "#NUMBER"]);
+    for (what, number) in [("removed", removed), ("cut", cut), ("asked for their socket", asked)] {
+        table.row([what.to_owned(), number.to_string()]);
     }
     output.table(&table)
 }
@@ -134,7 +138,7 @@ fn cells(Flow { row, interfaces, rules, .. }: &Flow) -> [String; 9] {
 pub(super) fn flow_text(Flow { row, interfaces, .. }: &Flow) -> String {
     let protocol = Protocol::from_number(row.protocol);
     let (initiator, responder) = (end(protocol, row.initiator, "id"), end(protocol, row.responder, "type"));
-    let (interfaces, started_by, state) = (interfaces.join(", "), row.started_by.name(), row.state.name());
+    let (interfaces, started_by, state) = (interfaces.join(", "), row.started_by.name(), row.state);
     format!("{interfaces} {started_by} {protocol} {initiator} -> {responder}, {state}")
 }
 
@@ -146,8 +150,9 @@ pub(super) fn flow_json(Flow { row, interfaces, rules, is_orphaned }: &Flow) -> 
         "Initiator": end(row.initiator),
         "Responder": end(row.responder),
         "StartedBy": row.started_by.name(),
-        "State": row.state.name(),
-        "Assured": row.assured,
+        "State": row.state,
+        "Protected": row.protected,
+        "Doubt": row.doubt,
         "IdleSeconds": row.idle_seconds,
         "ExpiresInSeconds": row.expires_in_seconds,
         "Interfaces": interfaces,
@@ -161,9 +166,9 @@ pub(super) fn flow_json(Flow { row, interfaces, rules, is_orphaned }: &Flow) -> 
 fn state(row: &FlowRow) -> String {
     match row.cut_in_seconds {
         Some(0) => "cut".to_owned(),
-        Some(left) => format!("{}, cut in {}", row.state.name(), duration(left)),
-        None if !row.assured => format!("{} (half-open)", row.state.name()),
-        None => row.state.name().to_owned(),
+        Some(left) => format!("{}, cut in {}", row.state, duration(left)),
+        None if row.doubt => format!("{} (in doubt)", row.state),
+        None => row.state.to_owned(),
     }
 }
 

@@ -101,7 +101,7 @@ fn fate(count: usize, instance: &Instance) -> String {
 }
 
 fn flows_choice(text: &str) -> Result<FlowsChoice, String> {
-    /// The programs' clock tells times apart up to 24 days.
+    /// Longer than a flow without packets may live.
     const LONGEST: Duration = Duration::from_secs(7 * 86_400);
     let delay = match text.split_once('=') {
         None if text == "keep" => return Ok(FlowsChoice(None)),

@@ -14,7 +14,7 @@ use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
 use super::table::Table;
 use crate::apply::interfaces::{self, AttachRequest, Attached};
-use crate::apply::reload;
+use crate::apply::reload::{self, Reloaded};
 use crate::apply::status::{self, InterfaceStatus, Programs};
 use crate::apply::{ApplyError, Instance, with_sources};
 use crate::datapath::{EgressAttachment, IngressAttachment, LiveLinks};
@@ -65,11 +65,16 @@ Examples:
     #[command(after_help = "\
 Examples:
   sgfw interface reload
-  sgfw interface reload eth1 eth2")]
+  sgfw interface reload eth1 eth2
+  sgfw interface reload --flow-entries 1000000")]
     Reload {
         /// Names of interfaces; all that are attached if there are none
         #[arg(value_name = "INTERFACE")]
         interfaces: Vec<String>,
+        /// For how many live flows there is to be room from now on, of all interfaces together. The flows that there are move
+        /// along; if they do not fit nothing is changed
+        #[arg(long, value_name = "N", conflicts_with = "interfaces", value_parser = flow_entries())]
+        flow_entries: Option<u32>,
     },
     /// Change when silent flows of an interface end
     ///
@@ -121,9 +126,9 @@ pub(super) struct Attach {
     /// Begin in audit mode: nothing is dropped, and `sgfw status` counts what would be. `set-options --audit off` ends it
     #[arg(long)]
     audit: bool,
-    /// How many established flows of each family can be tracked; only where nothing is attached yet [default: as
-    /// before for interfaces that are stored, else 262144]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    /// For how many live flows there is room at the least, of all interfaces together; only where nothing is attached yet
+    /// [default: as before for interfaces that are stored, else 262144]
+    #[arg(long, value_name = "N", value_parser = flow_entries())]
     flow_entries: Option<u32>,
     /// Mount a bpf filesystem at this directory first, if none is mounted there [default DIR: /sys/fs/bpf]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/sys/fs/bpf")]
@@ -176,7 +181,7 @@ impl Command {
                 }
                 Ok(())
             }
-            Self::Reload { interfaces } => reload(&interfaces, instance, output),
+            Self::Reload { interfaces, flow_entries } => reload(&interfaces, flow_entries, instance, output),
             Self::SetTimeouts(command) => command.run(instance, output),
             Self::SetOptions(command) => command.run(instance, output),
             Self::Show { interface } => show(&interface, instance, output),
@@ -302,8 +307,21 @@ fn mount(mount_point: &Path) -> Result<(), CliError> {
     Ok(host::mount_bpffs(mount_point)?)
 }
 
-fn reload(wanted: &[String], instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let reloaded = reload::reload(instance, wanted)?;
+/// At most 128 bytes for each: two gigabytes.
+fn flow_entries() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1024..=16_777_216)
+}
+
+fn reload(
+    wanted: &[String],
+    flow_entries: Option<u32>,
+    instance: &Instance,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let Reloaded { interfaces: reloaded, lost_flows } = reload::reload(instance, wanted, flow_entries)?;
+    if lost_flows > 0 {
+        output.warn(format_args!("flows that could not be taken along: {lost_flows}"));
+    }
     for InterfaceStatus { interface, .. } in &reloaded {
         output.note(format_args!("{} has new programs", interface.name));
     }

@@ -15,24 +15,27 @@ use crate::model::{Exemption, FlowTimeouts, IcmpErrors, Interface, InterfaceOpti
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("timeouts").multiple(true).required(true).args([
-    "tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "udp", "udp_stream", "icmp", "other", "reset",
+    "tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "tcp_doubt", "udp", "udp_stream", "icmp", "other", "reset",
 ])))]
 #[command(override_usage = "sgfw interface set-timeouts <INTERFACE> <OPTIONS>")]
 pub(super) struct SetTimeouts {
     /// Name of the interface
     interface: String,
-    /// TCP until the handshake is complete: 1 to 86400 [default: 60]
+    /// TCP until the handshake is complete: 1 to 7200 [default: 60]
     #[arg(long, value_name = "SECONDS")]
     tcp_syn: Option<u32>,
     /// TCP established: 60 to 432000, as in AWS [default: 432000]
     #[arg(long, value_name = "SECONDS")]
     tcp_established: Option<u32>,
-    /// TCP after a FIN: 1 to 86400 [default: 120]
+    /// TCP after a FIN: 1 to 7200 [default: 120]
     #[arg(long, value_name = "SECONDS")]
     tcp_fin: Option<u32>,
-    /// TCP after a RST: 1 to 86400 [default: 10]
+    /// TCP after a RST: 1 to 7200 [default: 10]
     #[arg(long, value_name = "SECONDS")]
     tcp_closed: Option<u32>,
+    /// TCP after a RST or FIN that may be forged, unless a socket of the host has the connection: 1 to 86400 [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    tcp_doubt: Option<u32>,
     /// UDP in one direction only, or one request and response: 30 to 60, as in AWS [default: 30]
     #[arg(long, value_name = "SECONDS")]
     udp: Option<u32>,
@@ -123,6 +126,7 @@ impl SetTimeouts {
             (Timeout::TcpEstablished, self.tcp_established),
             (Timeout::TcpFin, self.tcp_fin),
             (Timeout::TcpClosed, self.tcp_closed),
+            (Timeout::TcpDoubt, self.tcp_doubt),
             (Timeout::Udp, self.udp),
             (Timeout::UdpStream, self.udp_stream),
             (Timeout::Icmp, self.icmp),
@@ -170,6 +174,7 @@ pub(super) fn settings_json(options: &InterfaceOptions) -> Map<String, Value> {
         "TcpSynTimeout": timeout(Timeout::TcpSyn),
         "TcpFinTimeout": timeout(Timeout::TcpFin),
         "TcpClosedTimeout": timeout(Timeout::TcpClosed),
+        "TcpDoubtTimeout": timeout(Timeout::TcpDoubt),
         "IcmpTimeout": timeout(Timeout::Icmp),
         "OtherTimeout": timeout(Timeout::Other),
     });

@@ -16,7 +16,7 @@ use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
 use crate::apply::status::{self, InterfaceStatus, KernelStatus, Programs};
-use crate::datapath::{CounterRow, FlowTableFill, hook};
+use crate::datapath::{CounterRow, Occupancy, hook};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -64,8 +64,10 @@ impl Status {
         output.line("")?;
         output.table(&counter_table(kernel))?;
         output.line("")?;
-        output.table(&flow_table_table(kernel))?;
-        warn_about_full_tables(kernel, output);
+        output.table(&class_table(&kernel.flow_table))?;
+        output.line("")?;
+        output.line(capacity(&kernel.flow_table))?;
+        warn_about_full_table(&kernel.flow_table, output);
         Ok(())
     }
 }
@@ -143,14 +145,19 @@ fn show_exempt(status: &status::Status, output: &mut Output) -> Result<(), CliEr
 }
 
 /// AWS users learn of a full table by connections that fail; here it is said before.
-fn warn_about_full_tables(kernel: &KernelStatus, output: &Output) {
+fn warn_about_full_table(table: &Occupancy, output: &Output) {
     const WARN_ABOVE_PERCENT: u64 = 80;
-    let is_nearly_full = |fill: &&FlowTableFill| fill.entries * 100 > fill.capacity * WARN_ABOVE_PERCENT;
-    for fill in kernel.flow_tables.iter().filter(|fill| fill.is_assured).filter(is_nearly_full) {
+    let remedy = "`sgfw interface reload --flow-entries N` makes the flow table larger";
+    if let Some(since) = table.first_refused_at {
         output.warn(format_args!(
-            "{} is {} % full; a full table drops packets that need a new entry. `sgfw flows expire` removes expired ones",
-            fill.name,
-            fill.percent()
+            "the flow table was full: {} packets were dropped since {}; {remedy}",
+            table.refused,
+            humantime::format_rfc3339_seconds(since)
+        ));
+    } else if table.percent() > WARN_ABOVE_PERCENT {
+        output.warn(format_args!(
+            "the flow table is {} % full of connections; a full table drops packets that need a new entry. {remedy}",
+            table.percent()
         ));
     }
 }
@@ -170,14 +177,6 @@ fn json(status: &status::Status) -> Value {
             "Bytes": row.counter.bytes,
         })
     });
-    let flow_tables = kernel.iter().flat_map(|kernel| &kernel.flow_tables).map(|table| {
-        json!({
-            "Name": table.name,
-            "Entries": table.entries,
-            "Capacity": table.capacity,
-            "Percent": table.percent(),
-        })
-    });
     json!({
         "Interfaces": interfaces,
         "Generation": {
@@ -189,7 +188,24 @@ fn json(status: &status::Status) -> Value {
         "Panic": status.is_panic,
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
-        "FlowTables": flow_tables.collect::<Vec<_>>(),
+        "FlowTable": kernel.map(|kernel| table_json(&kernel.flow_table)),
+    })
+}
+
+fn table_json(table: &Occupancy) -> Value {
+    let classes: Vec<Value> = table
+        .classes
+        .iter()
+        .map(|class| json!({ "Class": class.name, "Flows": class.flows, "Evicted": class.evicted }))
+        .collect();
+    json!({
+        "Flows": table.flows(),
+        "Capacity": table.capacity,
+        "Slots": table.slots,
+        "Percent": table.percent(),
+        "Classes": classes,
+        "Refused": table.refused,
+        "FirstRefusedAt": table.first_refused_at.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
     })
 }
 
@@ -221,17 +237,23 @@ fn counter_table(kernel: &KernelStatus) -> Table {
     table
 }
 
-fn flow_table_table(kernel: &KernelStatus) -> Table {
-    let mut table = Table::new(&["FLOW TABLE", "#ENTRIES", "#CAPACITY", "#FULL"]);
-    for fill in &kernel.flow_tables {
-        table.row([
-            fill.name.to_owned(),
-            fill.entries.to_string(),
-            fill.capacity.to_string(),
-            format!("{} %", fill.percent()),
-        ]);
+fn class_table(table: &Occupancy) -> Table {
+    let mut rows = Table::new(&["FLOWS", "#LIVE", "#EVICTED"]);
+    for class in &table.classes {
+        rows.row([class.name.to_owned(), class.flows.to_string(), class.evicted.to_string()]);
     }
-    table
+    rows
+}
+
+/// How many flows there are, and how many of those that are never evicted there may be.
+fn capacity(table: &Occupancy) -> String {
+    format!(
+        "{} live flows; room for {} protected ones, {} % taken. Packets dropped for want of a place: {}.",
+        table.flows(),
+        table.capacity,
+        table.percent(),
+        table.refused
+    )
 }
 
 fn rows(kernel: &KernelStatus) -> impl Iterator<Item = (&str, &CounterRow)> {

@@ -13,6 +13,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::DatapathError;
 
+/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
+pub(super) const BPF_F_MMAPABLE: u32 = 1 << 10;
+
 /// A new array with these elements, of which there is at least one. The flags must make it mappable.
 pub(super) fn filled_array<T: Pod>(
     name: &'static str,

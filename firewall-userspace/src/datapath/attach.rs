@@ -10,6 +10,7 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use firewall_common::flow_table::layout::TableParameters;
 use nix::errno::Errno;
 
 use super::device::{self, Device};
@@ -43,8 +44,19 @@ impl ProgramNames {
 }
 
 /// Globals of the programs, constants from the load on.
-const SLOT: &str = "SLOT";
-const LINK: &str = "LINK";
+mod global {
+    pub(super) const SLOT: &str = "SLOT";
+    pub(super) const LINK: &str = "LINK";
+    pub(super) const SECRETS: &str = "SECRETS";
+    pub(super) const NEAR_BITS: &str = "NEAR_BITS";
+    pub(super) const FAR_BITS: &str = "FAR_BITS";
+    pub(super) const OUTER_BITS: &str = "OUTER_BITS";
+    pub(super) const TIME_SHIFT: &str = "TIME_SHIFT";
+    pub(super) const WEAK_ORDER: &str = "WEAK_ORDER";
+}
+
+/// Whether the CPUs may reorder what the programs store and load.
+const WEAK_ORDER: u32 = if cfg!(target_arch = "x86_64") { 0 } else { 1 };
 
 /// What frames of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,10 +201,17 @@ impl Datapath {
             LinkLayer::Ethernet => 0,
             LinkLayer::None => 1,
         };
+        let TableParameters { secrets, geometry, time_shift } = self.table_parameters()?;
         let programs = self
             .loader()
-            .override_global(SLOT, &slot, true)
-            .override_global(LINK, &link, true)
+            .override_global(global::SLOT, &slot, true)
+            .override_global(global::LINK, &link, true)
+            .override_global(global::SECRETS, &secrets.0, true)
+            .override_global(global::NEAR_BITS, &geometry.near_bits, true)
+            .override_global(global::FAR_BITS, &geometry.far_bits, true)
+            .override_global(global::OUTER_BITS, &geometry.outer_bits, true)
+            .override_global(global::TIME_SHIFT, &time_shift, true)
+            .override_global(global::WEAK_ORDER, &WEAK_ORDER, true)
             .load(OBJECT)?;
         Ok(programs)
     }

@@ -1,7 +1,7 @@
-//! Maps filled and walked many elements at a time, and elements taken out in one step, by bpf(2) itself: aya has none of it.
+//! Maps filled and walked many elements at a time, by bpf(2) itself: aya has none of it.
 //!
-//! Walking a flow table one element at a time takes two system calls for each; a batch takes one for thousands. Used by
-//! whatever reads or sweeps the flow tables, and by the publisher, whose maps may have millions of elements.
+//! Walking a map one element at a time takes two system calls for each; a batch takes one for thousands. Used by the publisher,
+//! whose maps may have millions of elements, and by whoever reads the flow tables of earlier versions.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -16,12 +16,6 @@ use super::DatapathError;
 
 /// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
 const BPF_F_NO_PREALLOC: u32 = 1 << 0;
-
-/// `BPF_NOEXIST` of `linux/bpf.h`: create, never overwrite.
-const BPF_NOEXIST: u64 = 1;
-
-/// `BPF_EXIST` of `linux/bpf.h`: overwrite, never create.
-const BPF_EXIST: u64 = 2;
 
 /// Elements of a batch. Buckets are never split, so it grows if a bucket has more.
 const BATCH: usize = 4096;
@@ -78,17 +72,6 @@ pub(super) struct HashTable<K, V> {
     elements: PhantomData<(K, V)>,
 }
 
-/// What came of [`HashTable::insert_new`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inserted {
-    /// The element is in the table.
-    New,
-    /// One of its key is there already.
-    Existing,
-    /// The table is full.
-    NoRoom,
-}
-
 impl<K: Pod, V: Pod> HashTable<K, V> {
     /// A table over a map, which messages call `name`.
     pub(super) fn new(name: &'static str, data: MapData) -> Result<Self, DatapathError> {
@@ -102,12 +85,6 @@ impl<K: Pod, V: Pod> HashTable<K, V> {
             }
         }
         Ok(Self { name, data, elements: PhantomData })
-    }
-
-    /// How many elements fit.
-    pub(super) fn capacity(&self) -> Result<u64, DatapathError> {
-        let info = self.data.info().map_err(DatapathError::in_map(self.name))?;
-        Ok(info.max_entries().into())
     }
 
     /// Calls `visit` with the keys and values of each batch. What is inserted or removed meanwhile may be missed or not;
@@ -136,53 +113,6 @@ impl<K: Pod, V: Pod> HashTable<K, V> {
         }
     }
 
-    /// Removes an element and returns its last value, in one step: nothing is written to it in between that would be
-    /// lost. `None` if there is none.
-    pub(super) fn take(&self, key: &K) -> Result<Option<V>, DatapathError> {
-        let mut value = V::zeroed();
-        let attributes = self.element(key, &raw mut value as u64, 0);
-        // SAFETY: key and value are as long as the map's, and live until the call returns.
-        match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, attributes) }.1 {
-            Ok(()) => Ok(Some(value)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(self.error(errno)),
-        }
-    }
-
-    /// The value of an element; `None` if there is none.
-    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
-        let mut value = V::zeroed();
-        let attributes = self.element(key, &raw mut value as u64, 0);
-        // SAFETY: key and value are as long as the map's, and live until the call returns.
-        match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, attributes) }.1 {
-            Ok(()) => Ok(Some(value)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(self.error(errno)),
-        }
-    }
-
-    /// Overwrites an element. One that is gone meanwhile is not put back.
-    pub(super) fn overwrite(&self, key: &K, value: &V) -> Result<(), DatapathError> {
-        let attributes = self.element(key, &raw const *value as u64, BPF_EXIST);
-        // SAFETY: key and value are as long as the map's, and live until the call returns.
-        match unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, attributes) }.1 {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(self.error(errno)),
-        }
-    }
-
-    /// Inserts an element, unless one of its key is there.
-    pub(super) fn insert_new(&self, key: &K, value: &V) -> Result<Inserted, DatapathError> {
-        let attributes = self.element(key, &raw const *value as u64, BPF_NOEXIST);
-        // SAFETY: key and value are as long as the map's, and live until the call returns.
-        match unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, attributes) }.1 {
-            Ok(()) => Ok(Inserted::New),
-            Err(Errno::EEXIST) => Ok(Inserted::Existing),
-            Err(Errno::E2BIG | Errno::ENOMEM) => Ok(Inserted::NoRoom),
-            Err(errno) => Err(self.error(errno)),
-        }
-    }
-
     /// Fills the slices from `position`, or from the beginning. Returns the next position and how many were filled.
     fn lookup_batch(
         &self,
@@ -207,17 +137,6 @@ impl<K: Pod, V: Pod> HashTable<K, V> {
         // SAFETY: as above.
         let count = unsafe { attributes.batch.count };
         (next, usize::try_from(count).unwrap_or(usize::MAX).min(keys.len()), outcome)
-    }
-
-    fn element(&self, key: &K, value: u64, flags: u64) -> bpf_attr {
-        let mut attributes = zeroed_attributes();
-        // SAFETY: every field of a union of plain data may be written.
-        let element = unsafe { &mut attributes.__bindgen_anon_2 };
-        element.map_fd = self.descriptor();
-        element.key = &raw const *key as u64;
-        element.__bindgen_anon_1.value = value;
-        element.flags = flags;
-        attributes
     }
 
     fn descriptor(&self) -> u32 {
@@ -292,9 +211,8 @@ mod tests {
             let Some(table) = table(kind, 40_000) else { return };
             assert_eq!(contents(&table), BTreeMap::new());
             let expected: BTreeMap<u32, u64> = (0..10_000).map(|key| (key, u64::from(key) << 33)).collect();
-            for (key, value) in &expected {
-                assert_eq!(table.insert_new(key, value).unwrap(), Inserted::New);
-            }
+            let (keys, values): (Vec<_>, Vec<_>) = expected.clone().into_iter().unzip();
+            update_batch(&table.data, &keys, &values).unwrap();
             assert_eq!(contents(&table), expected);
         }
     }
@@ -317,23 +235,6 @@ mod tests {
             let elements = (0..5001_u32).map(|key| (key, 0_u64));
             assert!(filled_map("batch_test", BPF_MAP_TYPE_HASH, 5000, elements).is_err());
         }
-    }
-
-    #[test]
-    fn an_element_is_taken_once_with_its_value() {
-        let Some(table) = table(BPF_MAP_TYPE_HASH, 10) else { return };
-        table.insert_new(&7, &700).unwrap();
-        assert_eq!(table.take(&7).unwrap(), Some(700));
-        assert_eq!(table.take(&7).unwrap(), None);
-    }
-
-    #[test]
-    fn what_is_there_is_not_overwritten_and_a_full_table_says_so() {
-        let Some(table) = table(BPF_MAP_TYPE_HASH, 1) else { return };
-        assert_eq!(table.insert_new(&7, &700).unwrap(), Inserted::New);
-        assert_eq!(table.insert_new(&7, &701).unwrap(), Inserted::Existing);
-        assert_eq!(table.insert_new(&8, &800).unwrap(), Inserted::NoRoom);
-        assert_eq!(contents(&table), BTreeMap::from([(7, 700)]));
     }
 
     #[test]

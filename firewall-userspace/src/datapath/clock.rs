@@ -1,5 +1,6 @@
-//! The kernel's clock as BPF programs read it: jiffies.
+//! The kernel's clock as BPF programs read it: jiffies, and the units of time that flows are counted in.
 
+use firewall_common::flow_table::layout::time_shift;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
@@ -21,11 +22,6 @@ pub(super) fn jiffies_per_second() -> Result<u32, DatapathError> {
     Ok(u32::try_from(per_second).unwrap_or(u32::MAX).max(1))
 }
 
-/// Low 32 bits of the jiffies now, to within a few ticks.
-pub(super) fn jiffies_now() -> Result<u32, DatapathError> {
-    Ok(truncated(jiffies()?))
-}
-
 /// The jiffies now, to within a few ticks.
 pub(super) fn jiffies() -> Result<u64, DatapathError> {
     let per_second = u64::from(jiffies_per_second()?);
@@ -35,19 +31,48 @@ pub(super) fn jiffies() -> Result<u64, DatapathError> {
     Ok((1 << 32) - SECONDS_BEFORE_WRAP * per_second + ticks)
 }
 
-/// A duration in jiffies; at least one, and saturating.
-pub(super) fn to_jiffies(seconds: u32, jiffies_per_second: u32) -> u32 {
-    seconds.saturating_mul(jiffies_per_second).max(1)
+/// The units of time of flows: jiffies, shifted so that 32 bits of them last for years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Units {
+    jiffies_per_second: u32,
+    shift: u32,
 }
 
-/// Jiffies since a flow's last packet.
-///
-/// The clock and the entry are not read at the same instant, and user space's clock is a few ticks off: a packet may seem
-/// to be later than now, and is then taken for one of now.
-pub(super) fn idle(last_seen: u32, now: u32, jiffies_per_second: u32) -> u32 {
-    const MAX_SECONDS_AHEAD: u32 = 60;
-    let ahead = last_seen.wrapping_sub(now);
-    if ahead < MAX_SECONDS_AHEAD.saturating_mul(jiffies_per_second) { 0 } else { now.wrapping_sub(last_seen) }
+impl Units {
+    /// Those of the running kernel.
+    pub(super) fn of_kernel() -> Result<Self, DatapathError> {
+        Ok(Self::at(jiffies_per_second()?))
+    }
+
+    pub(super) const fn at(jiffies_per_second: u32) -> Self {
+        Self { jiffies_per_second, shift: time_shift(jiffies_per_second) }
+    }
+
+    /// By how many bits jiffies are shifted.
+    pub(super) const fn shift(self) -> u32 {
+        self.shift
+    }
+
+    /// The time now. The programs' may differ by one.
+    pub(super) fn now(self) -> Result<u32, DatapathError> {
+        Ok(saturated(jiffies()? >> self.shift))
+    }
+
+    /// A duration: no shorter, and at least one unit.
+    pub(super) fn of_seconds(self, seconds: u32) -> u32 {
+        let jiffies = u64::from(seconds) * u64::from(self.jiffies_per_second);
+        saturated(jiffies.div_ceil(1 << self.shift)).max(1)
+    }
+
+    /// A duration of the 32-bit clock.
+    pub(super) fn of_jiffies(self, jiffies: u32) -> u32 {
+        jiffies >> self.shift
+    }
+
+    /// A duration in whole seconds.
+    pub(super) fn seconds(self, units: u32) -> u64 {
+        (u64::from(units) << self.shift) / u64::from(self.jiffies_per_second.max(1))
+    }
 }
 
 fn nanoseconds(time: TimeSpec) -> u64 {
@@ -56,9 +81,8 @@ fn nanoseconds(time: TimeSpec) -> u64 {
     seconds * NANOSECONDS_PER_SECOND + rest
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the programs keep the low 32 bits too")]
-const fn truncated(jiffies: u64) -> u32 {
-    jiffies as u32
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -71,20 +95,30 @@ mod tests {
     }
 
     #[test]
-    fn idle_time_is_counted_over_the_wrap_of_the_clock_and_is_never_negative() {
-        assert_eq!(idle(100, 350, 100), 250);
-        assert_eq!(idle(u32::MAX - 9, 5, 100), 15);
-        assert_eq!(idle(350, 349, 100), 0);
-        assert_eq!(idle(3, u32::MAX, 100), 0);
-        // Idle for so long that the difference is negative as a signed number.
-        assert_eq!(idle(0, 1 << 31, 100), 1 << 31);
+    fn the_clock_goes_forward_at_the_tick_rate() {
+        let before = jiffies().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let passed = jiffies().unwrap() - before;
+        assert!(passed >= u64::from(jiffies_per_second().unwrap() / 10), "{passed}");
     }
 
     #[test]
-    fn the_clock_goes_forward_at_the_tick_rate() {
-        let before = jiffies_now().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        let passed = jiffies_now().unwrap().wrapping_sub(before);
-        assert!(passed >= jiffies_per_second().unwrap() / 10, "{passed}");
+    fn a_duration_is_no_shorter_in_units_and_the_same_in_seconds_again() {
+        for rate in [100, 250, 300, 1000] {
+            let units = Units::at(rate);
+            assert_eq!(units.of_seconds(0), 1);
+            for seconds in [1, 2, 10, 30, 120, 7_200, 432_000] {
+                let duration = units.of_seconds(seconds);
+                assert!(u64::from(duration) << units.shift() >= u64::from(seconds) * u64::from(rate));
+                assert_eq!(units.seconds(duration), u64::from(seconds), "{seconds} s at {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_hours_fit_into_the_sixteen_bits_that_stand_beside_a_flow() {
+        for rate in [100, 250, 300, 1000] {
+            assert!(Units::at(rate).of_seconds(7_200) < 1 << 16);
+        }
     }
 }

@@ -81,12 +81,12 @@ pub enum DatapathError {
         #[source]
         source: Box<ProgramError>,
     },
-    /// A table of assured flows has no room.
-    #[error("the flow table {map} is full")]
-    FlowTableFull {
-        /// Name of the table.
-        map: &'static str,
-    },
+    /// All places where a flow may stand hold protected ones.
+    #[error("the flow table is full")]
+    FlowTableFull,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gives no random numbers for the flow table")]
+    NoRandomness(#[source] getrandom::Error),
     /// Another error of a map.
     #[error("BPF map {map}")]
     Map {

@@ -1,21 +1,33 @@
-//! The flow tables: shown to people, and cleared of the flows of an interface that is detached.
+//! The flows: shown to people, and forgotten when their interface is detached.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, MapData};
-use bytemuck::Pod;
 use firewall_common::abi::{
-    Address, Direction, FlowEntry, FlowKey, InterfaceSettings, Ipv4, Ipv6, map, query_from,
+    AnyFlowKey, Direction, FlowKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, map, query_from,
 };
 use firewall_common::decide::Half;
-use firewall_common::flow::FlowState;
+use firewall_common::flow_table::Control;
+use firewall_common::flow_table::control::{
+    BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, VERSIONS, state,
+};
+use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
+use firewall_common::flow_table::sweep::{Listed, alter};
 
-use super::batch::HashTable;
-use super::clock::{idle, jiffies_now};
+use super::clock::Units;
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
+
+/// The live flows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flows {
+    /// Those whose addresses are recorded.
+    pub rows: Vec<FlowRow>,
+    /// How many there are besides: each took the place of another in a flood, when no addresses are recorded.
+    pub unnamed: u64,
+}
 
 /// One live flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +43,13 @@ pub struct FlowRow {
     pub responder: (IpAddr, u16),
     /// Direction of the first packet.
     pub started_by: Direction,
-    /// State.
-    pub state: FlowState,
-    /// Whether the flow is in the table that nothing evicts.
-    pub assured: bool,
-    /// Seconds since the last packet, to within one.
+    /// Name of its state.
+    pub state: &'static str,
+    /// Whether nothing evicts it.
+    pub protected: bool,
+    /// Whether a RST or FIN was seen that proves nothing.
+    pub doubt: bool,
+    /// Seconds since the last packet, to within one; 0 for a flow that was cut or is to be, of which nobody knows.
     pub idle_seconds: u64,
     /// Seconds until the flow ends if it stays idle.
     pub expires_in_seconds: u64,
@@ -47,142 +61,47 @@ pub struct FlowRow {
     pub generation: u32,
 }
 
-/// How full a flow table is. Expired entries that nothing has overwritten yet count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowTableFill {
-    /// Name of the table.
-    pub name: &'static str,
-    /// Whether nothing is evicted from it, so that it can be full.
-    pub is_assured: bool,
-    /// Entries in it.
-    pub entries: u64,
-    /// Entries that it can hold.
-    pub capacity: u64,
-}
-
-/// Assured first, so that a flow on its way from one table to the other is found there.
-pub(super) const V4_TABLES: [(&str, bool); 2] = [(map::FLOWS_V4, true), (map::HALF_OPEN_V4, false)];
-pub(super) const V6_TABLES: [(&str, bool); 2] = [(map::FLOWS_V6, true), (map::HALF_OPEN_V6, false)];
-
-impl FlowTableFill {
-    /// How much of the capacity is in use.
-    #[must_use]
-    pub fn percent(&self) -> u64 {
-        self.entries * 100 / self.capacity.max(1)
-    }
-}
-
 impl Datapath {
     /// The live flows.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where a map cannot be read.
-    pub fn flows(&self) -> Result<Vec<FlowRow>, DatapathError> {
-        let reader = self.reader()?;
-        let mut rows = Vec::new();
-        for (name, assured) in V4_TABLES {
-            self.each_flow::<Ipv4>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v4)))?;
-        }
-        for (name, assured) in V6_TABLES {
-            self.each_flow::<Ipv6>(name, |key, entry| rows.extend(reader.row(key, entry, assured, v6)))?;
-        }
-        Ok(rows)
+    pub fn flows(&self) -> Result<Flows, DatapathError> {
+        let (table, reader) = (self.flow_table()?, self.reader()?);
+        let mut flows = Flows::default();
+        table.each(|_, _, listed| {
+            if listed.control.is_ended(reader.now) {
+                return;
+            }
+            match listed.key {
+                Some(key) => flows.rows.extend(reader.row(&listed, key)),
+                None => flows.unnamed += 1,
+            }
+        });
+        Ok(flows)
     }
 
     pub(super) fn reader(&self) -> Result<Reader, DatapathError> {
-        Ok(Reader { zones: self.zones()?, now: jiffies_now()? })
+        let units = Units::of_kernel()?;
+        Ok(Reader { zones: self.zones()?, units, now: units.now()? })
     }
 
-    /// How full the flow tables are.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where a map cannot be read.
-    pub fn flow_tables(&self) -> Result<Vec<FlowTableFill>, DatapathError> {
-        let mut fills = Vec::new();
-        for (name, is_assured) in V4_TABLES {
-            fills.push(self.fill::<Ipv4>(name, is_assured)?);
-        }
-        for (name, is_assured) in V6_TABLES {
-            fills.push(self.fill::<Ipv6>(name, is_assured)?);
-        }
-        Ok(fills)
-    }
-
-    /// How many assured flows of each family the tables can hold.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Map`] where the map cannot be read.
-    pub fn flow_entries(&self) -> Result<u32, DatapathError> {
-        let data = MapData::from_pin(self.map_path(map::FLOWS_V4));
-        let info = data.and_then(|data| data.info());
-        Ok(info.map_err(DatapathError::in_map(map::FLOWS_V4))?.max_entries())
-    }
-
-    /// Removes the flows of a zone: the next interface that gets the zone must not inherit them.
+    /// Removes the flows of a zone: the next interface that gets the zone must not inherit them. Of what zone a flow is that
+    /// is not named nobody knows; it ends within minutes, and a zone is not given again before all others were.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where a map cannot be read or written.
     pub fn forget_flows(&mut self, zone: u16) -> Result<(), DatapathError> {
-        for (name, _) in V4_TABLES {
-            self.forget_in::<Ipv4>(name, zone)?;
-        }
-        for (name, _) in V6_TABLES {
-            self.forget_in::<Ipv6>(name, zone)?;
+        let (table, now) = (self.flow_table()?, Units::of_kernel()?.now()?);
+        for (bucket, slot) in table.slots() {
+            alter(&table, bucket, slot, now, |listed| {
+                let is_of_zone = listed.key.is_some_and(|key| zone_of(key) == zone);
+                is_of_zone.then_some(Control(listed.control.0 & VERSIONS))
+            });
         }
         Ok(())
-    }
-
-    fn forget_in<A: Address>(&self, name: &'static str, zone: u16) -> Result<(), DatapathError>
-    where
-        FlowKey<A>: Pod,
-    {
-        let flows = self.flow_table::<A>(name)?;
-        flows.each_batch(|keys, _| {
-            // One that is gone meanwhile was evicted, or promoted to the other table, which is cleared too.
-            keys.iter().filter(|key| key.zone == zone).try_for_each(|key| flows.take(key).map(drop))
-        })
-    }
-
-    fn each_flow<A: Address>(
-        &self,
-        name: &'static str,
-        mut each: impl FnMut(&FlowKey<A>, &FlowEntry),
-    ) -> Result<(), DatapathError>
-    where
-        FlowKey<A>: Pod,
-    {
-        self.flow_table::<A>(name)?.each_batch(|keys, entries| {
-            keys.iter().zip(entries).for_each(|(key, entry)| each(key, entry));
-            Ok(())
-        })
-    }
-
-    fn fill<A: Address>(&self, name: &'static str, is_assured: bool) -> Result<FlowTableFill, DatapathError>
-    where
-        FlowKey<A>: Pod,
-    {
-        let (flows, mut entries) = (self.flow_table::<A>(name)?, 0);
-        flows.each_batch(|keys, _| {
-            entries += keys.len() as u64;
-            Ok(())
-        })?;
-        Ok(FlowTableFill { name, is_assured, entries, capacity: flows.capacity()? })
-    }
-
-    /// Opens a flow table.
-    pub(super) fn flow_table<A: Address>(
-        &self,
-        name: &'static str,
-    ) -> Result<HashTable<FlowKey<A>, FlowEntry>, DatapathError>
-    where
-        FlowKey<A>: Pod,
-    {
-        let data = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
-        HashTable::new(name, data)
     }
 
     /// The settings in force, by zone.
@@ -206,67 +125,174 @@ impl Datapath {
     }
 }
 
-/// Turns entries into rows.
+/// Turns flows into rows.
 pub(super) struct Reader {
-    zones: BTreeMap<u16, InterfaceSettings>,
+    pub(super) zones: BTreeMap<u16, InterfaceSettings>,
+    pub(super) units: Units,
     pub(super) now: u32,
 }
 
 impl Reader {
-    /// `None` for what is no live flow: expired, of no attached interface, or of an unknown state.
-    pub(super) fn row<A: Copy>(
-        &self,
-        key: &FlowKey<A>,
-        entry: &FlowEntry,
-        assured: bool,
-        address: fn(A) -> IpAddr,
-    ) -> Option<FlowRow> {
-        let settings = self.zones.get(&key.zone)?;
-        let state = FlowState::from_number(entry.state)?;
-        let per_second = settings.jiffies_per_second.max(1);
-        let idle = idle(entry.last_seen, self.now, per_second);
-        let left = state.timeout(&settings.timeouts).checked_sub(idle)?;
-        let (initiator, responder) = ends(key, entry.started_by(), address);
+    /// `None` for what is no live flow: ended, of no attached interface, or of an unknown state.
+    pub(super) fn row(&self, listed: &Listed, key: KeyWords) -> Option<FlowRow> {
+        let Listed { control, detail, .. } = *listed;
+        let named = Named::of(key);
+        let settings = self.zones.get(&named.zone)?;
+        let left = control.end().checked_sub(self.now).filter(|left| *left > 0)?;
+        let started_by = if control.has(BEGUN_BY_EGRESS) { Direction::Egress } else { Direction::Ingress };
+        let (initiator, responder) = named.ends(started_by);
+        let is_cut = control.state() == state::CUT;
+        let is_over = is_cut || control.has(DRAINING);
+        // One unit more than the lifetime is given, for the clock is rounded down.
+        let idle = lifetime(control, &settings.lifetimes).saturating_add(1).saturating_sub(left);
         Some(FlowRow {
-            zone: key.zone,
-            protocol: key.protocol,
+            zone: named.zone,
+            protocol: named.protocol,
             initiator,
             responder,
-            started_by: entry.started_by(),
-            state,
-            assured,
-            idle_seconds: u64::from(idle / per_second),
-            expires_in_seconds: u64::from(left / per_second),
-            cut_in_seconds: (entry.cut_at != 0).then(|| {
-                let left = if entry.is_cut(self.now) { 0 } else { entry.cut_at.wrapping_sub(self.now) };
-                u64::from(left / per_second)
-            }),
-            rule_set: entry.rule_set,
-            generation: entry.generation,
+            started_by,
+            state: state::name(control.state())?,
+            protected: control.has(PROTECTED),
+            doubt: control.has(DOUBT),
+            idle_seconds: if is_over { 0 } else { self.units.seconds(idle) },
+            expires_in_seconds: self.units.seconds(left),
+            cut_in_seconds: is_over.then(|| if is_cut { 0 } else { self.units.seconds(left) }),
+            rule_set: detail.rule_set,
+            generation: detail.generation,
         })
     }
 }
 
-/// Initiator and responder, as [`FlowRow`] shows them.
-fn ends<A: Copy>(
-    key: &FlowKey<A>,
-    started_by: Direction,
-    address: fn(A) -> IpAddr,
-) -> ((IpAddr, u16), (IpAddr, u16)) {
-    let (local, remote) = (address(key.local), address(key.remote));
-    let (local_port, remote_port) = (key.local_port.get(), key.remote_port.get());
-    match (key.query_from, started_by) {
-        // The identifier and the type of the query, whichever end asks.
-        (query_from::REMOTE, _) => ((remote, local_port), (local, remote_port)),
-        (query_from::LOCAL, _) | (_, Direction::Egress) => ((local, local_port), (remote, remote_port)),
-        (_, Direction::Ingress) => ((remote, remote_port), (local, local_port)),
+/// How long the flow was given when its last packet was met.
+fn lifetime(control: Control, lifetimes: &Lifetimes) -> u32 {
+    if control.0 & (DOUBT | BACKED) == DOUBT {
+        return lifetimes.of(DOUBTED);
+    }
+    match control.state() {
+        // Half-closed and not in doubt, or backed by a socket: as one that is established.
+        state::FIN_WAIT => lifetimes.of(state::ESTABLISHED),
+        state => lifetimes.of(state),
     }
 }
 
-pub(super) fn v4(address: Ipv4) -> IpAddr {
+/// The zone of a key.
+pub(super) fn zone_of(key: KeyWords) -> u16 {
+    Named::of(key).zone
+}
+
+/// A key of either family.
+pub(super) struct Named {
+    pub(super) zone: u16,
+    pub(super) protocol: u8,
+    pub(super) local: (IpAddr, u16),
+    pub(super) remote: (IpAddr, u16),
+    query_from: u8,
+}
+
+impl Named {
+    pub(super) fn of(key: KeyWords) -> Self {
+        match AnyFlowKey::from_words(key) {
+            AnyFlowKey::V4(key) => Self::from_key(&key, v4),
+            AnyFlowKey::V6(key) => Self::from_key(&key, v6),
+        }
+    }
+
+    fn from_key<A: Copy>(key: &FlowKey<A>, address: fn(A) -> IpAddr) -> Self {
+        Self {
+            zone: key.zone,
+            protocol: key.protocol,
+            local: (address(key.local), key.local_port.get()),
+            remote: (address(key.remote), key.remote_port.get()),
+            query_from: key.query_from,
+        }
+    }
+
+    /// Initiator and responder, as [`FlowRow`] shows them.
+    fn ends(&self, started_by: Direction) -> ((IpAddr, u16), (IpAddr, u16)) {
+        let (local, remote) = (self.local, self.remote);
+        match (self.query_from, started_by) {
+            // The identifier and the type of the query, whichever end asks.
+            (query_from::REMOTE, _) => ((remote.0, local.1), (local.0, remote.1)),
+            (query_from::LOCAL, _) | (_, Direction::Egress) => (local, remote),
+            (_, Direction::Ingress) => (remote, local),
+        }
+    }
+}
+
+fn v4(address: Ipv4) -> IpAddr {
     Ipv4Addr::from(address.0.to_bytes()).into()
 }
 
-pub(super) fn v6(address: Ipv6) -> IpAddr {
+fn v6(address: Ipv6) -> IpAddr {
     Ipv6Addr::from(address.to_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use firewall_common::abi::Be16;
+    use firewall_common::flow_table::control::{KEYED, USED};
+    use firewall_common::flow_table::layout::Detail;
+
+    use super::*;
+    use crate::datapath::lifetimes::lifetimes;
+    use crate::model::FlowTimeouts;
+
+    const ZONE: u16 = 7;
+    const NOW: u32 = 1_000_000;
+
+    fn row(control: u64, state: u64, left: u32) -> Option<FlowRow> {
+        let units = Units::at(250);
+        let settings = InterfaceSettings {
+            lifetimes: lifetimes(&FlowTimeouts::default(), units),
+            ..InterfaceSettings::default()
+        };
+        let reader = Reader { zones: BTreeMap::from([(ZONE, settings)]), units, now: NOW };
+        let key = FlowKey {
+            local: Ipv4::from_bytes([192, 0, 2, 1]),
+            remote: Ipv4::from_bytes([192, 0, 2, 9]),
+            local_port: Be16::new(22),
+            remote_port: Be16::new(40_000),
+            protocol: 6,
+            query_from: query_from::EITHER,
+            zone: ZONE,
+        };
+        let control = Control(control | USED | KEYED).in_state(state).ending(NOW + units.of_seconds(left));
+        reader.row(&Listed { control, detail: Detail::default(), key: Some(key.words()) }, key.words())
+    }
+
+    #[test]
+    fn idle_time_is_what_is_gone_of_the_lifetime_of_the_state() {
+        let established = row(PROTECTED, state::ESTABLISHED, 431_940).unwrap();
+        assert_eq!((established.idle_seconds, established.expires_in_seconds), (60, 431_940));
+        assert_eq!(row(PROTECTED | DOUBT, state::ESTABLISHED, 3_000).unwrap().idle_seconds, 600);
+        let backed = row(PROTECTED | DOUBT | BACKED, state::FIN_WAIT, 431_940).unwrap();
+        assert_eq!((backed.idle_seconds, backed.doubt), (60, true));
+        // Timeouts were lowered since.
+        assert_eq!(row(0, state::UDP_STREAM, 500).unwrap().idle_seconds, 0);
+    }
+
+    #[test]
+    fn a_cut_says_when_it_ends_the_flow() {
+        assert_eq!(row(0, state::UDP_STREAM, 100).unwrap().cut_in_seconds, None);
+        assert_eq!(row(PROTECTED | DRAINING, state::ESTABLISHED, 100).unwrap().cut_in_seconds, Some(100));
+        let cut = row(0, state::CUT, 100).unwrap();
+        assert_eq!((cut.cut_in_seconds, cut.state), (Some(0), "cut"));
+    }
+
+    #[test]
+    fn the_direction_tells_which_end_is_the_initiator() {
+        let ingress = row(0, state::SYN_SENT, 10).unwrap();
+        assert_eq!((ingress.initiator.1, ingress.responder.1), (40_000, 22));
+        let egress = row(BEGUN_BY_EGRESS, state::SYN_SENT, 10).unwrap();
+        assert_eq!((egress.initiator.1, egress.responder.1), (22, 40_000));
+    }
+
+    #[test]
+    fn what_has_ended_is_no_row() {
+        let units = Units::at(250);
+        let reader = Reader { zones: BTreeMap::new(), units, now: NOW };
+        let control = Control(USED).in_state(state::SYN_SENT).ending(NOW);
+        let listed = Listed { control, detail: Detail::default(), key: Some([0; 5]) };
+        assert_eq!(reader.row(&listed, [0; 5]), None);
+    }
 }

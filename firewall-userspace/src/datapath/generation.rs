@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aya::maps::{Array, MapData};
-use firewall_common::abi::{CONFIRMATION_DEADLINE, GENERATION_WORD, RECENT_EPOCH, UNCONFIRMED, map};
+use firewall_common::abi::{CONFIRMATION_DEADLINE, GENERATION_WORD, UNCONFIRMED, map};
 use firewall_common::decide::generation_in_force;
 
 use super::clock::{jiffies, jiffies_per_second};
@@ -102,16 +102,6 @@ impl Datapath {
     pub(super) fn receipt_in_force(&self) -> Result<Option<Receipt>, DatapathError> {
         let word = self.generation_element(GENERATION_WORD)?;
         Ok(self.receipt()?.filter(|receipt| receipt.is_for(word)))
-    }
-
-    /// Has every CPU look its recent flows up anew: to be called when entries of live flows were changed.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Map`] where the map cannot be written.
-    pub fn forget_recent_flows(&mut self) -> Result<(), DatapathError> {
-        let epoch = self.generation_element(RECENT_EPOCH)?;
-        self.set_generation_element(RECENT_EPOCH, epoch.wrapping_add(1))
     }
 
     fn deadline(&self) -> Result<u64, DatapathError> {

@@ -19,13 +19,16 @@ mod cut;
 mod device;
 mod error;
 mod expire;
+mod flow_table;
 mod flows;
 mod generation;
 pub mod hook;
+mod lifetimes;
 mod links;
 mod load;
 pub mod log;
 mod migrate;
+mod occupancy;
 mod pin;
 mod publish;
 mod read_back;
@@ -35,22 +38,28 @@ mod seed;
 mod wire;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
 use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Map, MapData, MapError};
 use firewall_common::abi::{ABI_VERSION, map};
+use firewall_common::flow_table::{Geometry, Secrets};
+use flow_table::{TABLE_MAPS, random_secrets};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, require_tcx};
 pub use counters::CounterRow;
+pub use cut::Over;
 pub use error::DatapathError;
-pub use expire::ExpiredFlows;
-pub use flows::{FlowRow, FlowTableFill};
+pub use expire::{Ask, ExpiredFlows};
+pub use flow_table::{FlowTable, Part};
+pub use flows::{FlowRow, Flows};
 pub use generation::Unconfirmed;
 pub use links::LiveLinks;
 pub use migrate::OtherVersion;
+pub use occupancy::{ClassRow, Occupancy};
 pub use publish::Prepared;
 pub use seed::Seed;
 
@@ -59,22 +68,19 @@ static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 17] = [
+const PINNED_MAPS: [&str; 14] = [
     map::GENERATION,
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
     map::SERVICES,
     map::CELLS,
     map::SETTINGS,
-    map::FLOWS_V4,
-    map::FLOWS_V6,
-    map::HALF_OPEN_V4,
-    map::HALF_OPEN_V6,
-    map::PRESSURE,
-    map::PROMOTION,
-    map::RECENT_V4,
-    map::RECENT_V6,
-    map::RECENT_MARKS,
+    map::FLOW_TABLE,
+    map::FLOW_FILTERS,
+    map::FLOW_LINES,
+    map::FLOW_DETAILS,
+    map::FLOW_RECORDS,
+    map::FLOW_EVENTS,
     map::FRAGMENTS,
     map::COUNTERS,
 ];
@@ -131,28 +137,70 @@ impl Datapath {
     }
 
     /// The instance pinned under `bpffs`, made if there is none. Nothing is attached and nothing published yet. A new one
-    /// can hold `flow_entries` assured flows of each family.
+    /// has places for `flow_entries` live flows, and secrets of its own.
     ///
     /// # Errors
     ///
     /// [`DatapathError::BpffsNotMounted`] where `bpffs` is not in a bpf filesystem, and others where the kernel
     /// refuses the maps.
     pub fn create(bpffs: &Path, flow_entries: u32) -> Result<Self, DatapathError> {
+        Self::create_with_secrets(bpffs, flow_entries, random_secrets()?)
+    }
+
+    /// As [`create`](Self::create), with secrets of the flow table that tests know.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_with_secrets(
+        bpffs: &Path,
+        flow_entries: u32,
+        secrets: Secrets,
+    ) -> Result<Self, DatapathError> {
         let datapath = Self::at(bpffs);
         check_bpffs(bpffs)?;
         for directory in [datapath.maps_directory(), datapath.links_directory()] {
             fs::create_dir_all(&directory).map_err(DatapathError::creating(&directory))?;
         }
-        let mut loader = datapath.loader();
-        loader.map_max_entries(map::FLOWS_V4, flow_entries).map_max_entries(map::FLOWS_V6, flow_entries);
-        if let Err(source) = loader.load(OBJECT) {
+        if let Err(error) = datapath.create_maps(Geometry::for_entries(flow_entries), secrets) {
             // Without its links an interface would be open.
             if datapath.pins()?.is_empty() {
                 datapath.remove()?;
             }
-            return Err(DatapathError::from(source));
+            return Err(error);
         }
         Ok(datapath)
+    }
+
+    /// Makes the maps that are missing. Of the maps of the flow table all are made anew if one is missing.
+    fn create_maps(&self, geometry: Geometry, secrets: Secrets) -> Result<(), DatapathError> {
+        let geometry = if self.missing_of(&TABLE_MAPS)?.is_some() {
+            self.unpin(&TABLE_MAPS)?;
+            self.pin_table_parameters(geometry, secrets)?.geometry
+        } else {
+            self.table_parameters()?.geometry
+        };
+        let (buckets, slots) = (geometry.buckets(), geometry.slots());
+        let mut loader = self.loader();
+        loader
+            .map_max_entries(map::FLOW_FILTERS, buckets)
+            .map_max_entries(map::FLOW_LINES, buckets)
+            .map_max_entries(map::FLOW_DETAILS, buckets)
+            .map_max_entries(map::FLOW_RECORDS, slots)
+            .load(OBJECT)?;
+        Ok(())
+    }
+
+    fn unpin(&self, names: &[&str]) -> Result<(), DatapathError> {
+        for path in names.iter().map(|name| self.map_path(name)) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(DatapathError::removing(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Unpins everything and removes the directory: programs are detached, flows are forgotten.
@@ -188,7 +236,11 @@ impl Datapath {
 
     /// The first map that is not pinned.
     fn missing_map(&self) -> Result<Option<&'static str>, DatapathError> {
-        for name in PINNED_MAPS {
+        self.missing_of(&PINNED_MAPS)
+    }
+
+    fn missing_of(&self, names: &[&'static str]) -> Result<Option<&'static str>, DatapathError> {
+        for name in names.iter().copied() {
             let path = self.map_path(name);
             if !path.try_exists().map_err(DatapathError::reading(&path))? {
                 return Ok(Some(name));

@@ -12,22 +12,21 @@ use aya::maps::{Array, InnerMap, MapData};
 use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
 use bytemuck::{Pod, Zeroable};
 use firewall_common::abi::{
-    InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, Timeouts, exempt_flag, interface_flag, map,
+    InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 
-use super::array::filled_array;
+use super::array::{BPF_F_MMAPABLE, filled_array};
 use super::batch::filled_map;
-use super::clock::{jiffies_per_second, to_jiffies};
+use super::clock::{Units, jiffies_per_second};
+use super::lifetimes::lifetimes;
 use super::receipt::{Digest, Receipt, digest_v6};
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
 use crate::compile::{CompiledInterface, CompiledPolicy};
-use crate::model::{FlowTimeouts, IcmpErrors, InterfaceOptions};
+use crate::model::{IcmpErrors, InterfaceOptions};
 
-/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
-const BPF_F_MMAPABLE: u32 = 1 << 10;
-/// May stand in an outer map beside arrays of other sizes.
+/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`): may stand in an outer map beside arrays of other sizes.
 const BPF_F_INNER_MAP: u32 = 1 << 12;
 
 pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
@@ -234,7 +233,7 @@ pub(super) fn interface_settings(
         flags: flags(&interface.options),
         exempt: exempt(interface),
         jiffies_per_second,
-        timeouts: timeouts(&interface.options.timeouts, jiffies_per_second),
+        lifetimes: lifetimes(&interface.options.timeouts, Units::at(jiffies_per_second)),
         untracked: interface.untracked,
     }
 }
@@ -266,20 +265,6 @@ fn exempt(interface: &CompiledInterface) -> u16 {
     .into_iter()
     .filter(|(on, _)| *on)
     .fold(0, |flags, (_, flag)| flags | flag)
-}
-
-fn timeouts(timeouts: &FlowTimeouts, jiffies_per_second: u32) -> Timeouts {
-    let jiffies = |seconds| to_jiffies(seconds, jiffies_per_second);
-    Timeouts {
-        tcp_syn: jiffies(timeouts.tcp_syn),
-        tcp_established: jiffies(timeouts.tcp_established),
-        tcp_fin: jiffies(timeouts.tcp_fin),
-        tcp_closed: jiffies(timeouts.tcp_closed),
-        udp: jiffies(timeouts.udp),
-        udp_stream: jiffies(timeouts.udp_stream),
-        icmp: jiffies(timeouts.icmp),
-        other: jiffies(timeouts.other),
-    }
 }
 
 #[cfg(test)]

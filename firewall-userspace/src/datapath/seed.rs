@@ -1,14 +1,14 @@
 //! Flows of connections that were open before the programs were there to see them begin.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use bytemuck::Pod;
-use firewall_common::abi::{Address, Be16, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, flow_flag, map};
-use firewall_common::flow::{FlowState, key_of, start};
-use firewall_common::packet::{Fragment, Ip, Tcp, Transport, tcp_flag};
+use firewall_common::abi::{Address, Be16, Direction, FlowKey, Ipv4, Ipv6, KeyWords, query_from};
+use firewall_common::flow_table::control::{BEGUN_BY_EGRESS, PROTECTED, REPLIED, state};
+use firewall_common::flow_table::life::{Beside, Lifetimes};
+use firewall_common::flow_table::{Control, Fresh};
 
-use super::batch::Inserted;
-use super::clock::jiffies_now;
+use super::clock::Units;
+use super::flow_table::Added;
 use super::{Datapath, DatapathError};
 use crate::host::{Connection, ConnectionProtocol};
 
@@ -22,131 +22,88 @@ pub struct Seed {
 }
 
 impl Datapath {
-    /// Tracks connections in a zone as if their first packets had been admitted under `generation`. Those that are
-    /// tracked already keep the entry they have. Returns how many are new.
+    /// Tracks connections in a zone, whose policy is in force, as if their first packets had been admitted under `generation`.
+    /// Those that are tracked and protected already keep the entry they have. Returns how many are new.
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where a map cannot be written or is full; the connections before that are tracked then.
+    /// [`DatapathError`] where a map cannot be written, and [`DatapathError::FlowTableFull`] where there was no place for one of
+    /// them; the others are tracked then.
     pub fn seed_flows(&mut self, seeds: &[Seed], zone: u16, generation: u64) -> Result<usize, DatapathError> {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        if seeds.is_empty() {
+            return Ok(0);
+        }
+        let (table, now) = (self.flow_table()?, Units::of_kernel()?.now()?);
+        let settings = self.zones()?.remove(&zone).unwrap_or_default();
+        let (mut seeded, mut is_full) = (0, false);
         for seed in seeds {
-            let Connection { local, remote, .. } = seed.connection;
-            match (local, remote) {
-                (SocketAddr::V4(local), SocketAddr::V4(remote)) => {
-                    let [local, remote] = [local, remote].map(|end| Ipv4::from_bytes(end.ip().octets()));
-                    v4.push((seed, local, remote));
-                }
-                (SocketAddr::V6(local), SocketAddr::V6(remote)) => {
-                    let [local, remote] = [local, remote].map(|end| Ipv6::from_bytes(end.ip().octets()));
-                    v6.push((seed, local, remote));
-                }
-                // No packet has addresses of two families.
-                (SocketAddr::V4(_), SocketAddr::V6(_)) | (SocketAddr::V6(_), SocketAddr::V4(_)) => {}
+            // No packet has addresses of two families.
+            let Some(key) = key(&seed.connection, zone) else { continue };
+            let fresh = fresh(seed, generation, &settings.lifetimes, now);
+            // The programs may have picked one up by what has passed them since they are attached.
+            match table.add(&key, &fresh, now, |control| control.has(PROTECTED)) {
+                Added::New => seeded += 1,
+                Added::Existing => {}
+                Added::NoRoom => is_full = true,
             }
         }
-        let seeder = Seeder { zone, generation: generation_in_entry(generation), now: jiffies_now()? };
-        let seeded_v4 = self.seed(&v4, seeder, map::FLOWS_V4, map::HALF_OPEN_V4)?;
-        Ok(seeded_v4 + self.seed(&v6, seeder, map::FLOWS_V6, map::HALF_OPEN_V6)?)
+        if is_full { Err(DatapathError::FlowTableFull) } else { Ok(seeded) }
     }
+}
 
-    fn seed<A: Address>(
-        &self,
-        seeds: &[(&Seed, A, A)],
-        seeder: Seeder,
-        assured: &'static str,
-        half_open: &'static str,
-    ) -> Result<usize, DatapathError>
-    where
-        FlowKey<A>: Pod,
-    {
-        let (assured_flows, half_open_flows) =
-            (self.flow_table::<A>(assured)?, self.flow_table::<A>(half_open)?);
-        let mut seeded = 0;
-        for (seed, local, remote) in seeds {
-            let Some((key, entry)) = seeder.flow(seed, *local, *remote) else {
-                continue;
-            };
-            match assured_flows.insert_new(&key, &entry)? {
-                Inserted::New => seeded += 1,
-                Inserted::Existing => continue,
-                Inserted::NoRoom => return Err(DatapathError::FlowTableFull { map: assured }),
-            }
-            // The programs may have begun one by what has passed them since they are attached.
-            half_open_flows.take(&key)?;
+fn key(connection: &Connection, zone: u16) -> Option<KeyWords> {
+    let Connection { protocol, local, remote, .. } = connection;
+    let ports = [local, remote].map(SocketAddr::port);
+    match (local.ip(), remote.ip()) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => {
+            let ends = [local, remote].map(|end| Ipv4::from_bytes(end.octets()));
+            Some(words(ends, ports, *protocol, zone))
         }
-        Ok(seeded)
+        (IpAddr::V6(local), IpAddr::V6(remote)) => {
+            let ends = [local, remote].map(|end| Ipv6::from_bytes(end.octets()));
+            Some(words(ends, ports, *protocol, zone))
+        }
+        _ => None,
     }
 }
 
-/// What all flows that are seeded together have in common.
-#[derive(Clone, Copy)]
-struct Seeder {
-    zone: u16,
-    generation: u32,
-    now: u32,
+fn words<A: Address>(ends: [A; 2], ports: [u16; 2], protocol: ConnectionProtocol, zone: u16) -> KeyWords {
+    let ([local, remote], [local_port, remote_port]) = (ends, ports.map(Be16::new));
+    let protocol = protocol.number();
+    let key =
+        FlowKey { local, remote, local_port, remote_port, protocol, query_from: query_from::EITHER, zone };
+    A::key_words(&key)
 }
 
-impl Seeder {
-    /// The flow as the core makes it of a packet that the initiator sends, and as it is after an answer.
-    fn flow<A: Address>(&self, seed: &Seed, local: A, remote: A) -> Option<(FlowKey<A>, FlowEntry)> {
-        let Connection { protocol, started_by, .. } = seed.connection;
-        let local = (local, Be16::new(seed.connection.local.port()));
-        let remote = (remote, Be16::new(seed.connection.remote.port()));
-        let (source, destination) = match started_by {
-            Direction::Ingress => (remote, local),
-            Direction::Egress => (local, remote),
-        };
-        let ip = Ip {
-            source: source.0,
-            destination: destination.0,
-            fragment: Fragment::None,
-            payload: 0,
-            end: 0,
-            protocol: protocol.number(),
-            hop_limit: 0,
-        };
-        let (transport, state) = match protocol {
-            ConnectionProtocol::Tcp => (segment(source.1, destination.1), FlowState::Established),
-            ConnectionProtocol::Udp => {
-                let datagram = Transport::Udp { source_port: source.1, destination_port: destination.1 };
-                (datagram, FlowState::UdpStream)
-            }
-        };
-        let key = key_of(&ip, &transport, started_by, self.zone)?;
-        let begun = start(&transport, started_by, seed.rule_set, self.generation, self.now)?;
-        let entry = FlowEntry { state: state as u8, flags: begun.flags | flow_flag::REPLIED, ..begun };
-        Some((key, entry))
+/// The flow as if packets had been seen both ways, of a connection that a socket of the host vouches for.
+fn fresh(seed: &Seed, generation: u64, lifetimes: &Lifetimes, now: u32) -> Fresh {
+    let state = match seed.connection.protocol {
+        ConnectionProtocol::Tcp => state::ESTABLISHED,
+        ConnectionProtocol::Udp => state::UDP_STREAM,
+    };
+    let side = match seed.connection.started_by {
+        Direction::Ingress => 0,
+        Direction::Egress => BEGUN_BY_EGRESS,
+    };
+    Fresh {
+        control: Control(PROTECTED | REPLIED | side).in_state(state).ending(lifetimes.end(state, now)),
+        admitted_by: generation << 32 | u64::from(seed.rule_set),
+        beside: Beside::begun(now),
     }
-}
-
-fn segment(source_port: Be16, destination_port: Be16) -> Transport {
-    Transport::Tcp(Tcp {
-        source_port,
-        destination_port,
-        sequence: 0,
-        acknowledgement: 0,
-        flags: tcp_flag::ACK,
-        has_data: false,
-    })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "flow entries keep the low 32 bits")]
-const fn generation_in_entry(generation: u64) -> u32 {
-    generation as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::flows::Named;
+    use crate::datapath::lifetimes::lifetimes;
+    use crate::model::FlowTimeouts;
 
-    const SEEDER: Seeder = Seeder { zone: 7, generation: 3, now: 1000 };
-
-    fn flow(protocol: ConnectionProtocol, started_by: Direction) -> (FlowKey<Ipv4>, FlowEntry) {
+    fn flow(protocol: ConnectionProtocol, started_by: Direction) -> (KeyWords, Fresh) {
         let (local, remote) = ("192.0.2.1:22".parse().unwrap(), "192.0.2.9:40000".parse().unwrap());
         let seed = Seed { connection: Connection { protocol, local, remote, started_by }, rule_set: 5 };
-        let [local, remote] = [[192, 0, 2, 1], [192, 0, 2, 9]].map(Ipv4::from_bytes);
-        SEEDER.flow(&seed, local, remote).unwrap()
+        let lifetimes = lifetimes(&FlowTimeouts::default(), Units::at(250));
+        (key(&seed.connection, 7).unwrap(), fresh(&seed, 3, &lifetimes, 1000))
     }
 
     #[test]
@@ -154,22 +111,28 @@ mod tests {
         let (key, ingress) = flow(ConnectionProtocol::Tcp, Direction::Ingress);
         let (same, egress) = flow(ConnectionProtocol::Tcp, Direction::Egress);
         assert_eq!(key, same);
-        assert_eq!((key.zone, key.protocol), (7, 6));
-        assert_eq!((key.local_port.get(), key.remote_port.get()), (22, 40000));
-        assert_eq!(ingress.started_by(), Direction::Ingress);
-        assert_eq!(egress.started_by(), Direction::Egress);
+        let Named { zone, protocol, local, remote, .. } = Named::of(key);
+        assert_eq!((zone, protocol, local.1, remote.1), (7, 6, 22, 40_000));
+        assert!(!ingress.control.has(BEGUN_BY_EGRESS) && egress.control.has(BEGUN_BY_EGRESS));
     }
 
     #[test]
-    fn a_seeded_flow_is_in_the_state_of_one_that_has_seen_packets_both_ways() {
+    fn a_seeded_flow_is_protected_in_the_state_of_one_that_has_seen_packets_both_ways() {
         for (protocol, state) in [
-            (ConnectionProtocol::Tcp, FlowState::Established),
-            (ConnectionProtocol::Udp, FlowState::UdpStream),
+            (ConnectionProtocol::Tcp, state::ESTABLISHED),
+            (ConnectionProtocol::Udp, state::UDP_STREAM),
         ] {
-            let (_, entry) = flow(protocol, Direction::Ingress);
-            assert_eq!(FlowState::from_number(entry.state), Some(state));
-            assert!(entry.flags & flow_flag::REPLIED != 0);
-            assert_eq!((entry.rule_set, entry.generation, entry.last_seen), (5, 3, 1000));
+            let (_, Fresh { control, admitted_by, .. }) = flow(protocol, Direction::Ingress);
+            assert_eq!(control.state(), state);
+            assert!(control.has(REPLIED) && control.has(PROTECTED) && !control.is_ended(1000));
+            assert_eq!(admitted_by, 3 << 32 | 5);
         }
+    }
+
+    #[test]
+    fn a_connection_of_two_families_has_no_key() {
+        let (local, remote) = ("192.0.2.1:22".parse().unwrap(), "[2001:db8::9]:40000".parse().unwrap());
+        let (protocol, started_by) = (ConnectionProtocol::Tcp, Direction::Ingress);
+        assert_eq!(key(&Connection { protocol, local, remote, started_by }, 7), None);
     }
 }

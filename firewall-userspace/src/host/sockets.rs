@@ -1,16 +1,18 @@
 //! The connections that are open on this host, as the kernel's socket tables have them, and who opened them.
 //!
-//! Asked by `apply` for the connections that an interface had before it was attached. Connections that the host forwards
-//! have no socket here.
+//! Asked by `apply` for the connections that an interface had before it was attached, and whether those still have sockets that
+//! somebody may have forged the end of. Connections that the host forwards have no socket here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use firewall_common::abi::Direction;
 use netlink_packet_sock_diag::inet::nlas::Nla;
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, Timer,
+};
 use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage, TCP_CLOSE, TCP_LISTEN,
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage, TCP_CLOSE, TCP_LISTEN, TCP_TIME_WAIT,
 };
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_SOCK_DIAG;
@@ -56,11 +58,42 @@ impl ConnectionProtocol {
 pub fn connections(addresses: &HashSet<IpAddr>, ifindex: u32) -> Result<Vec<Connection>, HostError> {
     let mut connections = Vec::new();
     for protocol in [ConnectionProtocol::Tcp, ConnectionProtocol::Udp] {
-        let mut sockets = dump(protocol, AF_INET)?;
-        sockets.extend(dump(protocol, AF_INET6)?);
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let request = request(protocol.number(), family, states(protocol));
+            dump(&request, |response| sockets.extend(socket(response)))?;
+        }
         connections.extend(connections_of(protocol, &sockets, addresses, ifindex));
     }
     Ok(connections)
+}
+
+/// The TCP connections of the current network namespace, by local and remote end, and whether their sockets are in TIME-WAIT:
+/// those too that nobody owns any more in FIN-WAIT-2. A handshake that is not complete is none.
+pub fn tcp_connections() -> Result<HashMap<(SocketAddr, SocketAddr), bool>, HostError> {
+    let mut connections = HashMap::new();
+    for family in [AF_INET, AF_INET6] {
+        let request = request(IPPROTO_TCP, family, connected() | StateFlags::SYN_SENT | StateFlags::TIME_WAIT);
+        dump(&request, |response| {
+            let is_over =
+                response.header.state == TCP_TIME_WAIT || response.header.timer == Some(Timer::TimeWait);
+            if let Some(Socket { local, role: Role::Connected { remote }, .. }) = socket(response) {
+                // Of two with the same ends, bound to interfaces of their own, the live one counts.
+                connections.entry((local, remote)).and_modify(|all| *all &= is_over).or_insert(is_over);
+            }
+        })?;
+    }
+    Ok(connections)
+}
+
+/// The states of a connection after its handshake and before TIME-WAIT.
+fn connected() -> StateFlags {
+    StateFlags::ESTABLISHED
+        | StateFlags::FIN_WAIT1
+        | StateFlags::FIN_WAIT2
+        | StateFlags::CLOSE_WAIT
+        | StateFlags::CLOSING
+        | StateFlags::LAST_ACK
 }
 
 /// What matters of a socket.
@@ -136,14 +169,13 @@ const fn unspecified(address: IpAddr) -> IpAddr {
 }
 
 /// Reads one of the kernel's socket tables.
-fn dump(protocol: ConnectionProtocol, family: u8) -> Result<Vec<Socket>, HostError> {
+fn dump(request: &[u8], mut each: impl FnMut(&InetResponse)) -> Result<(), HostError> {
     /// The kernel's messages are no longer than this.
     const BUFFER: usize = 32 * 1024;
     let mut netlink = NetlinkSocket::new(NETLINK_SOCK_DIAG).map_err(HostError::Sockets)?;
     netlink.bind_auto().map_err(HostError::Sockets)?;
     netlink.connect(&NetlinkAddress::new(0, 0)).map_err(HostError::Sockets)?;
-    netlink.send(&request(protocol, family), 0).map_err(HostError::Sockets)?;
-    let mut sockets = Vec::new();
+    netlink.send(request, 0).map_err(HostError::Sockets)?;
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
         buffer.clear();
@@ -153,9 +185,9 @@ fn dump(protocol: ConnectionProtocol, family: u8) -> Result<Vec<Socket>, HostErr
             let message = NetlinkMessage::deserialize(rest).map_err(HostError::SocketMessage)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    sockets.extend(socket(&response));
+                    each(&response);
                 }
-                NetlinkPayload::Done(_) => return Ok(sockets),
+                NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(HostError::Sockets(error.to_io())),
                 _ => {}
             }
@@ -165,20 +197,17 @@ fn dump(protocol: ConnectionProtocol, family: u8) -> Result<Vec<Socket>, HostErr
     }
 }
 
-fn request(protocol: ConnectionProtocol, family: u8) -> Vec<u8> {
-    // No SYN-SENT and SYN-RECEIVED: a handshake under way is repeated and meets the rules. No TIME-WAIT: it is over.
-    let (protocol, states) = match protocol {
-        ConnectionProtocol::Tcp => {
-            let closing = StateFlags::FIN_WAIT1
-                | StateFlags::FIN_WAIT2
-                | StateFlags::CLOSE_WAIT
-                | StateFlags::CLOSING
-                | StateFlags::LAST_ACK;
-            (IPPROTO_TCP, StateFlags::LISTEN | StateFlags::ESTABLISHED | closing)
-        }
+/// The states of the sockets that tell connections.
+fn states(protocol: ConnectionProtocol) -> StateFlags {
+    match protocol {
+        // No SYN-SENT and SYN-RECEIVED: a handshake under way is repeated and meets the rules. No TIME-WAIT: it is over.
+        ConnectionProtocol::Tcp => StateFlags::LISTEN | connected(),
         // The kernel keeps UDP sockets without a peer in the state CLOSE.
-        ConnectionProtocol::Udp => (IPPROTO_UDP, StateFlags::CLOSE | StateFlags::ESTABLISHED),
-    };
+        ConnectionProtocol::Udp => StateFlags::CLOSE | StateFlags::ESTABLISHED,
+    }
+}
+
+fn request(protocol: u8, family: u8, states: StateFlags) -> Vec<u8> {
     let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     let request = InetRequest { family, protocol, extensions: ExtensionFlags::empty(), states, socket_id };
     let mut header = NetlinkHeader::default();

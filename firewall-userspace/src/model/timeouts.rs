@@ -15,6 +15,8 @@ pub struct FlowTimeouts {
     pub tcp_fin: u32,
     /// TCP after a RST.
     pub tcp_closed: u32,
+    /// TCP after a RST or a FIN that nothing proves, and that no socket of the host speaks against.
+    pub tcp_doubt: u32,
     /// UDP in one direction only, or a single request and response.
     pub udp: u32,
     /// UDP after more than one request and response.
@@ -33,6 +35,7 @@ impl Default for FlowTimeouts {
             tcp_established: 432_000,
             tcp_fin: 120,
             tcp_closed: 10,
+            tcp_doubt: 3_600,
             udp: 30,
             udp_stream: 180,
             icmp: 30,
@@ -63,6 +66,7 @@ impl FlowTimeouts {
             Timeout::TcpEstablished => &mut self.tcp_established,
             Timeout::TcpFin => &mut self.tcp_fin,
             Timeout::TcpClosed => &mut self.tcp_closed,
+            Timeout::TcpDoubt => &mut self.tcp_doubt,
             Timeout::Udp => &mut self.udp,
             Timeout::UdpStream => &mut self.udp_stream,
             Timeout::Icmp => &mut self.icmp,
@@ -82,6 +86,8 @@ pub enum Timeout {
     TcpFin,
     /// [`FlowTimeouts::tcp_closed`].
     TcpClosed,
+    /// [`FlowTimeouts::tcp_doubt`].
+    TcpDoubt,
     /// [`FlowTimeouts::udp`].
     Udp,
     /// [`FlowTimeouts::udp_stream`].
@@ -94,11 +100,12 @@ pub enum Timeout {
 
 impl Timeout {
     /// Every timeout, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TcpSyn,
         Self::TcpEstablished,
         Self::TcpFin,
         Self::TcpClosed,
+        Self::TcpDoubt,
         Self::Udp,
         Self::UdpStream,
         Self::Icmp,
@@ -113,6 +120,7 @@ impl Timeout {
             Self::TcpEstablished => "tcp-established",
             Self::TcpFin => "tcp-fin",
             Self::TcpClosed => "tcp-closed",
+            Self::TcpDoubt => "tcp-doubt",
             Self::Udp => "udp",
             Self::UdpStream => "udp-stream",
             Self::Icmp => "icmp",
@@ -127,14 +135,15 @@ impl Timeout {
     }
 
     /// The seconds that it may have: those of AWS's `ConnectionTrackingSpecification` for the three that AWS lets one
-    /// set, a second to a day for ours.
+    /// set, a second to a day for ours. Two hours for the short ones of TCP, whose beginnings stand in 16 bits beside a flow.
     #[must_use]
     pub const fn range(self) -> RangeInclusive<u32> {
         match self {
             Self::TcpEstablished => 60..=432_000,
             Self::Udp => 30..=60,
             Self::UdpStream => 60..=180,
-            Self::TcpSyn | Self::TcpFin | Self::TcpClosed | Self::Icmp | Self::Other => 1..=86_400,
+            Self::TcpSyn | Self::TcpFin | Self::TcpClosed => 1..=7_200,
+            Self::TcpDoubt | Self::Icmp | Self::Other => 1..=86_400,
         }
     }
 }

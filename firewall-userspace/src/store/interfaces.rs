@@ -50,8 +50,7 @@ impl Snapshot<'_> {
         Ok(addresses)
     }
 
-    /// How many assured flows of each family the tables in the kernel could hold when the policy was last published;
-    /// `None` if it never was.
+    /// For how many live flows the table in the kernel had room when the policy was last published; `None` if it never was.
     pub fn flow_entries(&self) -> Result<Option<u32>, StoreError> {
         Ok(u32::try_from(self.meta("flow_entries")?).ok().filter(|entries| *entries != 0))
     }

@@ -44,7 +44,7 @@ const DATABASE: &str = "sgfw.db";
 const NEW_DATABASE: &str = "sgfw.db.new";
 const NEW_JOURNAL: &str = "sgfw.db.new-journal";
 /// Kept in SQLite's `user_version`.
-const SCHEMA_VERSION: u32 = 8;
+const SCHEMA_VERSION: u32 = 9;
 /// The steps from each version of the schema to the next, from an empty database on. A step that was ever released is
 /// never changed; a change of the schema is a step more. New stores take them all, so that they are the same as old ones.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -56,6 +56,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
+    include_str!("schema/9.sql"),
 ];
 /// How long a reader waits for a writer that is committing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

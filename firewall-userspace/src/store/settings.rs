@@ -43,6 +43,8 @@ impl Snapshot<'_> {
                 source,
             };
             let known = Timeout::from_name(&timeout).ok_or(CorruptValue::UnknownName).map_err(corrupt)?;
+            // What an older version allowed may come back out of the history.
+            let seconds = seconds.min(*known.range().end());
             of_interface.timeouts.set(known, seconds).map_err(|error| corrupt(error.into()))?;
         }
         Ok(())

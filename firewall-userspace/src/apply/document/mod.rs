@@ -121,7 +121,7 @@ fn compare(
     let effect = Effect::between(&compiled_before, &compiled_after);
     let orphaned_flows = match datapath {
         Some(_) if !changes.is_empty() => {
-            orphaned(status::flows(instance)?, &before.interfaces, &compiled_before, &compiled_after)
+            orphaned(status::flows(instance)?.flows, &before.interfaces, &compiled_before, &compiled_after)
         }
         _ => Vec::new(),
     };

@@ -315,6 +315,7 @@ fn of_the_host() -> Vec<(&'static str, Evidence)> {
 fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
     evidence!(DatapathError {
         NotPrivileged => Rendered("a process without root; tested between namespaces"),
+        NoRandomness => Rendered("a kernel without random numbers"),
         BpffsNotMounted => Shown("is not in a mounted bpf filesystem"),
         MapsGone => Shown("the pin of BPF map"),
         NoSuchInterface => Rendered("an interface that vanishes while it is attached"),

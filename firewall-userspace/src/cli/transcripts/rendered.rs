@@ -153,10 +153,11 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
             "DatapathError::Program",
             DatapathError::Program { program, source: Box::new(aya::programs::ProgramError::NotLoaded) },
         ),
-        ("DatapathError::FlowTableFull", DatapathError::FlowTableFull { map: "FLOWS_V4" }),
+        ("DatapathError::NoRandomness", DatapathError::NoRandomness(getrandom::Error::UNSUPPORTED)),
+        ("DatapathError::FlowTableFull", DatapathError::FlowTableFull),
         (
             "DatapathError::Map",
-            DatapathError::Map { map: "FLOWS_V4", source: Box::new(aya::maps::MapError::KeyNotFound) },
+            DatapathError::Map { map: "FLOW_LINES", source: Box::new(aya::maps::MapError::KeyNotFound) },
         ),
         (
             "DatapathError::Object",
