@@ -1,5 +1,5 @@
-//! Flows: what tells them apart (`docs/semantics.md`, §3.1), and how they live and end (`ARCHITECTURE.md`, "The life of a
-//! flow"; TCP is in [`super::tcp`]).
+//! Flows: what tells them apart (`docs/semantics.md`, §3.1), and how they live and end (`docs/semantics.md`, §3.8; TCP is in
+//! [`super::tcp`]).
 
 use std::net::IpAddr;
 

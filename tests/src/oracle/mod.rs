@@ -1,5 +1,4 @@
-//! A second, deliberately naive evaluator: what `docs/semantics.md` and `ARCHITECTURE.md` ("The life of a flow") say, with
-//! linear scans.
+//! A second, deliberately naive evaluator: what `docs/semantics.md` says, with linear scans.
 //!
 //! It reads the description of a frame, not its bytes, holds rules as an operator states them, and keeps flows in a
 //! list with a clock that counts seconds. It shares nothing with `firewall_common`'s parser, flow code and decision

@@ -1,4 +1,4 @@
-//! The life of a TCP connection (`ARCHITECTURE.md`, "The life of a flow").
+//! The life of a TCP connection (`docs/semantics.md`, §3.8, and ARCHITECTURE, "The life of a flow").
 //!
 //! Nobody but the two hosts ends one. What arrived may be forged, and what is forwarded may have been: a RST of either kind, and
 //! one FIN alone, only put the flow in doubt.
