@@ -323,7 +323,11 @@ impl Segment {
             tcp::SYN => tcp::SYN | tcp::ACK,
             _ => tcp::ACK,
         };
-        Some(Self::new(self.destination_port, self.source_port, flags))
+        let mut reply = Self::new(self.destination_port, self.source_port, flags);
+        if self.flags & tcp::SYN != 0 {
+            reply.acknowledgement = self.sequence.wrapping_add(1);
+        }
+        Some(reply)
     }
 }
 

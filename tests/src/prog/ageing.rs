@@ -28,6 +28,8 @@ pub(super) struct StateMaps {
     table: FlowTable,
     fragments: Fragments,
     clock: Clock,
+    /// By how many seconds entries were made older, so that many times add up to whole units.
+    aged: u32,
 }
 
 impl StateMaps {
@@ -37,12 +39,15 @@ impl StateMaps {
             table: datapath.flow_table()?,
             fragments: HashMap::try_from(Map::from_map_data(fragments)?)?,
             clock: Clock::of_kernel()?,
+            aged: 0,
         })
     }
 
     /// Makes every entry so much older.
     pub(super) fn age(&mut self, seconds: u32) -> Result<()> {
-        let units = self.clock.units(seconds);
+        let before = self.clock.units(self.aged);
+        self.aged = self.aged.wrapping_add(seconds);
+        let units = self.clock.units(self.aged).wrapping_sub(before);
         for bucket in 0..self.table.geometry().buckets() {
             let mut line = self.line(bucket);
             for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {

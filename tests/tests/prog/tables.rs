@@ -20,6 +20,10 @@ fn play(ingress: Ingress) {
     }
     let mut harness = Harness::new(ingress).unwrap();
     check_all(|case| {
+        // `netns/state_attacks.rs` has real ones.
+        if case.has_sockets() {
+            return Ok(());
+        }
         harness.forget_state()?;
         case.check(&mut harness)?;
         harness.reconcile()

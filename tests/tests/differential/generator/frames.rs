@@ -6,7 +6,7 @@ use firewall_common::abi::Direction;
 use firewall_tests::packets::{
     Content, Extension, Fragment, Frame, IcmpBody, Packet, Segment, Transport, VlanTag, tcp,
 };
-use firewall_tests::scenario::{Arrival, Peer, Policy, Rule, Step};
+use firewall_tests::scenario::{Arrival, Origin, Peer, Policy, Rule, Step};
 use firewall_userspace::model::{IcmpSelector, Service};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
@@ -18,7 +18,8 @@ impl Generator {
         if self.chance(2) {
             return self.frame_without_ip();
         }
-        let (arrival, packet) = self.packet(policy, sent);
+        let (mut arrival, packet) = self.packet(policy, sent);
+        arrival.origin = self.origin();
         let packet = self.decorate(packet);
         sent.push((arrival, packet.clone()));
         let mut frame = Frame::ip(self.spoil(packet));
@@ -27,6 +28,12 @@ impl Generator {
             frame.tags = (0..count).map(|_| self.tag()).collect();
         }
         Step::Frame { arrival, frame, expected: None }
+    }
+
+    /// Counts for what leaves alone.
+    fn origin(&mut self) -> Origin {
+        let (host, other) = (Origin::Host, Origin::OtherDevice);
+        self.pick(&[host, host, host, host, host, host, other, other, other, Origin::SameInterface])
     }
 
     fn tag(&mut self) -> VlanTag {
@@ -53,7 +60,9 @@ impl Generator {
         };
         let slot = if self.chance(80) { earlier.slot } else { slot };
         let (back, again) = (earlier.direction.opposite(), earlier.direction);
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..11) {
+            // It goes through the other hook as well: forwarded, or sent back.
+            10 => (Arrival::new(slot, back), packet),
             0..5 => match packet.reply() {
                 Some(reply) => {
                     // At times from where the packet came: a forged half of the other end, or a router's.
@@ -148,7 +157,11 @@ impl Generator {
             *segment = Segment::new(segment.source_port, segment.destination_port, self.flags());
             segment.data = if self.chance(40) { 10 } else { 0 };
             if self.chance(20) {
-                segment.acknowledgement = self.pick(&[0, 1000, 1001, 66_537, u32::MAX]);
+                segment.acknowledgement = self.pick(&[0, 1000, 1001, 7001, 66_537, u32::MAX]);
+            }
+            if self.chance(20) {
+                let random = self.random.random_range(0..u32::MAX);
+                segment.sequence = self.pick(&[1000, 7000, 7000, u32::MAX, random]);
             }
         }
         packet

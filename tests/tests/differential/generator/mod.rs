@@ -8,6 +8,7 @@ mod policies;
 use std::net::IpAddr;
 
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_tests::packets::Packet;
 use firewall_tests::scenario::{Arrival, Scenario, Step};
 use rand::rngs::StdRng;
@@ -46,37 +47,57 @@ const WAITS: [u32; 8] = [11, 22, 33, 55, 66, 121, 187, 605];
 const FRAMES_PER_SCENARIO: usize = 2000;
 /// Percent of steps.
 const WAITING: u32 = 4;
-/// Percent of scenarios in which the tables of assured flows fill up.
+/// Seconds that a scenario waits in all, at most: what stands beside a flow knows times of two hours only.
+const WAITED: u32 = 7000;
+/// Percent of scenarios whose table is full of flows of others from the beginning, and frames of such a scenario. While there
+/// are flows of its own it would be chance which of them has to go.
 const FILLING: u32 = 10;
+const FRAMES_AT_A_FULL_TABLE: usize = 200;
+/// Per thousand steps, where sockets are known.
+const SOCKETS: u32 = 10;
 /// Per thousand steps.
 const CHANGING: u32 = 1;
 
 /// A source of scenarios.
 pub(crate) struct Generator {
     random: StdRng,
+    knows_sockets: bool,
 }
 
 impl Generator {
     /// The same seed gives the same scenarios.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { random: StdRng::seed_from_u64(seed) }
+        Self { random: StdRng::seed_from_u64(seed), knows_sockets: false }
+    }
+
+    /// The same, with scenarios that say what the kernel knows about sockets.
+    pub(crate) fn with_sockets(seed: u64) -> Self {
+        Self { knows_sockets: true, ..Self::new(seed) }
     }
 
     /// The next scenario.
     pub(crate) fn scenario(&mut self) -> Scenario {
         let mut policy = self.policy();
         let mut steps = vec![Step::Publish(policy.clone())];
-        let fills_at = self.chance(FILLING).then(|| self.random.random_range(0..FRAMES_PER_SCENARIO));
+        let is_full = self.chance(FILLING);
+        if is_full {
+            steps.push(Step::Fill);
+        }
         let mut sent: Vec<(Arrival, Packet)> = Vec::new();
-        for index in 0..FRAMES_PER_SCENARIO {
-            if fills_at == Some(index) {
-                steps.push(Step::Fill);
-            }
+        let mut waited = 0;
+        for _ in 0..if is_full { FRAMES_AT_A_FULL_TABLE } else { FRAMES_PER_SCENARIO } {
             if self.random.random_range(0..1000) < CHANGING {
                 self.change(&mut policy);
                 steps.push(Step::Publish(policy.clone()));
+            } else if self.knows_sockets && self.random.random_range(0..1000) < SOCKETS {
+                let sockets = [Socket::Connected, Socket::Connected, Socket::TimeWait, Socket::None];
+                steps.push(Step::Sockets(self.pick(&sockets)));
             } else if self.chance(WAITING) {
-                steps.push(Step::Wait(self.pick(&WAITS)));
+                let seconds = self.pick(&WAITS);
+                waited += seconds;
+                if waited <= WAITED {
+                    steps.push(Step::Wait(seconds));
+                }
             } else {
                 steps.push(self.frame(&policy, &mut sent));
             }

@@ -1,9 +1,9 @@
 //! Groups, rules, prefix lists and interfaces.
 
-use firewall_tests::scenario::{Group, Interface, Peer, Policy, Rule};
+use firewall_tests::scenario::{Group, Interface, Management, Peer, Policy, Rule};
 use firewall_userspace::model::{
-    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange,
-    Protocol, Service,
+    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions,
+    ManagementService, PortRange, Protocol, Service,
 };
 use ipnet::IpNet;
 use rand::RngExt as _;
@@ -14,6 +14,7 @@ const PREFIX_LENGTHS_V4: [u8; 7] = [0, 0, 1, 8, 24, 31, 32];
 const PREFIX_LENGTHS_V6: [u8; 6] = [0, 0, 1, 48, 64, 128];
 /// See [`WAITS`](super::WAITS).
 const TIMEOUTS: [u32; 5] = [30, 52, 60, 97, 350];
+const DOUBTS: [u32; 3] = [97, 350, 603];
 /// The group that every policy has.
 pub(crate) const FIRST_GROUP: &str = "main";
 const GROUPS: [&str; 5] = [FIRST_GROUP, "g1", "g2", "g3", "g4"];
@@ -33,6 +34,9 @@ impl Generator {
         }
         if self.chance(30) {
             policy.exempt = (0..self.random.random_range(1..3)).map(|_| self.exempt()).collect();
+        }
+        if self.chance(50) {
+            policy.management = (0..self.random.random_range(1..3)).map(|_| self.management()).collect();
         }
         let names: Vec<String> = policy.groups.keys().cloned().collect();
         policy.interfaces.insert(0, self.interface(1, &names));
@@ -95,6 +99,7 @@ impl Generator {
                 ..options.timeouts
             };
         }
+        options.timeouts.tcp_doubt = self.pick(&DOUBTS);
         Interface { zone, groups, options }
     }
 
@@ -102,6 +107,13 @@ impl Generator {
         let is_ipv6 = self.chance(30);
         let prefix = self.prefix(is_ipv6);
         ExemptProperties { service: self.service(), prefix }
+    }
+
+    fn management(&mut self) -> Management {
+        let is_ipv6 = self.chance(30);
+        let (prefix, ports) = (self.prefix(is_ipv6), self.ports());
+        let service = if self.chance(70) { ManagementService::Tcp(ports) } else { ManagementService::Udp(ports) };
+        Management { service, prefix }
     }
 
     /// One rule more or less, or other members.
