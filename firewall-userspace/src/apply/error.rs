@@ -81,12 +81,18 @@ pub enum ApplyError {
         /// One of the groups that the interface carries, to which a rule could be added.
         group: Option<GroupName>,
     },
-    /// The size of tables that exist cannot be changed.
-    #[error("the flow tables exist already, with the size that the first attach gave them")]
+    /// Attaching changes no table that exists.
+    #[error("the flow table exists already")]
     FlowTablesExist,
     /// The interface was never attached.
     #[error("interface {interface} is not attached")]
     NotAttached {
+        /// Its name.
+        interface: String,
+    },
+    /// What is left of the programs of an interface would go on by the flow table as it was.
+    #[error("interface {interface} has lost one of its programs, and the flow table cannot get another size")]
+    IncompleteAttachment {
         /// Its name.
         interface: String,
     },

@@ -1,14 +1,14 @@
 //! New programs on attached interfaces.
 //!
-//! Called by `interface reload`. Nothing is stored and nothing published: the maps stay as they are. Only where the
-//! programs are of another ABI the maps are made anew.
+//! Called by `interface reload`. Nothing is published: the maps stay as they are. Where the programs are of another ABI the maps
+//! are made anew, and where another size is asked for those of the flow table are.
 
 use super::interfaces::stored_interface;
 use super::migrate;
 use super::publish::{check_namespace, check_ownership};
 use super::status::{InterfaceStatus, Programs};
 use super::{ApplyError, Instance};
-use crate::datapath::{Attachment, Datapath};
+use crate::datapath::{Attachment, Datapath, Resize};
 use crate::host;
 use crate::model::Interface;
 use crate::store::Snapshot;
@@ -51,14 +51,66 @@ pub fn reload(
     let Some(datapath) = datapath else {
         return Ok(Reloaded::default());
     };
+    let is_unfinished = datapath.has_unfinished_resize()?;
+    let Some(entries) = flow_entries else {
+        let interfaces = replace_programs(&datapath, wanted)?;
+        // If others were left out their programs may still work by what is to be removed.
+        let lost_flows = if names.is_empty() { datapath.finish_resize(is_unfinished)? } else { 0 };
+        return Ok(Reloaded { interfaces, lost_flows });
+    };
+    check_complete(&snapshot, &datapath)?;
+    let lost = datapath.finish_resize(is_unfinished)?;
+    drop(snapshot);
+    let reloaded = resize(&datapath, entries, wanted)?;
+    let transaction = store.begin(&lock)?;
+    transaction.set_flow_entries(datapath.flow_entries()?)?;
+    transaction.commit()?;
+    Ok(Reloaded { lost_flows: reloaded.lost_flows + lost, ..reloaded })
+}
+
+/// Gives the flow table another size, and the interfaces programs that work by it. If the flows do not fit, or the first programs
+/// are refused, everything is as it was.
+fn resize(
+    datapath: &Datapath,
+    flow_entries: u32,
+    wanted: Vec<(Interface, Attachment)>,
+) -> Result<Reloaded, ApplyError> {
+    let resize = datapath.resize(flow_entries)?.map(Resize::exchange).transpose()?;
+    match replace_programs(datapath, wanted) {
+        Ok(interfaces) => {
+            let lost_flows = resize.map_or(Ok(0), Resize::finish)?;
+            Ok(Reloaded { interfaces, lost_flows })
+        }
+        Err(failure) => {
+            resize.map_or(Ok(()), Resize::take_back)?;
+            Err(failure)
+        }
+    }
+}
+
+fn replace_programs(
+    datapath: &Datapath,
+    wanted: Vec<(Interface, Attachment)>,
+) -> Result<Vec<InterfaceStatus>, ApplyError> {
     let mut reloaded = Vec::new();
     for (interface, attachment) in wanted {
         // It may have been renamed since it was attached.
         let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());
-        datapath.reload(&attachment, &name, interface.log_drops, &datapath)?;
+        datapath.reload(&attachment, &name, interface.log_drops, datapath)?;
         reloaded.push(InterfaceStatus { interface, programs: Programs::Attached(attachment) });
     }
-    Ok(Reloaded { interfaces: reloaded, lost_flows: 0 })
+    Ok(reloaded)
+}
+
+/// Refuses where an interface has one of its programs left.
+fn check_complete(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<(), ApplyError> {
+    let incomplete = datapath.live_links()?.into_iter().find(|live| live.attachment().is_none());
+    let Some(live) = incomplete else {
+        return Ok(());
+    };
+    let stored = snapshot.interfaces()?.into_iter().find(|interface| interface.slot == live.slot);
+    let name = host::name_of(live.ifindex).or(stored.map(|interface| interface.name));
+    Err(ApplyError::IncompleteAttachment { interface: name.unwrap_or_default() })
 }
 
 fn wanted(

@@ -249,6 +249,7 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::AlreadyAttached { .. }
         | ApplyError::FlowTablesExist
         | ApplyError::NotAttached { .. }
+        | ApplyError::IncompleteAttachment { .. }
         | ApplyError::NoFreeSlot { .. }
         | ApplyError::ForeignPins { .. }
         | ApplyError::NothingToConfirm
@@ -302,6 +303,7 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
         | DatapathError::XdpNeedsEthernet { .. }
         | DatapathError::OtherVersion { .. }
         | DatapathError::UnreadableFlows { .. }
+        | DatapathError::FlowsDoNotFit { .. }
         | DatapathError::TooLarge { .. } => ExitStatus::InvalidData,
         _ => ExitStatus::Failed,
     }

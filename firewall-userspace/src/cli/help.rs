@@ -46,8 +46,9 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
             management_help(properties, group.as_ref())
         }
         ApplyError::FlowTablesExist => {
-            "leave --flow-entries out, or detach every interface first; their flows are lost then".to_owned()
+            "leave --flow-entries out; `sgfw interface reload --flow-entries N` gives it another size".to_owned()
         }
+        ApplyError::IncompleteAttachment { .. } => "`sgfw repair` attaches it again".to_owned(),
         ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),
         ApplyError::ForeignPins { .. } => {
             "give the --state-dir and the --bpffs that belong together; each instance needs its own of both"
@@ -201,6 +202,12 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
         DatapathError::ForeignPin { .. } => "remove it, or give another --bpffs".to_owned(),
+        DatapathError::FlowTableFull => {
+            "`sgfw interface reload --flow-entries N` gives it another size".to_owned()
+        }
+        DatapathError::FlowsDoNotFit { .. } => {
+            "give a larger number; nothing was changed, and `sgfw status` shows what there is".to_owned()
+        }
         DatapathError::TooLarge { .. } => {
             "give rules the same peers and the same ports where they may have them".to_owned()
         }

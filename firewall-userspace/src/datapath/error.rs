@@ -84,6 +84,14 @@ pub enum DatapathError {
     /// All places where a flow may stand hold protected ones.
     #[error("the flow table is full")]
     FlowTableFull,
+    /// The flow table would become too small for what is tracked.
+    #[error("{flows} of the connections that are tracked find no place in a flow table for {flow_entries}")]
+    FlowsDoNotFit {
+        /// How many find none.
+        flows: u64,
+        /// The size that was asked for.
+        flow_entries: u32,
+    },
     /// The operating system gave no random bytes.
     #[error("the operating system gives no random numbers for the flow table")]
     NoRandomness(#[source] getrandom::Error),

@@ -180,7 +180,7 @@ fn is_in_force(path: &Path, pin: &Pin) -> Result<bool, DatapathError> {
     })
 }
 
-fn program_id(pin: &Path) -> Result<u32, DatapathError> {
+pub(super) fn program_id(pin: &Path) -> Result<u32, DatapathError> {
     let error = |source| DatapathError::Link { path: pin.to_path_buf(), source };
     let link = PinnedLink::from_pin(pin).map_err(error)?;
     let info = FdLink::from(link).info().map_err(error)?;

@@ -34,6 +34,7 @@ mod publish;
 mod read_back;
 mod receipt;
 mod reload;
+mod resize;
 mod seed;
 mod wire;
 
@@ -61,11 +62,16 @@ pub use links::LiveLinks;
 pub use migrate::OtherVersion;
 pub use occupancy::{ClassRow, Occupancy};
 pub use publish::Prepared;
+pub use resize::Resize;
 pub use seed::Seed;
 
 /// The programs and maps, built from `firewall-ebpf` by `cargo xtask build-ebpf`.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
+
+/// Directories of maps: those of the instance, and those beside while the flow table gets another size.
+const MAPS: &str = "maps";
+const RESIZED: &str = "maps-resized";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
 const PINNED_MAPS: [&str; 14] = [
@@ -89,6 +95,8 @@ const PINNED_MAPS: [&str; 14] = [
 #[derive(Debug)]
 pub struct Datapath {
     root: PathBuf,
+    /// Name of the directory of its maps.
+    maps: &'static str,
 }
 
 impl Datapath {
@@ -209,10 +217,8 @@ impl Datapath {
     ///
     /// [`DatapathError`] where a pin cannot be removed.
     pub fn remove(self) -> Result<(), DatapathError> {
-        for directory in [self.links_directory(), self.maps_directory()] {
-            if directory.exists() {
-                fs::remove_dir_all(&directory).map_err(DatapathError::removing(&directory))?;
-            }
+        for directory in [self.links_directory(), self.root.join(RESIZED), self.maps_directory()] {
+            remove_directory(&directory)?;
         }
         // Only if nothing else is there: the operator may have named a directory that others use too.
         let parent = self.root.parent().map(Path::to_path_buf);
@@ -222,12 +228,20 @@ impl Datapath {
         Ok(())
     }
 
+    fn remove_maps(&self) -> Result<(), DatapathError> {
+        remove_directory(&self.maps_directory())
+    }
+
     fn at(bpffs: &Path) -> Self {
-        Self { root: bpffs.join(format!("v{ABI_VERSION}")) }
+        Self::of_version(bpffs, ABI_VERSION)
+    }
+
+    fn of_version(bpffs: &Path, version: u32) -> Self {
+        Self { root: bpffs.join(format!("v{version}")), maps: MAPS }
     }
 
     fn maps_directory(&self) -> PathBuf {
-        self.root.join("maps")
+        self.root.join(self.maps)
     }
 
     fn links_directory(&self) -> PathBuf {
@@ -278,6 +292,13 @@ impl Datapath {
             inner => inner.map(Some).map_err(DatapathError::in_map(name)),
         }
     }
+}
+
+fn remove_directory(directory: &Path) -> Result<(), DatapathError> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(DatapathError::removing(directory))?;
+    }
+    Ok(())
 }
 
 fn typed<M>(name: &'static str, data: MapData) -> Result<M, DatapathError>

@@ -157,7 +157,8 @@ fn of_changes() -> Vec<(&'static str, Evidence)> {
         WouldLockOut => Rendered("an SSH session; tested between namespaces"),
         PanicWouldLockOut => Rendered("an SSH session; tested between namespaces"),
         WouldCloseManagement => Shown("which the management prefix 203.0.113.0/24 must always"),
-        FlowTablesExist => Shown("the flow tables exist already"),
+        FlowTablesExist => Shown("the flow table exists already"),
+        IncompleteAttachment => Rendered("somebody takes one of two programs away"),
         NotAttached => Shown("interface eth9 is not attached"),
         NoFreeSlot => Rendered("more interfaces than a test attaches"),
         ForeignPins => Shown("protect interfaces that the state directory other does not know"),
@@ -315,7 +316,6 @@ fn of_the_host() -> Vec<(&'static str, Evidence)> {
 fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
     evidence!(DatapathError {
         NotPrivileged => Rendered("a process without root; tested between namespaces"),
-        NoRandomness => Rendered("a kernel without random numbers"),
         BpffsNotMounted => Shown("is not in a mounted bpf filesystem"),
         MapsGone => Shown("the pin of BPF map"),
         NoSuchInterface => Rendered("an interface that vanishes while it is attached"),
@@ -325,6 +325,8 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
         NoLink => Rendered("a driver without BPF links"),
         Verifier => Rendered("an object that does not suit the kernel"),
         Program => Rendered(FAILS_ALONE),
+        FlowsDoNotFit => Rendered("more connections than a test opens"),
+        NoRandomness => Rendered("a kernel without random numbers"),
         FlowTableFull => Rendered("more connections than a test opens"),
         Map => Rendered(FAILS_ALONE),
         Object => Rendered(FAILS_ALONE),

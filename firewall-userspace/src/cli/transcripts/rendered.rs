@@ -46,6 +46,10 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
             "ApplyError::PanicWouldLockOut",
             ApplyError::PanicWouldLockOut { interface: interface(), session: session() }.into(),
         ),
+        (
+            "ApplyError::IncompleteAttachment",
+            ApplyError::IncompleteAttachment { interface: interface() }.into(),
+        ),
         ("ApplyError::NoFreeSlot", ApplyError::NoFreeSlot { slots: 64 }.into()),
         ("ApplyError::OtherNamespace", ApplyError::OtherNamespace.into()),
         ("ApplyError::NoDefaultGroup", ApplyError::NoDefaultGroup.into()),
@@ -153,6 +157,7 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
             "DatapathError::Program",
             DatapathError::Program { program, source: Box::new(aya::programs::ProgramError::NotLoaded) },
         ),
+        ("DatapathError::FlowsDoNotFit", DatapathError::FlowsDoNotFit { flows: 12, flow_entries: 1024 }),
         ("DatapathError::NoRandomness", DatapathError::NoRandomness(getrandom::Error::UNSUPPORTED)),
         ("DatapathError::FlowTableFull", DatapathError::FlowTableFull),
         (

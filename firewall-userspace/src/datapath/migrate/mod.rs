@@ -41,7 +41,7 @@ impl Datapath {
     /// [`DatapathError`] where the directory cannot be read.
     pub fn other_version(bpffs: &Path) -> Result<Option<OtherVersion>, DatapathError> {
         for version in versions(bpffs)? {
-            let datapath = Self { root: bpffs.join(format!("v{version}")) };
+            let datapath = Self::of_version(bpffs, version);
             if version != ABI_VERSION {
                 return Ok(Some(OtherVersion { version, datapath }));
             }
