@@ -12,6 +12,8 @@ mod cut;
 mod malformed;
 #[path = "prog/many_prefixes.rs"]
 mod many_prefixes;
+#[path = "prog/one_bucket.rs"]
+mod one_bucket;
 #[path = "prog/tables.rs"]
 mod tables;
 #[path = "prog/two_cpus.rs"]

@@ -66,8 +66,8 @@ fn evasive_segment(packet: &Packet) -> Option<Reason> {
     let openers_and_enders =
         [tcp::SYN, tcp::FIN, tcp::RST].iter().filter(|flag| segment.flags & **flag != 0).count();
     let needs_ack = segment.flags & (tcp::SYN | tcp::RST) == 0;
-    let makes_sense = answers_and_ends(segment)
-        || openers_and_enders <= 1 && (!needs_ack || segment.flags & tcp::ACK != 0);
+    let makes_sense =
+        answers_and_ends(segment) || openers_and_enders <= 1 && (!needs_ack || segment.flags & tcp::ACK != 0);
     (!makes_sense).then_some(Reason::BadTransportHeader)
 }
 

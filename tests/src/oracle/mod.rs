@@ -257,8 +257,8 @@ impl Oracle {
 
     /// Where a flow has no place, management prefixes pass without one.
     fn management_or(&self, refused: Reason, place: Place<'_>, packet: &Packet) -> Reason {
-        let has_place = Ends::of(place, packet)
-            .is_none_or(|ends| self.room.lets_begin(&ends, &self.flows, self.now));
+        let has_place =
+            Ends::of(place, packet).is_none_or(|ends| self.room.lets_begin(&ends, &self.flows, self.now));
         if !has_place && rules::is_management(place, packet) { Reason::Management } else { refused }
     }
 

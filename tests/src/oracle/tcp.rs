@@ -246,9 +246,16 @@ impl Tcp {
             return Fate::GoesOn;
         };
         let age = (met.now - syn.at) % TIMES_BEGIN_AGAIN;
-        if syn.by_egress != met.is_egress && age <= met.timeouts.tcp_syn.into() && met.acknowledges(syn.number) {
+        if syn.by_egress != met.is_egress
+            && age <= met.timeouts.tcp_syn.into()
+            && met.acknowledges(syn.number)
+        {
             let finished = Sides { responder: met.has(tcp::FIN), initiator: false };
-            *self = Self { stage: Stage::SynReceived(met.segment.sequence), finished, ..Self::begin(met.segment) };
+            *self = Self {
+                stage: Stage::SynReceived(met.segment.sequence),
+                finished,
+                ..Self::begin(met.segment)
+            };
             *begun_by_egress = syn.by_egress;
             *end = met.now + u64::from(met.timeouts.tcp_syn);
         }

@@ -7,10 +7,10 @@ use aya::maps::{HashMap, Map, MapData};
 use bytemuck::{Zeroable as _, bytes_of};
 use firewall_common::abi::{FragmentEntry, KeyWords, map};
 use firewall_common::flow_table::control::{Control, PROTECTED, USED, state};
-use firewall_common::flow_table::layout::{SLOTS, Slot, time_shift};
+use firewall_common::flow_table::layout::{Slot, time_shift};
 use firewall_common::flow_table::life::{Beside, Lifetimes, Socket};
 use firewall_common::flow_table::{Fresh, Inserted, Line, Memory as _, insert, spot};
-use firewall_userspace::datapath::{Datapath, FlowTable};
+use firewall_userspace::datapath::FlowTable;
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::scenario::{fill, live_flows};
@@ -25,7 +25,6 @@ type Fragments = HashMap<MapData, [u8; 40], [u8; size_of::<FragmentEntry>()]>;
 
 /// Every map with entries that end. Nothing here is safe against programs that run at the same time.
 pub(super) struct StateMaps {
-    table: FlowTable,
     fragments: Fragments,
     clock: Clock,
     /// By how many seconds entries were made older, so that many times add up to whole units.
@@ -33,10 +32,9 @@ pub(super) struct StateMaps {
 }
 
 impl StateMaps {
-    pub(super) fn open(datapath: &Datapath, maps: &Path) -> Result<Self> {
+    pub(super) fn open(maps: &Path) -> Result<Self> {
         let fragments = MapData::from_pin(maps.join(map::FRAGMENTS)).context("open the fragments")?;
         Ok(Self {
-            table: datapath.flow_table()?,
             fragments: HashMap::try_from(Map::from_map_data(fragments)?)?,
             clock: Clock::of_kernel()?,
             aged: 0,
@@ -44,29 +42,21 @@ impl StateMaps {
     }
 
     /// Makes every entry so much older.
-    pub(super) fn age(&mut self, seconds: u32) -> Result<()> {
+    pub(super) fn age(&mut self, table: &FlowTable, seconds: u32) -> Result<()> {
         let before = self.clock.units(self.aged);
         self.aged = self.aged.wrapping_add(seconds);
         let units = self.clock.units(self.aged).wrapping_sub(before);
-        for bucket in 0..self.table.geometry().buckets() {
-            let mut line = self.line(bucket);
+        for bucket in 0..table.geometry().buckets() {
+            let mut line = line(table, bucket);
             for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
                 if Control(slot.control).has(USED) {
                     *slot = aged(*slot, units);
-                    self.age_details(bucket, word, Control(slot.control), units)?;
+                    age_details(table, bucket, word, Control(slot.control), units)?;
                 }
             }
-            self.set_line(bucket, &line);
+            set_line(table, bucket, &line);
         }
         self.age_fragments(units)
-    }
-
-    /// What stands beside a flow are times too.
-    fn age_details(&self, bucket: u32, word: u32, control: Control, units: u32) -> Result<()> {
-        let details = self.table.details(bucket).context("details")?;
-        let beside = self.table.load(details, word + 1);
-        self.table.store(details, word + 1, aged_beside(beside, control, units));
-        Ok(())
     }
 
     fn age_fragments(&mut self, units: u32) -> Result<()> {
@@ -82,68 +72,74 @@ impl StateMaps {
     }
 
     /// See [`fill`].
-    pub(super) fn fill(&self) -> Result<()> {
+    pub(super) fn fill(&self, table: &FlowTable) -> Result<()> {
         let now = self.clock.now()?;
-        for bucket in 0..self.table.geometry().buckets() {
-            let mut line = self.line(bucket);
+        for bucket in 0..table.geometry().buckets() {
+            let mut line = line(table, bucket);
             fill(&mut line, now);
-            self.set_line(bucket, &line);
+            set_line(table, bucket, &line);
         }
         Ok(())
     }
 
     /// Adds established flows that never end, all of which must find a place.
-    pub(super) fn insert(&self, keys: impl Iterator<Item = KeyWords>) -> Result<()> {
+    pub(super) fn insert(&self, table: &FlowTable, keys: impl Iterator<Item = KeyWords>) -> Result<()> {
         let now = self.clock.now()?;
         let control = Control(PROTECTED).in_state(state::ESTABLISHED).ending(u32::MAX);
         let fresh = Fresh { control, admitted_by: 1, beside: Beside::begun(now) };
         for key in keys {
-            let spot = spot(&self.table, &key);
+            let spot = spot(table, &key);
             let lifetimes = Lifetimes::default();
-            let inserted = insert(&self.table, &spot, &key, &fresh, &lifetimes, now, |_| Socket::Connected);
+            let inserted = insert(table, &spot, &key, &fresh, &lifetimes, now, |_| Socket::Connected);
             ensure!(matches!(inserted, Inserted::InPlaceOf(_)), "{inserted:?}");
         }
         Ok(())
     }
 
-    pub(super) fn flow_count(&self) -> Result<usize> {
+    pub(super) fn flow_count(&self, table: &FlowTable) -> Result<usize> {
         let now = self.clock.now()?;
-        Ok((0..self.table.geometry().buckets()).map(|bucket| live_flows(&self.line(bucket), now)).sum())
+        Ok((0..table.geometry().buckets()).map(|bucket| live_flows(&line(table, bucket), now)).sum())
     }
 
-    pub(super) fn clear(&mut self) -> Result<()> {
-        for bucket in 0..self.table.geometry().buckets() {
-            self.set_line(bucket, &Line::zeroed());
-            let filter = self.table.filter(bucket).context("a filter")?;
-            self.table.store(filter, 0, 0);
+    pub(super) fn clear(&mut self, table: &FlowTable) -> Result<()> {
+        for bucket in 0..table.geometry().buckets() {
+            set_line(table, bucket, &Line::zeroed());
+            let filter = table.filter(bucket).context("a filter")?;
+            table.store(filter, 0, 0);
         }
         let keys: Vec<[u8; 40]> = self.fragments.keys().collect::<Result<_, _>>()?;
         keys.iter().try_for_each(|key| self.fragments.remove(key))?;
         Ok(())
     }
+}
 
-    fn line(&self, bucket: u32) -> Line {
-        let mut line = Line::zeroed();
-        if let Some(place) = self.table.line(bucket) {
-            for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
-                slot.fingerprint = self.table.load(place, word);
-                slot.control = self.table.load(place, word + 1);
-            }
+/// What stands beside a flow are times too.
+fn age_details(table: &FlowTable, bucket: u32, word: u32, control: Control, units: u32) -> Result<()> {
+    let details = table.details(bucket).context("details")?;
+    let beside = table.load(details, word + 1);
+    table.store(details, word + 1, aged_beside(beside, control, units));
+    Ok(())
+}
+
+fn line(table: &FlowTable, bucket: u32) -> Line {
+    let mut line = Line::zeroed();
+    if let Some(place) = table.line(bucket) {
+        for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
+            slot.fingerprint = table.load(place, word);
+            slot.control = table.load(place, word + 1);
         }
-        line
     }
+    line
+}
 
-    fn set_line(&self, bucket: u32, line: &Line) {
-        if let Some(place) = self.table.line(bucket) {
-            for (word, slot) in (0..).step_by(2).zip(&line.slots) {
-                self.table.store(place, word, slot.fingerprint);
-                self.table.store(place, word + 1, slot.control);
-            }
+fn set_line(table: &FlowTable, bucket: u32, line: &Line) {
+    if let Some(place) = table.line(bucket) {
+        for (word, slot) in (0..).step_by(2).zip(&line.slots) {
+            table.store(place, word, slot.fingerprint);
+            table.store(place, word + 1, slot.control);
         }
     }
 }
-
-const _: () = assert!(SLOTS == 4);
 
 /// What never ends stays so.
 fn aged(slot: Slot, units: u32) -> Slot {

@@ -101,7 +101,7 @@ impl Harness {
         Ok(Self {
             ingress,
             counters: Counters::open(&maps)?,
-            state: StateMaps::open(&datapath, &maps)?,
+            state: StateMaps::open(&maps)?,
             datapath,
             programs: BTreeMap::new(),
             rule_sets: RuleSetIds::default(),
@@ -129,7 +129,7 @@ impl Harness {
         Ok(())
     }
 
-    /// How many bytes of the kernel's memory a flow table takes.
+    /// How many bytes of the kernel's memory an array of the flow table takes.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Harness {
                 self.counters.packets(Arrival::new(slot, direction))?;
             }
         }
-        self.state.clear()
+        self.state.clear(&self.datapath.flow_table()?)
     }
 
     /// Adds established flows that never end.
@@ -176,7 +176,7 @@ impl Harness {
     ///
     /// One that finds no place.
     pub fn insert_flows(&mut self, keys: impl Iterator<Item = KeyWords>) -> Result<()> {
-        self.state.insert(keys)
+        self.state.insert(&self.datapath.flow_table()?, keys)
     }
 
     /// Loads the programs of a slot, if they are not yet loaded.
@@ -380,11 +380,11 @@ impl Firewall for Harness {
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
-        self.state.age(seconds)
+        self.state.age(&self.datapath.flow_table()?, seconds)
     }
 
     fn fill(&mut self) -> Result<()> {
-        self.state.fill()
+        self.state.fill(&self.datapath.flow_table()?)
     }
 
     fn sockets(&mut self, sockets: Socket) -> Result<()> {
@@ -398,7 +398,7 @@ impl Firewall for Harness {
     }
 
     fn flows(&mut self) -> Result<usize> {
-        self.state.flow_count()
+        self.state.flow_count(&self.datapath.flow_table()?)
     }
 }
 

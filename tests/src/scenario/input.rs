@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use firewall_userspace::compile::{InterfaceInput, PolicyInput};
 use firewall_userspace::model::{
-    self, AddressFamily, GroupId, ManagementProperties, PrefixList, PrefixListEntry, PrefixListId, SecurityGroup, SecurityRule,
-    Tags,
+    self, AddressFamily, GroupId, ManagementProperties, PrefixList, PrefixListEntry, PrefixListId,
+    SecurityGroup, SecurityRule, Tags,
 };
 
 use super::{Management, Peer, Policy, Rule};

@@ -1,16 +1,21 @@
 //! An upgrade across a change of the ABI: `interface reload` takes over what another version has attached.
 
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map as AyaMap, MapData};
-use bytemuck::Pod;
-use firewall_common::abi::{ABI_VERSION, Address, Direction, FlowEntry, FlowKey, Ipv4, Ipv6, map};
+use aya::maps::{HashMap, MapData};
+use firewall_common::abi::{ABI_VERSION, AnyFlowKey, KeyWords, map};
+use firewall_common::flow_table::control::BEGUN_BY_EGRESS;
+use firewall_common::flow_table::layout::SLOTS;
+use firewall_common::flow_table::sweep::read;
+use firewall_common::flow_table::{Control, Memory as _};
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
+
+use firewall_userspace::datapath::Datapath;
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::support::{
     Conversation, attached_programs, close_egress, files, json, on_every_hook, probe_during, protect,
@@ -31,57 +36,133 @@ fn pins(host: &Host, version: u32) -> PathBuf {
     host.instance().bpffs_directory.join(format!("v{version}"))
 }
 
-/// Makes the pins look as another version has made them. The flow tables of all earlier versions have the layout of this
-/// one's, but for the order of the ends in a key.
+/// Makes the pins look as another version has made them. The programs go on by the flow table of this version, whose maps are
+/// theirs without a pin.
 fn rename_pins(host: &Host, from: u32, to: u32) {
     if (1..ABI_VERSION).contains(&to) {
+        let tables = [OldTable::of(host, Family::V4), OldTable::of(host, Family::V6)];
         let maps = pins(host, from).join("maps");
-        let [v4, v6] = Family::ALL.map(|family| host.address(family));
-        add_keys_by_order::<Ipv4, 16>(&maps.join(map::FLOWS_V4), v4);
-        add_keys_by_order::<Ipv6, 40>(&maps.join(map::FLOWS_V6), v6);
+        for name in TABLE_MAPS {
+            fs::remove_file(maps.join(name)).unwrap();
+        }
+        tables.iter().for_each(|table| table.pin(&maps));
     }
     fs::rename(pins(host, from), pins(host, to)).unwrap();
 }
 
-/// Adds each of the host's flows under the key that versions 1 to 5 gave it: the end with the lower address first. The flow
-/// under its own key stays, for the programs are those of this version. What that becomes when it is read as an old one has
-/// another local end, and is left out when this is done again.
-fn add_keys_by_order<A: Address, const N: usize>(table: &Path, host: IpAddr)
-where
-    FlowKey<A>: Pod,
-{
-    const INITIATOR_IS_SECOND: u8 = 1 << 0;
-    let flows = AyaMap::HashMap(MapData::from_pin(table).unwrap());
-    let mut flows: HashMap<_, [u8; N], [u8; size_of::<FlowEntry>()]> = flows.try_into().unwrap();
-    let all: Vec<_> = flows.iter().map(Result::unwrap).collect();
-    for (key, entry) in all {
-        let (key, entry): (FlowKey<A>, FlowEntry) =
-            (bytemuck::pod_read_unaligned(&key), bytemuck::pod_read_unaligned(&entry));
-        let own: Ipv6Addr = match host {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        if key.local.widen().to_bytes() != own.octets() {
-            continue;
+/// What no version before 6 had.
+const TABLE_MAPS: [&str; 6] = [
+    map::FLOW_TABLE,
+    map::FLOW_FILTERS,
+    map::FLOW_LINES,
+    map::FLOW_DETAILS,
+    map::FLOW_RECORDS,
+    map::FLOW_EVENTS,
+];
+
+/// The table of assured flows of one family as versions 1 to 5 had it: keys of 16 or 40 bytes, entries of 24.
+struct OldTable {
+    family: Family,
+    flows: Vec<(Vec<u8>, [u8; 24])>,
+}
+
+impl OldTable {
+    /// The flows that the host has.
+    fn of(host: &Host, family: Family) -> Self {
+        let datapath = Datapath::open(&host.instance().bpffs_directory).unwrap().unwrap();
+        let table = datapath.flow_table().unwrap();
+        let mut flows = Vec::new();
+        for bucket in 0..table.geometry().buckets() {
+            let listed = (0..SLOTS).filter_map(|slot| read(&table, bucket, slot));
+            let named = listed.filter_map(|listed| Some((listed.key?, listed.control)));
+            flows
+                .extend(named.filter(|(key, _)| is_of(*key, family)).map(|(key, control)| old(key, control)));
         }
-        let (local, remote) = ((key.local, key.local_port), (key.remote, key.remote_port));
-        let local_is_first = key.local.widen().to_bytes() <= key.remote.widen().to_bytes();
-        let (first, second) = if local_is_first { (local, remote) } else { (remote, local) };
-        let local_began = entry.started_by() == Direction::Egress;
-        let initiator = if local_began == local_is_first { 0 } else { INITIATOR_IS_SECOND };
-        let key = FlowKey {
-            local: first.0,
-            local_port: first.1,
-            remote: second.0,
-            remote_port: second.1,
-            query_from: 0,
-            ..key
-        };
-        let entry = FlowEntry { flags: entry.flags | initiator, ..entry };
-        let (key, entry): ([u8; N], [u8; size_of::<FlowEntry>()]) =
-            (bytemuck::bytes_of(&key).try_into().unwrap(), bytemuck::cast(entry));
-        flows.insert(key, entry, 0).unwrap();
+        assert!(!flows.is_empty(), "{family:?}: no flows to be taken over");
+        Self { family, flows }
     }
+
+    /// Pins it, and the table of half-open flows, which is empty.
+    fn pin(&self, maps: &Path) {
+        let family = if self.family == Family::V4 { "V4" } else { "V6" };
+        let [assured, half_open] = ["FLOWS", "HALF_OPEN"].map(|name| maps.join(format!("{name}_{family}")));
+        match self.family {
+            Family::V4 => pin_table::<16>(&self.flows, &assured, &half_open),
+            Family::V6 => pin_table::<40>(&self.flows, &assured, &half_open),
+        }
+    }
+}
+
+fn pin_table<const N: usize>(flows: &[(Vec<u8>, [u8; 24])], assured: &Path, half_open: &Path) {
+    let new = || HashMap::<MapData, [u8; N], [u8; 24]>::create(1024, 0).unwrap();
+    let mut table = new();
+    for (key, entry) in flows {
+        let key: [u8; N] = key.as_slice().try_into().unwrap();
+        table.insert(key, *entry, 0).unwrap();
+    }
+    table.pin(assured).unwrap();
+    new().pin(half_open).unwrap();
+}
+
+fn is_of(key: KeyWords, family: Family) -> bool {
+    matches!(
+        (AnyFlowKey::from_words(key), family),
+        (AnyFlowKey::V4(_), Family::V4) | (AnyFlowKey::V6(_), Family::V6)
+    )
+}
+
+/// Key and entry of a TCP flow in the old layout: of the two ends the lower one came first.
+fn old(key: KeyWords, control: Control) -> (Vec<u8>, [u8; 24]) {
+    let (ends, protocol, zone) = match AnyFlowKey::from_words(key) {
+        AnyFlowKey::V4(key) => {
+            let ends = [(key.local, key.local_port), (key.remote, key.remote_port)];
+            (ends.map(|(address, port)| (address.0.to_bytes().to_vec(), port.get())), key.protocol, key.zone)
+        }
+        AnyFlowKey::V6(key) => {
+            let ends = [(key.local, key.local_port), (key.remote, key.remote_port)];
+            (ends.map(|(address, port)| (address.to_bytes().to_vec(), port.get())), key.protocol, key.zone)
+        }
+    };
+    assert_eq!(protocol, 6, "only connections are made here");
+    let local_is_first = ends[0] <= ends[1];
+    let [first, second] = if local_is_first {
+        ends
+    } else {
+        let [local, remote] = ends;
+        [remote, local]
+    };
+    let mut old_key = [first.0, second.0].concat();
+    old_key.extend([first.1.to_be_bytes(), second.1.to_be_bytes()].concat());
+    old_key.extend([protocol, 0]);
+    old_key.extend(zone.to_ne_bytes());
+
+    let local_began = control.has(BEGUN_BY_EGRESS);
+    let flags = u8::from(local_began != local_is_first) * INITIATOR_IS_SECOND
+        | u8::from(local_began) * STARTED_BY_EGRESS
+        | REPLIED;
+    let [rule_set, generation, handshake, cut_at] = [1, 1, 0, 0];
+    let mut entry = [0; 24];
+    let words = [low_jiffies(), rule_set, generation, handshake, 0, cut_at];
+    for (bytes, word) in entry.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&u32::to_ne_bytes(word));
+    }
+    entry[16] = ESTABLISHED;
+    entry[17] = flags;
+    (old_key, entry)
+}
+
+const ESTABLISHED: u8 = 3;
+const INITIATOR_IS_SECOND: u8 = 1 << 0;
+const STARTED_BY_EGRESS: u8 = 1 << 1;
+const REPLIED: u8 = 1 << 2;
+
+/// Low 32 bits of the kernel's clock: five minutes before they wrap when it boots.
+fn low_jiffies() -> u32 {
+    let coarse = ClockId::CLOCK_MONOTONIC_COARSE;
+    let (tick, now) = (clock_getres(coarse).unwrap().tv_nsec(), clock_gettime(coarse).unwrap());
+    let ticks = now.tv_sec() * (1_000_000_000 / tick) + now.tv_nsec() / tick;
+    let before_wrap = 300 * (1_000_000_000 / tick);
+    (ticks - before_wrap) as u32
 }
 
 /// Revokes the rule that has admitted the conversations and admits another port instead: they live by their flows alone.
@@ -121,10 +202,6 @@ fn is_taken_over_without_a_gap(hook: IngressHook, version: u32) {
     conversations.iter_mut().for_each(Conversation::exchange);
     orphan_flows(app);
     rename_pins(app, ABI_VERSION, version);
-    // Versions before 4 did not have these.
-    for name in [map::PROMOTION, map::RECENT_V4, map::RECENT_V6, map::RECENT_MARKS] {
-        fs::remove_file(pins(app, version).join("maps").join(name)).unwrap();
-    }
     let programs = attached_programs(app);
 
     for command in ["status", "interface list", LATE_RULE, &format!("interface detach {INTERFACE}")] {

@@ -1,38 +1,34 @@
-//! `sgfw flows expire`: expired entries go, live flows stay, however sweep and packets meet.
+//! `sgfw flows expire`: ended flows go, live ones stay, however sweep and packets meet.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::thread::sleep;
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData};
-use firewall_common::abi::{Be16, DEFAULT_FLOW_ENTRIES, FlowEntry, FlowKey, Ipv4, map, query_from};
-use firewall_common::flow::FlowState;
+use firewall_common::abi::{Be16, FlowKey, Ipv4, KeyWords, query_from};
+use firewall_common::flow_table::control::{Control, PROTECTED, state};
+use firewall_common::flow_table::life::{Beside, Lifetimes, Socket};
+use firewall_common::flow_table::{Fresh, Inserted, clear, find, insert, spot};
 use firewall_tests::lab::Reachability::Open;
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology, ping};
-use firewall_userspace::datapath::Datapath;
+use firewall_userspace::datapath::{Datapath, FlowTable};
 
-use crate::support::{Conversation, json, on_every_hook, privileged, protect};
+use crate::support::{Conversation, create_group, json, on_every_hook, privileged, protect};
 
 on_every_hook!(an_expired_flow_is_removed_and_a_live_one_is_not);
 
-type Flows = HashMap<MapData, [u8; 16], [u8; size_of::<FlowEntry>()]>;
-
-/// Ticks that are more than any timeout of these tests, whatever the tick rate.
-const LONG_AGO: u32 = 10_000_000;
-
-/// `BPF_ANY` of `linux/bpf.h`: create or overwrite.
-const BPF_ANY: u64 = 0;
+/// Longer than any kernel of these tests runs, and much longer ago than any has started; in units of the table's clock.
+const FAR_OFF: u32 = u32::MAX;
+const LONG_AGO: u32 = 1;
 
 fn client_and_app() -> Lab {
     Lab::build(&Topology::star(["client", "app"])).unwrap()
 }
 
-/// How many entries a sweep removed, over all tables.
+/// How many flows a sweep removed.
+#[track_caller]
 fn expire(host: &Host) -> u64 {
-    let tables = json(host, "flows expire")["FlowTables"].as_array().unwrap().clone();
-    assert_eq!(tables.len(), 4);
-    tables.iter().map(|table| table["Removed"].as_u64().unwrap()).sum()
+    json(host, "flows expire")["Removed"].as_u64().unwrap()
 }
 
 fn an_expired_flow_is_removed_and_a_live_one_is_not(hook: IngressHook) {
@@ -54,85 +50,91 @@ fn an_expired_flow_is_removed_and_a_live_one_is_not(hook: IngressHook) {
     assert_eq!(json(app, "flows list")["Flows"].as_array().unwrap().len(), 2);
 }
 
-/// A sweep reads thousands of entries and then takes them out one by one; meanwhile each of them is refreshed.
+/// A sweep looks at thousands of ended flows and takes them out one by one; meanwhile packets begin each of them anew.
 #[test]
 fn no_flow_is_lost_that_is_refreshed_during_the_sweep() {
     privileged(|| {
-        const FLOWS: u16 = 4000;
+        const FLOWS: u32 = 4000;
         const ROUNDS: usize = 20;
         let lab = client_and_app();
         let app = lab.host("app");
-        let (mut flows, live) = protected(&lab);
-        let expired = FlowEntry { last_seen: live.last_seen.wrapping_sub(LONG_AGO), ..live };
+        protect(app, IngressHook::Tc, "app", &[]);
         let datapath = Datapath::open(&app.instance().bpffs_directory).unwrap().unwrap();
+        let table = datapath.flow_table().unwrap();
         let mut removed = 0;
         for _ in 0..ROUNDS {
-            (0..FLOWS).for_each(|number| insert(&mut flows, number.into(), &expired));
+            (0..FLOWS).for_each(|number| begin(&table, number, LONG_AGO));
             let is_refreshed = AtomicBool::new(false);
             thread::scope(|scope| {
                 let sweeping = scope.spawn(|| {
                     let mut removed = 0;
                     while !is_refreshed.load(Ordering::Acquire) {
-                        removed +=
-                            datapath.expire_flows().unwrap().iter().map(|row| row.removed).sum::<u64>();
+                        removed += datapath.expire_flows().unwrap().removed;
                     }
                     removed
                 });
-                (0..FLOWS).for_each(|number| insert(&mut flows, number.into(), &live));
+                (0..FLOWS).for_each(|number| begin(&table, number, FAR_OFF));
                 is_refreshed.store(true, Ordering::Release);
                 removed += sweeping.join().unwrap();
             });
-            let lost = (0..FLOWS).filter(|number| flows.get(&key(u32::from(*number)), 0).is_err()).count();
+            let lost = (0..FLOWS).filter(|number| !lives(&table, *number)).count();
             assert_eq!(lost, 0, "of {FLOWS}");
+            (0..FLOWS).for_each(|number| end(&table, number));
         }
-        assert!(removed > 0, "the sweep and the refresher should have met");
+        assert!(removed > 0, "the sweep and the packets should have met");
     });
 }
 
 #[test]
-fn a_table_that_fills_up_is_warned_about_until_it_is_swept() {
+fn a_table_that_fills_up_with_connections_is_warned_about() {
     privileged(|| {
         let lab = client_and_app();
         let app = lab.host("app");
-        let (mut flows, live) = protected(&lab);
+        create_group(app, "app", &[]);
+        app.sgfw(&format!("interface attach {INTERFACE} --group app --ingress-hook tc --flow-entries 4096"))
+            .expect_success();
         assert_eq!(app.sgfw("status").stderr(), "");
-        let many = (DEFAULT_FLOW_ENTRIES * 82).div_ceil(100);
-        let expired = FlowEntry { last_seen: live.last_seen.wrapping_sub(LONG_AGO), ..live };
-        (0..many).for_each(|number| insert(&mut flows, number, &expired));
+        let capacity = json(app, "status")["FlowTable"]["Capacity"].as_u64().unwrap();
+        let datapath = Datapath::open(&app.instance().bpffs_directory).unwrap().unwrap();
+        let table = datapath.flow_table().unwrap();
+        let many = u32::try_from((capacity * 82).div_ceil(100)).unwrap();
+        // Ended ones are none, however many.
+        (0..many).for_each(|number| begin(&table, number, LONG_AGO));
+        assert_eq!(app.sgfw("status").stderr(), "");
+        (0..many).for_each(|number| begin(&table, number, FAR_OFF));
         let status = app.sgfw("status");
-        assert!(status.stderr().contains("warning: FLOWS_V4 is 82 % full"), "{status}");
-        assert!(status.stdout().contains(" 82 %"), "{status}");
-        assert_eq!(expire(app), u64::from(many));
+        assert!(status.stderr().contains("warning: the flow table is 82 % full of connections"), "{status}");
+        (0..many).for_each(|number| end(&table, number));
         assert_eq!(app.sgfw("status").stderr(), "");
     });
 }
 
-/// Protects the app. Returns its table of assured IPv4 flows and an entry that is live now.
-fn protected(lab: &Lab) -> (Flows, FlowEntry) {
-    let (client, app) = (lab.host("client"), lab.host("app"));
-    protect(app, IngressHook::Tc, "app", &[]);
-    assert_eq!(ping(app, client.address(Family::V4)), Open);
-    let live: FlowEntry = {
-        let half_open = open(app, map::HALF_OPEN_V4);
-        bytemuck::pod_read_unaligned(&half_open.iter().next().unwrap().unwrap().1)
-    };
-    assert_eq!(live.state, FlowState::IcmpQuery as u8);
-    (open(app, map::FLOWS_V4), live)
+/// Begins a protected flow, as a packet does: what is found ended is cleared first.
+fn begin(table: &FlowTable, number: u32, until: u32) {
+    let (key, now) = (key(number), LONG_AGO);
+    let spot = spot(table, &key);
+    if let Some(hit) = find(table, &spot, now) {
+        clear(table, &spot, &hit);
+    }
+    let control = Control(PROTECTED).in_state(state::ESTABLISHED).ending(until);
+    let fresh = Fresh { control, admitted_by: 1, beside: Beside::default() };
+    let begun = insert(table, &spot, &key, &fresh, &Lifetimes::default(), now, |_| Socket::None);
+    assert!(matches!(begun, Inserted::InPlaceOf(_)), "{begun:?}");
 }
 
-fn open(host: &Host, name: &str) -> Flows {
-    let directory = std::fs::read_dir(&host.instance().bpffs_directory).unwrap().next().unwrap().unwrap();
-    let data = MapData::from_pin(directory.path().join("maps").join(name)).unwrap();
-    Flows::try_from(Map::from_map_data(data).unwrap()).unwrap()
+fn lives(table: &FlowTable, number: u32) -> bool {
+    find(table, &spot(table, &key(number)), LONG_AGO).is_some_and(|hit| hit.control.end() == FAR_OFF)
 }
 
-fn insert(flows: &mut Flows, number: u32, entry: &FlowEntry) {
-    flows.insert(key(number), bytemuck::cast::<_, [u8; size_of::<FlowEntry>()]>(*entry), BPF_ANY).unwrap();
+fn end(table: &FlowTable, number: u32) {
+    let spot = spot(table, &key(number));
+    let hit = find(table, &spot, LONG_AGO).unwrap();
+    assert!(clear(table, &spot, &hit));
 }
 
 /// Keys of as many flows as one likes, in the zone of the first interface.
-fn key(number: u32) -> [u8; 16] {
-    bytemuck::cast(FlowKey {
+fn key(number: u32) -> KeyWords {
+    FlowKey {
         local: Ipv4::from_bytes(number.to_be_bytes()),
         remote: Ipv4::from_bytes([192, 0, 2, 1]),
         local_port: Be16::new(1),
@@ -140,5 +142,6 @@ fn key(number: u32) -> [u8; 16] {
         protocol: 1,
         query_from: query_from::REMOTE,
         zone: 1,
-    })
+    }
+    .words()
 }

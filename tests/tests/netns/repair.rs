@@ -18,7 +18,7 @@ on_every_hook!(
     one_link_that_was_removed_by_hand_is_repaired,
     one_link_that_was_detached_while_its_pin_stays_is_repaired,
     the_program_that_is_left_decides_during_the_repair,
-    flow_tables_keep_their_size_over_a_reboot,
+    the_flow_table_keeps_its_size_over_a_reboot,
     one_map_that_was_removed_by_hand_is_repaired,
     an_interface_made_anew_is_repaired,
     a_renamed_interface_needs_no_repair,
@@ -69,23 +69,25 @@ fn the_program_that_is_left_decides_during_the_repair(hook: IngressHook) {
     }
 }
 
-fn flow_tables_keep_their_size_over_a_reboot(hook: IngressHook) {
+fn the_flow_table_keeps_its_size_over_a_reboot(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let app = lab.host("app");
     create_group(app, "app", &[ADMITTED]);
     let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
     let wipe = || fs::remove_dir_all(&app.instance().bpffs_directory).unwrap();
-    let capacity = || json(app, "status")["FlowTables"][0]["Capacity"].as_u64().unwrap();
+    let capacity = || json(app, "status")["FlowTable"]["Capacity"].as_u64().unwrap();
     app.sgfw(&format!("{attach} --flow-entries 4096")).expect_success();
+    let small = capacity();
+    assert!((4096..8192).contains(&small), "{small}");
     for attach_again in ["repair", &attach] {
         wipe();
         app.sgfw(attach_again).expect_success();
-        assert_eq!(capacity(), 4096, "{attach_again}");
+        assert_eq!(capacity(), small, "{attach_again}");
     }
     // Who begins anew gets the default.
     app.sgfw(&format!("interface detach {INTERFACE}")).expect_success();
     app.sgfw(&attach).expect_success();
-    assert_eq!(capacity(), u64::from(DEFAULT_FLOW_ENTRIES));
+    assert!(capacity() >= u64::from(DEFAULT_FLOW_ENTRIES));
 }
 
 fn an_interface_made_anew_is_repaired(hook: IngressHook) {

@@ -1,5 +1,6 @@
 //! What strangers send ends no connection that both hosts still have, and protects no flow.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -21,8 +22,7 @@ on_every_hook!(
 );
 
 /// Not open to everybody, or no state would be kept.
-const TRACKED: &str =
-    "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr fd00::/8 --cidr 198.51.100.0/24 --cidr 2001:db8::/32";
+const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr fd00::/8 --cidr 198.51.100.0/24 --cidr 2001:db8::/32";
 
 const PORT: u16 = 8080;
 
@@ -48,10 +48,7 @@ impl Idle {
     /// Opens `count` connections from one host to a listener of another, which its clients know under `address`.
     #[track_caller]
     fn open(client: &Host, server: &Host, address: SocketAddr, port: u16, count: usize) -> Self {
-        let listener = server
-            .namespace()
-            .run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))
-            .unwrap();
+        let listener = server.namespace().run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
         let connect = || {
             let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(5));
             let connection = client.namespace().run(connect).unwrap();
@@ -156,10 +153,12 @@ fn blind_resets_end_no_masqueraded_connection(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["app", "inner", "peer"])).unwrap();
     let (app, inner, peer) = (lab.host("app"), lab.host("inner"), lab.host("peer"));
     put_behind(&lab, app, inner, &INNER);
-    app.run(&format!(
-        "nft 'table inet nat {{ chain out {{ type nat hook postrouting priority 100; oifname {INTERFACE} masquerade; }} }}'"
-    ))
-    .expect_success();
+    nat(
+        app,
+        &format!(
+            "chain out {{\n type nat hook postrouting priority 100\n oifname {INTERFACE} masquerade\n }}\n"
+        ),
+    );
     protect(app, hook, "edge", &[]);
     with_short_timeouts(app);
     let attacker = Attacker::new(&lab, app);
@@ -181,11 +180,14 @@ fn blind_resets_end_no_redirected_connection(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["app", "inner", "peer"])).unwrap();
     let (app, inner, peer) = (lab.host("app"), lab.host("inner"), lab.host("peer"));
     let [v4, v6] = put_behind(&lab, app, inner, &INNER);
-    app.run(&format!(
-        "nft 'table inet nat {{ chain in {{ type nat hook prerouting priority -100; iifname {INTERFACE} tcp dport {PORT} \
-         dnat ip to {v4}:9090; iifname {INTERFACE} tcp dport {PORT} dnat ip6 to [{v6}]:9090; }} }}'"
-    ))
-    .expect_success();
+    nat(
+        app,
+        &format!(
+            "chain in {{\n type nat hook prerouting priority -100\n \
+             iifname {INTERFACE} tcp dport {PORT} dnat ip to {v4}:9090\n \
+             iifname {INTERFACE} tcp dport {PORT} dnat ip6 to [{v6}]:9090\n }}\n"
+        ),
+    );
     protect(app, hook, "edge", &[TRACKED]);
     with_short_timeouts(app);
     let attacker = Attacker::new(&lab, app);
@@ -198,6 +200,13 @@ fn blind_resets_end_no_redirected_connection(hook: IngressHook) {
             idle.exchange("redirected");
         }
     }
+}
+
+#[track_caller]
+fn nat(host: &Host, chain: &str) {
+    let file = host.instance().state_directory.with_file_name("nat.nft");
+    fs::write(&file, format!("table inet nat {{\n{chain}}}\n")).unwrap();
+    host.run(&format!("nft --file {}", file.display())).expect_success();
 }
 
 /// F5: after a blind RST, a SYN that a rule admits does not make a half-open flow of an established one.
@@ -243,7 +252,9 @@ fn forged_halves_of_every_protocol_protect_no_flow(hook: IngressHook) {
         app,
         hook,
         "server",
-        &["--ingress --protocol all --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 --cidr fd00::/8 --cidr 2001:db8::/32"],
+        &[
+            "--ingress --protocol all --cidr 10.0.0.0/8 --cidr 198.51.100.0/24 --cidr fd00::/8 --cidr 2001:db8::/32",
+        ],
     );
     let attacker = Attacker::new(&lab, app);
     for family in Family::ALL {

@@ -15,7 +15,8 @@ on_every_hook!(
     a_table_full_of_connections_refuses_the_next_and_keeps_them,
 );
 
-const TRACKED: &str = "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr fd00::/8 --cidr 198.51.100.0/24";
+const TRACKED: &str =
+    "--ingress --protocol tcp --port 8080 --cidr 10.0.0.0/8 --cidr fd00::/8 --cidr 198.51.100.0/24";
 const PORT: u16 = 8080;
 
 /// So many live flows the table has room for at the least.

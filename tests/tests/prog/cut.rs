@@ -8,6 +8,7 @@ use firewall_common::reason::Reason;
 use firewall_tests::packets::notation::parse_frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _};
+use firewall_userspace::datapath::{FlowRow, Over};
 
 use crate::unconfirmed::policy;
 
@@ -38,7 +39,7 @@ fn a_cut_flow_is_over_for_both_ends() {
         expect(harness, IN, &INITIATOR, Reason::Tracked);
         expect(harness, OUT, &RESPONDER, Reason::Tracked);
 
-        assert_eq!(harness.datapath().cut_flows(Duration::ZERO, |_| true).unwrap(), 3);
+        assert_eq!(cut(harness, Duration::ZERO, |_| true), 3);
         // Egress is open to any peer: without a trace of the flow, what the responder sends would begin it anew.
         expect(harness, OUT, &RESPONDER, Reason::FlowCut);
         expect(harness, IN, &INITIATOR, Reason::NoRule);
@@ -50,7 +51,7 @@ fn a_cut_flow_is_over_for_both_ends() {
 #[test]
 fn the_initiator_of_a_cut_flow_begins_it_anew_where_a_rule_admits_it_again() {
     with_flows(|harness| {
-        harness.datapath().cut_flows(Duration::ZERO, |_| true).unwrap();
+        cut(harness, Duration::ZERO, |_| true);
         expect(harness, IN, &INITIATOR, Reason::Rule);
         expect(harness, OUT, &RESPONDER, Reason::Tracked);
     });
@@ -60,7 +61,7 @@ fn the_initiator_of_a_cut_flow_begins_it_anew_where_a_rule_admits_it_again() {
 fn the_responder_of_a_cut_flow_may_open_a_connection_of_its_own() {
     with_flows(|harness| {
         harness.publish(&policy(CLOSED)).unwrap();
-        harness.datapath().cut_flows(Duration::ZERO, |_| true).unwrap();
+        cut(harness, Duration::ZERO, |_| true);
         expect(harness, OUT, &["tcp E:22>C:40000 SYN"], Reason::Rule);
         expect(harness, IN, &["tcp C:40000>E:22 SYN+ACK"], Reason::Tracked);
     });
@@ -70,9 +71,32 @@ fn the_responder_of_a_cut_flow_may_open_a_connection_of_its_own() {
 fn only_the_flows_that_are_meant_are_cut() {
     with_flows(|harness| {
         harness.publish(&policy(CLOSED)).unwrap();
-        assert_eq!(harness.datapath().cut_flows(Duration::ZERO, |flow| flow.protocol == 17).unwrap(), 1);
+        assert_eq!(cut(harness, Duration::ZERO, |flow| flow.protocol == 17), 1);
         expect(harness, OUT, &[RESPONDER[1]], Reason::FlowCut);
         expect(harness, OUT, &[RESPONDER[0], RESPONDER[2]], Reason::Tracked);
+    });
+}
+
+#[test]
+fn what_is_cut_gives_its_place_back_at_its_end() {
+    with_flows(|harness| {
+        harness.publish(&policy(CLOSED)).unwrap();
+        cut(harness, Duration::ZERO, |_| true);
+        harness.wait(3000).unwrap();
+        expect(harness, OUT, &RESPONDER, Reason::FlowCut);
+        harness.wait(700).unwrap();
+        assert_eq!(harness.flows().unwrap(), 0);
+        // From then on it is a stranger's packet like any other.
+        expect(harness, OUT, &RESPONDER[..2], Reason::Rule);
+    });
+}
+
+#[test]
+fn a_cut_flow_makes_room_for_any_other() {
+    with_flows(|harness| {
+        cut(harness, Duration::ZERO, |_| true);
+        harness.fill().unwrap();
+        assert_eq!(harness.flows().unwrap(), 0);
     });
 }
 
@@ -80,11 +104,11 @@ fn only_the_flows_that_are_meant_are_cut() {
 fn a_draining_flow_lives_until_its_time() {
     with_flows(|harness| {
         harness.publish(&policy(CLOSED)).unwrap();
-        harness.datapath().cut_flows(Duration::from_secs(3600), |_| true).unwrap();
+        cut(harness, Duration::from_secs(3600), |_| true);
         expect(harness, OUT, &RESPONDER, Reason::Tracked);
         // The earlier cut counts, and a later one changes nothing any more.
-        assert_eq!(harness.datapath().cut_flows(Duration::from_secs(1), |_| true).unwrap(), 3);
-        assert_eq!(harness.datapath().cut_flows(Duration::from_secs(3600), |_| true).unwrap(), 0);
+        assert_eq!(cut(harness, Duration::from_secs(1), |_| true), 3);
+        assert_eq!(cut(harness, Duration::from_secs(3600), |_| true), 0);
         let start = Instant::now();
         while harness.decide(OUT, &parse_frame(RESPONDER[0]).unwrap()).unwrap() == Reason::Tracked {
             assert!(start.elapsed() < Duration::from_secs(60), "the flow is not cut");
@@ -93,6 +117,11 @@ fn a_draining_flow_lives_until_its_time() {
         expect(harness, OUT, &RESPONDER, Reason::FlowCut);
         expect(harness, IN, &INITIATOR, Reason::NoRule);
     });
+}
+
+/// How many flows were cut.
+fn cut(harness: &mut Harness, after: Duration, rows: impl Fn(&FlowRow) -> bool) -> u64 {
+    harness.datapath().cut_flows(after, &Over { rows, rule_sets: |_| false }).unwrap()
 }
 
 fn with_flows(test: impl Fn(&mut Harness)) {

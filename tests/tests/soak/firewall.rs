@@ -34,10 +34,10 @@ pub(crate) enum Firewall {
 /// What a firewall holds.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    /// Entries of each flow table.
+    /// Live flows of each class.
     pub(crate) entries: BTreeMap<String, u64>,
-    /// How many each flow table can hold.
-    pub(crate) capacities: BTreeMap<String, u64>,
+    /// How many places there are for all of them.
+    pub(crate) slots: u64,
     /// Bytes that the kernel accounts to the maps.
     pub(crate) memory: u64,
 }
@@ -92,12 +92,10 @@ impl Firewall {
     pub(crate) fn usage(self, app: &Host) -> Usage {
         match self {
             Self::Sgfw(_) => {
-                let tables = status(app)["FlowTables"].take();
-                let tables = tables.as_array().unwrap();
-                let column = |name: &str| {
-                    tables.iter().map(|table| (text(&table["Name"]), number(&table[name]))).collect()
-                };
-                Usage { entries: column("Entries"), capacities: column("Capacity"), memory: map_memory(app) }
+                let table = status(app)["FlowTable"].take();
+                let classes = table["Classes"].as_array().unwrap().iter();
+                let entries = classes.map(|row| (text(&row["Class"]), number(&row["Flows"]))).collect();
+                Usage { entries, slots: number(&table["Slots"]), memory: map_memory(app) }
             }
             Self::Nftables => {
                 let path = "/proc/sys/net/netfilter/nf_conntrack_count";

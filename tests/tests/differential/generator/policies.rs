@@ -2,8 +2,8 @@
 
 use firewall_tests::scenario::{Group, Interface, Management, Peer, Policy, Rule};
 use firewall_userspace::model::{
-    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions,
-    ManagementService, PortRange, Protocol, Service,
+    ExemptProperties, Exemption, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, ManagementService,
+    PortRange, Protocol, Service,
 };
 use ipnet::IpNet;
 use rand::RngExt as _;
@@ -112,7 +112,8 @@ impl Generator {
     fn management(&mut self) -> Management {
         let is_ipv6 = self.chance(30);
         let (prefix, ports) = (self.prefix(is_ipv6), self.ports());
-        let service = if self.chance(70) { ManagementService::Tcp(ports) } else { ManagementService::Udp(ports) };
+        let service =
+            if self.chance(70) { ManagementService::Tcp(ports) } else { ManagementService::Udp(ports) };
         Management { service, prefix }
     }
 
