@@ -220,7 +220,7 @@ fn add_interface_addresses(
     Ok(())
 }
 
-/// Remembers what a reboot takes away: the addresses of every interface, and the size of the flow tables.
+/// Remembers what a reboot takes away: the addresses of every interface, and the size of the flow table.
 fn remember_kernel(
     transaction: &Transaction<'_>,
     datapath: &Datapath,

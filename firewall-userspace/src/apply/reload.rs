@@ -59,8 +59,11 @@ pub fn reload(
         return Ok(Reloaded { interfaces, lost_flows });
     };
     check_complete(&snapshot, &datapath)?;
-    let lost = datapath.finish_resize(is_unfinished)?;
     drop(snapshot);
+    if is_unfinished {
+        replace_programs(&datapath, wanted.clone())?;
+    }
+    let lost = datapath.finish_resize(is_unfinished)?;
     let reloaded = resize(&datapath, entries, wanted)?;
     let transaction = store.begin(&lock)?;
     transaction.set_flow_entries(datapath.flow_entries()?)?;

@@ -46,7 +46,8 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
             management_help(properties, group.as_ref())
         }
         ApplyError::FlowTablesExist => {
-            "leave --flow-entries out; `sgfw interface reload --flow-entries N` gives it another size".to_owned()
+            "leave --flow-entries out; `sgfw interface reload --flow-entries N` gives it another size"
+                .to_owned()
         }
         ApplyError::IncompleteAttachment { .. } => "`sgfw repair` attaches it again".to_owned(),
         ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),

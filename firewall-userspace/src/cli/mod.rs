@@ -93,7 +93,7 @@ enum Command {
     /// passed untracked ends. Changes of groups, rules and interfaces are stored meanwhile, and take effect when panic mode
     /// ends. It outlives a reboot.
     Panic(panic::Panic),
-    /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow tables
+    /// Interfaces, hooks in force, generation, exempt traffic, counters by reason and fill of the flow table
     Status(status::Status),
     /// Put what is stored into force again, after a reboot, a lost interface or an interrupted change
     ///

@@ -112,7 +112,9 @@ impl Datapath {
         beside.remove_maps()?;
         let directory = beside.maps_directory();
         fs::create_dir(&directory).map_err(DatapathError::creating(&directory))?;
-        for name in PINNED_MAPS.into_iter().filter(|name| !TABLE_MAPS.contains(name)) {
+        // What happened is counted for each table anew.
+        let is_shared = |name: &&str| !TABLE_MAPS.contains(name) && *name != map::FLOW_EVENTS;
+        for name in PINNED_MAPS.into_iter().filter(is_shared) {
             let map = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
             let path = beside.map_path(name);
             map.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
@@ -171,11 +173,7 @@ fn errno_error(errno: Errno) -> std::io::Error {
 }
 
 /// The control words that were copied, and how many flows the new table has not taken.
-fn copied(
-    from: &Datapath,
-    to: &Datapath,
-    flow_entries: u32,
-) -> Result<(Vec<u64>, u64), DatapathError> {
+fn copied(from: &Datapath, to: &Datapath, flow_entries: u32) -> Result<(Vec<u64>, u64), DatapathError> {
     let now = Units::of_kernel()?.now()?;
     let first = copy(&from.flow_table()?, &to.flow_table()?, now);
     if first.protected_without_room > 0 {

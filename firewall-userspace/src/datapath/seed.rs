@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use firewall_common::abi::{Address, Be16, Direction, FlowKey, Ipv4, Ipv6, KeyWords, query_from};
-use firewall_common::flow_table::control::{BEGUN_BY_EGRESS, PROTECTED, REPLIED, state};
+use firewall_common::flow_table::control::{BACKED, BEGUN_BY_EGRESS, PROTECTED, REPLIED, state};
 use firewall_common::flow_table::life::{Beside, Lifetimes};
 use firewall_common::flow_table::{Control, Fresh};
 
@@ -86,7 +86,9 @@ fn fresh(seed: &Seed, generation: u64, lifetimes: &Lifetimes, now: u32) -> Fresh
         Direction::Egress => BEGUN_BY_EGRESS,
     };
     Fresh {
-        control: Control(PROTECTED | REPLIED | side).in_state(state).ending(lifetimes.end(state, now)),
+        control: Control(PROTECTED | BACKED | REPLIED | side)
+            .in_state(state)
+            .ending(lifetimes.end(state, now)),
         admitted_by: generation << 32 | u64::from(seed.rule_set),
         beside: Beside::begun(now),
     }
@@ -118,10 +120,9 @@ mod tests {
 
     #[test]
     fn a_seeded_flow_is_protected_in_the_state_of_one_that_has_seen_packets_both_ways() {
-        for (protocol, state) in [
-            (ConnectionProtocol::Tcp, state::ESTABLISHED),
-            (ConnectionProtocol::Udp, state::UDP_STREAM),
-        ] {
+        for (protocol, state) in
+            [(ConnectionProtocol::Tcp, state::ESTABLISHED), (ConnectionProtocol::Udp, state::UDP_STREAM)]
+        {
             let (_, Fresh { control, admitted_by, .. }) = flow(protocol, Direction::Ingress);
             assert_eq!(control.state(), state);
             assert!(control.has(REPLIED) && control.has(PROTECTED) && !control.is_ended(1000));

@@ -73,7 +73,8 @@ pub fn connections(addresses: &HashSet<IpAddr>, ifindex: u32) -> Result<Vec<Conn
 pub fn tcp_connections() -> Result<HashMap<(SocketAddr, SocketAddr), bool>, HostError> {
     let mut connections = HashMap::new();
     for family in [AF_INET, AF_INET6] {
-        let request = request(IPPROTO_TCP, family, connected() | StateFlags::SYN_SENT | StateFlags::TIME_WAIT);
+        let request =
+            request(IPPROTO_TCP, family, connected() | StateFlags::SYN_SENT | StateFlags::TIME_WAIT);
         dump(&request, |response| {
             let is_over =
                 response.header.state == TCP_TIME_WAIT || response.header.timer == Some(Timer::TimeWait);

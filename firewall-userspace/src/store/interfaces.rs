@@ -67,7 +67,7 @@ impl Transaction<'_> {
         self.set_meta("namespace", namespace.cast_signed())
     }
 
-    /// Sets the size of the flow tables.
+    /// Sets the size of the flow table.
     pub fn set_flow_entries(&self, entries: u32) -> Result<(), StoreError> {
         self.set_meta("flow_entries", entries.into())
     }

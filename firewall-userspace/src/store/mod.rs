@@ -379,34 +379,6 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_of_the_eighth_version_become_no_longer_than_they_may_be_also_out_of_the_history() {
-        let directory = tempfile::tempdir().unwrap();
-        let old = connect(&directory.path().join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE).unwrap();
-        MIGRATIONS[..8].iter().for_each(|step| old.execute_batch(step).unwrap());
-        let interface = crate::model::InterfaceId::random().unwrap();
-        old.execute_batch("PRAGMA user_version = 8").unwrap();
-        old.execute(
-            "INSERT INTO interfaces (id, name, slot, zone, ingress_hook, log_drops)
-             VALUES (?, 'eth7', 0, 1, 'auto', 0)",
-            [interface.to_string()],
-        )
-        .unwrap();
-        let insert = "INSERT INTO interface_timeouts VALUES (?, ?, 86400)";
-        for timeout in ["tcp-fin", "tcp-closed", "other"] {
-            old.execute(insert, [&interface.to_string(), timeout]).unwrap();
-        }
-        drop(old);
-        let mut store = Store::open(directory.path(), TIMEOUT).unwrap();
-        let timeouts = |store: &mut Store| {
-            let timeouts = store.snapshot().unwrap().interfaces().unwrap().remove(0).options.timeouts;
-            (timeouts.tcp_fin, timeouts.tcp_closed, timeouts.other)
-        };
-        assert_eq!(timeouts(&mut store), (7_200, 7_200, 86_400));
-        store.connection.execute("UPDATE interface_timeouts SET seconds = 86400", []).unwrap();
-        assert_eq!(timeouts(&mut store), (7_200, 7_200, 86_400));
-    }
-
-    #[test]
     fn a_change_of_the_sixth_version_can_be_gone_back_from() {
         let directory = tempfile::tempdir().unwrap();
         let old = connect(&directory.path().join(DATABASE), OpenFlags::SQLITE_OPEN_CREATE).unwrap();

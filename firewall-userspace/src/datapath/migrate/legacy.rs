@@ -140,7 +140,8 @@ impl OldEntry {
         let state = self.state()?;
         let idle = units.of_jiffies(idle(self.last_seen, turning.jiffies));
         let left = lifetimes.of(state).checked_sub(idle)?;
-        let flags = FLAGS.iter().filter(|(old, _)| self.flags & old != 0).fold(0, |flags, (_, new)| flags | new);
+        let flags =
+            FLAGS.iter().filter(|(old, _)| self.flags & old != 0).fold(0, |flags, (_, new)| flags | new);
         let mut control = Control(flags).in_state(state).ending(now.saturating_add(left).saturating_add(1));
         if turning.was_assured && !matches!(state, state::TIME_WAIT | state::CLOSED) {
             control = control.with(PROTECTED);

@@ -15,8 +15,17 @@ const FIELDS: &[&str] =
     &["name", "groups", "timeouts", "icmp_errors", "tcp_strict", "audit", "always_track", "exempt"];
 const OPTIONS: &[&str] = &["timeouts", "icmp_errors", "tcp_strict", "audit", "always_track", "exempt"];
 /// The words of [`Timeout`] and [`Exemption`], spelled as the fields of a document are.
-const TIMEOUTS: &[&str] =
-    &["tcp_syn", "tcp_established", "tcp_fin", "tcp_closed", "tcp_doubt", "udp", "udp_stream", "icmp", "other"];
+const TIMEOUTS: &[&str] = &[
+    "tcp_syn",
+    "tcp_established",
+    "tcp_fin",
+    "tcp_closed",
+    "tcp_doubt",
+    "udp",
+    "udp_stream",
+    "icmp",
+    "other",
+];
 const EXEMPTIONS: &[&str] = &["arp", "neighbor_discovery", "multicast_listener", "dhcp_client", "non_ip"];
 
 /// An interface with its groups and options.
