@@ -179,8 +179,8 @@ impl Memory for Flows {
 
 /// What the kernel says about the TCP socket of a flow whose key begins at `key`, in the network namespace of the interface.
 ///
-/// The tuple is that of an arriving packet, on both hooks: source is the remote end. A listening socket, which is what the
-/// lookup falls back to, and one that has not completed its handshake count as none.
+/// The tuple is that of an arriving packet, on both hooks: source is the remote end. The lookup falls back to a listening
+/// socket.
 #[inline(never)]
 pub fn socket(context: *mut c_void, key: *const u64) -> Socket {
     /// `bpf_sock_tuple` for the two families.
@@ -228,10 +228,11 @@ pub fn socket(context: *mut c_void, key: *const u64) -> Socket {
         bpf_sk_release(socket.cast());
         state
     };
-    // `enum` of linux/bpf.h (BPF_TCP_ESTABLISHED and so on). Left out: TCP_CLOSE, TCP_LISTEN, TCP_NEW_SYN_RECV.
+    // `enum` of linux/bpf.h: BPF_TCP_ESTABLISHED and so on. BPF_TCP_CLOSE, 7, is never found.
     match state {
         1..=5 | 8 | 9 | 11 => Socket::Connected,
         6 => Socket::TimeWait,
+        10 | 12 => Socket::Opening,
         _ => Socket::None,
     }
 }

@@ -10,7 +10,7 @@
 //! | 46, 47 | the initiator, the responder has sent a FIN that none of its later data has put in doubt |
 //! | 48 | protected: nothing evicts it |
 //! | 49 | in doubt: a RST or FIN was seen that proves nothing |
-//! | 50 | a connected socket was found when the doubt began |
+//! | 50 | backed: the host had a socket for it when it was last asked, as it became protected or as a doubt began |
 //! | 51, 52 | the initiator, the responder has sent a segment without RST since the doubt, or the end |
 //! | 53, 54 | a SYN on the live tuple is remembered beside; it was an egress packet |
 //! | 55 | draining: the end of life is the operator's, and stands |
@@ -94,7 +94,7 @@ pub const FIN_BY_RESPONDER: u64 = 1 << 47;
 pub const PROTECTED: u64 = 1 << 48;
 /// A RST or FIN was seen that proves nothing.
 pub const DOUBT: u64 = 1 << 49;
-/// A connected socket was found when the doubt began.
+/// The host had a socket for it when it was last asked, as the flow became protected or as a doubt began.
 pub const BACKED: u64 = 1 << 50;
 /// The initiator has sent a segment since.
 pub const ALIVE_INITIATOR: u64 = 1 << 51;

@@ -114,10 +114,11 @@ impl Lab {
         let mut lab = Self::new();
         assert_eq!(lab.send(by, SYN, (100, 0)), Fate::Admitted);
         assert_eq!(lab.send(1 - by, SYN | ACK, (900, 101)), Fate::Tracked);
+        lab.socket.set(Socket::Connected);
         assert_eq!(lab.send(by, ACK, (101, 901)), Fate::Tracked);
+        lab.asked.set(0);
         assert!(lab.has(PROTECTED) && lab.has(KEYED) && lab.state() == state::ESTABLISHED);
         lab.admits = [false; 2];
-        lab.socket.set(Socket::Connected);
         lab
     }
 

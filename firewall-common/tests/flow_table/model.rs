@@ -272,11 +272,11 @@ impl Pair {
                 && !flow.is_ended(now)
         );
         match answer {
-            Socket::Connected => (flow.doubted, flow.backed) = (false, false),
-            Socket::TimeWait | Socket::None => {
+            Socket::Connected => flow.doubted = false,
+            Socket::TimeWait | Socket::Opening | Socket::None => {
                 (flow.protected, flow.doubted, flow.backed) = (false, false, false);
                 flow.state = state::TIME_WAIT;
-                flow.end = if answer == Socket::None { now } else { now + 1 };
+                flow.end = if answer == Socket::TimeWait { now + 1 } else { now };
             }
         }
     }

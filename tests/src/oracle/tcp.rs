@@ -103,6 +103,8 @@ pub(super) struct Tcp {
     stage: Stage,
     finished: Sides,
     doubt: Option<Doubt>,
+    /// The host had a socket when it was last asked: the host is an end of the connection, and its RST ends it.
+    has_socket: bool,
     spoke_since_close: Sides,
     syn: Option<Beside>,
 }
@@ -134,6 +136,7 @@ impl Tcp {
             stage,
             finished: Sides::default(),
             doubt: None,
+            has_socket: false,
             spoke_since_close: Sides::default(),
             syn: None,
         }
@@ -165,7 +168,7 @@ impl Tcp {
             return true;
         }
         match sockets {
-            Socket::None => return false,
+            Socket::Opening | Socket::None => return false,
             Socket::TimeWait => {
                 self.wait();
                 *end = now + u64::from(timeouts.tcp_fin);
@@ -190,8 +193,10 @@ impl Tcp {
         let renewal = match self.stage {
             Stage::PickedUp { replied } => self.picked_up(met, replied),
             Stage::Closed => self.closed(met),
-            _ if met.is_reset_of_the_host() => self.close(met),
+            _ if met.is_reset_of_the_host() && self.has_socket => self.close(met),
             Stage::TimeWait if met.has(tcp::RST) => Renewal::Stays,
+            // Of a host that translates addresses, perhaps, and answers what it does not know.
+            _ if met.is_reset_of_the_host() => self.doubt(met, Socket::None),
             _ if met.has(tcp::RST) => self.doubt(met, met.sockets),
             _ => self.talk(met),
         };
@@ -217,18 +222,17 @@ impl Tcp {
         Renewal::In(met.timeouts.tcp_syn)
     }
 
-    /// The segment that completes the handshake, or shows that a connection in mid-stream is one. It may have a FIN, and no
-    /// socket is asked for: its handshake may not be over for the host.
+    /// The segment that completes the handshake, or shows that a connection in mid-stream is one. It may have a FIN.
     fn open(&mut self, met: &Met<'_>) -> Renewal {
         self.stage = Stage::Open;
+        self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening);
         self.finish(met);
         if self.finished.both() {
             self.wait();
             return Renewal::In(met.timeouts.tcp_fin);
         }
         if self.finished.any() {
-            self.doubt(met, Socket::None);
-            return Renewal::In(met.timeouts.tcp_established.min(met.timeouts.tcp_doubt));
+            return self.half_close(met);
         }
         Renewal::In(met.timeouts.tcp_established)
     }
@@ -289,14 +293,14 @@ impl Tcp {
 
     fn close(&mut self, met: &Met<'_>) -> Renewal {
         self.stage = Stage::Closed;
-        self.doubt = None;
+        (self.doubt, self.has_socket) = (None, false);
         self.spoke_since_close = Sides::default();
         Renewal::In(met.timeouts.tcp_closed)
     }
 
     fn wait(&mut self) {
         self.stage = Stage::TimeWait;
-        self.doubt = None;
+        (self.doubt, self.has_socket) = (None, false);
         self.finished = Sides { initiator: true, responder: true };
     }
 
@@ -310,6 +314,7 @@ impl Tcp {
             return Renewal::In(met.timeouts.tcp_fin);
         }
         let is_backed = sockets == Socket::Connected;
+        self.has_socket = is_backed;
         self.doubt = Some(Doubt { since: met.now, is_backed, spoke: Sides::default() });
         if is_backed { Renewal::Stays } else { Renewal::AtLatestIn(met.timeouts.tcp_doubt) }
     }
@@ -331,11 +336,7 @@ impl Tcp {
         self.stage = Stage::Open;
         if !was_open {
             // It was in time-wait, and is half-closed.
-            return match self.doubt(met, met.sockets) {
-                Renewal::Stays => Renewal::In(met.timeouts.tcp_established),
-                Renewal::AtLatestIn(seconds) => Renewal::In(met.timeouts.tcp_established.min(seconds)),
-                renewal @ Renewal::In(_) => renewal,
-            };
+            return self.half_close(met);
         }
         if self.finished.any() && self.finished != before {
             return self.doubt(met, met.sockets);
@@ -346,6 +347,15 @@ impl Tcp {
         match self.doubt {
             Some(Doubt { is_backed: false, .. }) => Renewal::In(met.timeouts.tcp_doubt),
             _ => Renewal::In(met.timeouts.tcp_established),
+        }
+    }
+
+    /// A FIN of one side, of a flow that was not open before.
+    fn half_close(&mut self, met: &Met<'_>) -> Renewal {
+        match self.doubt(met, met.sockets) {
+            Renewal::Stays => Renewal::In(met.timeouts.tcp_established),
+            Renewal::AtLatestIn(seconds) => Renewal::In(met.timeouts.tcp_established.min(seconds)),
+            renewal @ Renewal::In(_) => renewal,
         }
     }
 

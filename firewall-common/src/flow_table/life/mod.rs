@@ -49,7 +49,10 @@ pub enum Socket {
     Connected,
     /// TIME-WAIT, or FIN-WAIT-2 without an owner.
     TimeWait,
-    /// None, a listening one, or one whose handshake is not complete.
+    /// A listening one, or one whose handshake is not complete: the host is an end of the flow that a handshake is completed
+    /// on, and has no connection otherwise.
+    Opening,
+    /// None.
     None,
 }
 
@@ -73,6 +76,12 @@ impl Beside {
     #[inline(always)]
     const fn expected(self) -> u32 {
         self.0 as u32
+    }
+
+    /// Whether a segment acknowledges what the next step of a handshake must bear.
+    #[inline(always)]
+    const fn is_expected(self, facts: &Facts) -> bool {
+        facts.acknowledgement.wrapping_sub(self.expected()) < tcp::HANDSHAKE_WINDOW
     }
 
     #[inline(always)]
@@ -261,7 +270,7 @@ pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetime
     if control.has(DOUBT) {
         return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
     }
-    tcp::begins_doubt(control, facts)
+    tcp::begins_doubt(control, facts) || tcp::protects(control, beside, facts)
 }
 
 /// Follows one packet of a flow. `socket` is the answer if [`asks_for_socket`] said so, and none otherwise.
@@ -363,9 +372,9 @@ pub const fn drain(control: Control, end: u32) -> Control {
 pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now: u32) -> Control {
     match socket {
         Socket::Connected if control.has(FINS) => control,
-        Socket::Connected => control.without(DOUBT | BACKED | ALIVE),
+        Socket::Connected => control.without(DOUBT | ALIVE),
         Socket::TimeWait => tcp::time_wait(control, lifetimes, now),
-        Socket::None => tcp::time_wait(control, lifetimes, now).ending(now),
+        Socket::Opening | Socket::None => tcp::time_wait(control, lifetimes, now).ending(now),
     }
 }
 

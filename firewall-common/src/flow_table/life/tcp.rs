@@ -12,7 +12,7 @@ use crate::packet::tcp_flag;
 
 /// How far an acknowledgement that a handshake expects may lie beyond the SYN: TCP Fast Open lets both sides send data
 /// with it or right behind it (RFC 7413).
-const HANDSHAKE_WINDOW: u32 = 65_536;
+pub(super) const HANDSHAKE_WINDOW: u32 = 65_536;
 
 /// Whether a segment would put a flow in doubt that is not: a RST or a FIN, or data after FINs of both sides.
 #[inline(always)]
@@ -22,6 +22,19 @@ pub(super) const fn begins_doubt(control: Control, facts: &Facts) -> bool {
             facts.has(tcp_flag::FIN) || (facts.has(tcp_flag::RST) && !facts.is_made_here())
         }
         state::TIME_WAIT => facts.has_data != 0,
+        _ => false,
+    }
+}
+
+/// Whether a segment protects a flow that was not: see [`Segment::handshake`] and [`Segment::picked_up`].
+#[inline(always)]
+pub(super) const fn protects(control: Control, beside: Beside, facts: &Facts) -> bool {
+    if !facts.is_from_initiator(control) || facts.has(tcp_flag::RST) {
+        return false;
+    }
+    match control.state() {
+        state::SYN_RECEIVED => facts.has(tcp_flag::ACK) && beside.is_expected(facts),
+        state::PICKED_UP => control.has(REPLIED) && !facts.has(tcp_flag::SYN),
         _ => false,
     }
 }
@@ -93,11 +106,7 @@ impl Segment<'_> {
             }
             return Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)));
         }
-        let proves = self.from_initiator
-            && control.state() == state::SYN_RECEIVED
-            && self.facts.has(tcp_flag::ACK)
-            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
-        if !proves {
+        if !protects(control, beside, self.facts) {
             return Step::Continue(self.renewed(control), beside);
         }
         // What was remembered of the connection before, on the same addresses and ports, is over.
@@ -108,7 +117,7 @@ impl Segment<'_> {
     /// The segment that establishes a flow renews it, though it may have a FIN.
     #[inline(always)]
     fn becomes_established(&self, control: Control, beside: Beside) -> Step {
-        self.established(self.renewed(control.in_state(state::ESTABLISHED).with(PROTECTED)), beside)
+        self.established(self.renewed(self.protected(control)), beside)
     }
 
     /// A SYN on a live tuple changes nothing of it, for it may be forged. It is remembered beside, and takes over when the
@@ -125,7 +134,7 @@ impl Segment<'_> {
         let takes_over = control.has(SYN_BESIDE)
             && (self.facts.is_egress != 0) != control.has(SYN_BY_EGRESS)
             && beside.syn_is_young(self.lifetimes, self.facts.now)
-            && self.facts.acknowledgement.wrapping_sub(beside.expected()) < HANDSHAKE_WINDOW;
+            && beside.is_expected(self.facts);
         if !takes_over {
             return Step::Continue(control, beside);
         }
@@ -142,11 +151,21 @@ impl Segment<'_> {
         if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
-        if self.from_initiator && control.has(REPLIED) {
+        if protects(control, beside, self.facts) {
             return self.becomes_established(control, beside);
         }
         let replied = if self.from_initiator { 0 } else { REPLIED };
         Step::Continue(self.renewed(control.with(replied)), beside)
+    }
+
+    /// Of a flow that is protected from now on it is remembered whether the host is one of its ends.
+    #[inline(always)]
+    const fn protected(&self, control: Control) -> Control {
+        let backed = match self.socket {
+            Some(Socket::Connected | Socket::Opening) => BACKED,
+            _ => 0,
+        };
+        control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | backed)
     }
 
     /// After a RST of the host. A host that has really reset sends nothing but RSTs; segments of both sides show that the
@@ -164,10 +183,11 @@ impl Segment<'_> {
         Step::Continue(self.renewed(next), beside)
     }
 
-    /// A RST that the host has made closes the flow. Any other is a doubt: RFC 5961 lets hosts ignore it.
+    /// A RST that the host has made closes a flow that it is an end of. Any other is a doubt: RFC 5961 lets hosts ignore it, and
+    /// a host that translates addresses resets what strangers send it under those of a flow.
     #[inline(always)]
     fn reset(&self, control: Control, beside: Beside) -> Step {
-        if self.facts.is_made_here() {
+        if self.facts.is_made_here() && control.has(BACKED) {
             return Step::Continue(over(control, state::CLOSED, self.lifetimes, self.facts.now), beside);
         }
         if control.state() == state::TIME_WAIT {
@@ -236,7 +256,7 @@ impl Segment<'_> {
         if next.0 & ALIVE != ALIVE || (next.has(BACKED) && next.has(FINS)) {
             return next;
         }
-        next.without(DOUBT | BACKED | ALIVE)
+        next.without(DOUBT | ALIVE)
     }
 
     #[inline(always)]

@@ -145,6 +145,7 @@ const fn socket_word(socket: Socket) -> &'static str {
     match socket {
         Socket::Connected => "connected",
         Socket::TimeWait => "time-wait",
+        Socket::Opening => "opening",
         Socket::None => "none",
     }
 }

@@ -17,7 +17,7 @@
 //!   returned tcp C:1>D:2 SYN                     a frame that leaves by the interface that it came in by
 //!   wait 31
 //!   fill                                         established flows of others take every place but those of protected flows
-//!   sockets connected                            what the kernel says about the socket of any flow: or `time-wait`, `none`
+//!   sockets connected                            what the kernel says about the socket of any flow: or `time-wait`, `opening`, `none`
 //!   sweep                                        ended flows are removed
 //!   flows 1                                      so many are live, those of `fill` aside
 //! ```
@@ -145,6 +145,7 @@ fn parse_sockets(text: &str) -> Result<Socket> {
     Ok(match text {
         "connected" => Socket::Connected,
         "time-wait" => Socket::TimeWait,
+        "opening" => Socket::Opening,
         "none" => Socket::None,
         _ => bail!("`{text}` is none of `connected`, `time-wait`, `none`"),
     })
