@@ -49,12 +49,12 @@ fn frame(step: &Step) -> Option<&Frame> {
     }
 }
 
-/// Tables with one policy, every exemption, room for 16 flows of either kind, and `cell` everywhere.
+/// Tables with one policy, every exemption, flows of others in a few slots, connected sockets, and `cell` everywhere.
 fn contents(cell: u32) -> Vec<u8> {
     let exempt = exempt_flag::ALL.to_le_bytes()[0];
-    let (now, generation, policy, flags, room) = ([1, 0, 0, 0], 1, 1, 0, 16);
+    let (now, generation, policy, flags, taken, sockets, hairpins) = ([1, 0, 0, 0], 1, 1, 0, 4, 0xff, 0);
     let mut bytes = now.to_vec();
-    bytes.extend([generation, policy, flags, exempt, room, room]);
+    bytes.extend([generation, policy, flags, exempt, taken, sockets, hairpins]);
     // Address classes and service classes.
     bytes.extend([1; 4 + 4]);
     bytes.extend([cell; 8].map(u32::to_le_bytes).concat());
@@ -73,8 +73,8 @@ fn decision_step(step: &Step) -> Vec<u8> {
             [&[kind], length.as_slice(), &bytes].concat()
         }
         Step::Wait(seconds) => {
-            let ticks = u16::try_from(seconds * 100).unwrap_or(u16::MAX);
-            [&[WAIT], ticks.to_le_bytes().as_slice()].concat()
+            let units = u16::try_from(seconds * 100 >> 4).unwrap_or(u16::MAX);
+            [&[WAIT], units.to_le_bytes().as_slice()].concat()
         }
         _ => Vec::new(),
     }

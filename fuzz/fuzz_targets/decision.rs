@@ -1,25 +1,27 @@
 //! Any frames, decided by any tables.
 //!
-//! Input: the contents of the tables, then steps: frames by their bytes, pauses, and flow entries gone bad. Whatever
-//! the frames say and the tables hold, nothing panics, nothing passes without the table entry that its reason names, and
-//! a dropped packet leaves the flow tables as they were.
+//! Input: the contents of the tables, then steps: frames by their bytes, pauses, and slots gone bad. Whatever the frames say
+//! and the tables hold, nothing panics, nothing passes without the table entry that its reason names, a dropped packet leaves
+//! the flow table as it was, and no packet takes the place of a protected flow.
 
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
-use firewall_common::abi::{Direction, EXEMPT, FlowEntry, RULE_SET, UNTRACKED, exempt_flag, interface_flag};
-use firewall_common::decide::{Hook, decide};
+use firewall_common::abi::{Direction, EXEMPT, MANAGEMENT, RULE_SET, UNTRACKED, exempt_flag, interface_flag};
+use firewall_common::decide::{Hook, InMemory, decide};
+use firewall_common::flow_table::Control;
+use firewall_common::flow_table::control::{BACKED, DOUBT, PENDING, PROTECTED, USED};
 use firewall_common::packet::Link;
 use firewall_common::reason::{Reason, Verdict};
-use firewall_fuzz::tables::{Answers, Contents, FuzzTables, SLOT, State};
+use firewall_fuzz::tables::{Answers, Contents, FuzzTables, SLOT, State, is_same_flow};
 use libfuzzer_sys::fuzz_target;
 
 const MAX_STEPS: usize = 64;
 
 enum Step<'a> {
     Frame { hook: Hook, bytes: &'a [u8] },
-    Wait { ticks: u16 },
-    Overwrite(FlowEntry),
+    Wait { units: u16 },
+    Overwrite(u64),
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -34,8 +36,8 @@ fuzz_target!(|input: &[u8]| {
         }
         match step(&mut input) {
             Ok(Step::Frame { hook, bytes }) => check_decision(&tables, hook, bytes),
-            Ok(Step::Wait { ticks }) => tables.wait(ticks.into()),
-            Ok(Step::Overwrite(entry)) => tables.overwrite_flows(entry),
+            Ok(Step::Wait { units }) => tables.wait(units.into()),
+            Ok(Step::Overwrite(control)) => tables.overwrite_flows(control),
             Err(_) => return,
         }
     }
@@ -45,8 +47,8 @@ fuzz_target!(|input: &[u8]| {
 fn step<'a>(input: &mut Unstructured<'a>) -> Result<Step<'a>> {
     let kind: u8 = input.arbitrary()?;
     let direction = match kind & 3 {
-        0 => return Ok(Step::Wait { ticks: input.arbitrary()? }),
-        1 => return Ok(Step::Overwrite(bytemuck::cast(input.arbitrary::<[u8; 24]>()?))),
+        0 => return Ok(Step::Wait { units: input.arbitrary()? }),
+        1 => return Ok(Step::Overwrite(input.arbitrary()?)),
         2 => Direction::Ingress,
         _ => Direction::Egress,
     };
@@ -63,11 +65,11 @@ fn step<'a>(input: &mut Unstructured<'a>) -> Result<Step<'a>> {
 
 fn check_decision(tables: &FuzzTables, hook: Hook, frame: &[u8]) {
     let (before, fragments) = (tables.state(), tables.fragments());
-    let reason = decide(frame, tables, hook).reason();
+    let reason = decide(&mut InMemory::new(frame, tables, hook)).reason();
     let (after, answers) = (tables.state(), tables.take_answers());
     check_settings(tables.contents(), hook, reason);
-    check_answers(tables.contents(), &answers, hook.direction, reason);
-    check_state(reason, &before, &after);
+    check_answers(tables, &answers, hook.direction, reason, &before);
+    check_state(tables, &answers, reason, &before, &after);
     let remembers = reason.verdict() == Verdict::Pass;
     assert!(remembers || tables.fragments() <= fragments, "a dropped first fragment is remembered");
     assert!(reason != Reason::Fragment || fragments > 0, "no first fragment was admitted");
@@ -87,6 +89,7 @@ fn check_settings(contents: &Contents, hook: Hook, reason: Reason) {
         Reason::ExemptDhcpClient => exempts(exempt_flag::DHCP_CLIENT),
         Reason::Related => u16::from(contents.flags) & interface_flag::ICMP_ERRORS_BY_RULES_ONLY == 0,
         Reason::NotASyn => u16::from(contents.flags) & interface_flag::TCP_STRICT != 0,
+        Reason::Hairpin => contents.hairpins & 1 != 0 && hook.direction == Direction::Egress,
         Reason::Internal => false,
         _ => true,
     };
@@ -94,59 +97,72 @@ fn check_settings(contents: &Contents, hook: Hook, reason: Reason) {
 }
 
 /// What the tables must have said for a reason. Rules are those of the packet's own direction.
-fn check_answers(contents: &Contents, answers: &Answers, direction: Direction, reason: Reason) {
+fn check_answers(
+    tables: &FuzzTables,
+    answers: &Answers,
+    direction: Direction,
+    reason: Reason,
+    before: &State,
+) {
+    let live_flow = before.0.iter().any(|slot| is_live(slot[1], tables.now()));
     let any_cell = |bits: u32| answers.cells.iter().any(|(_, cell)| cell & bits != 0);
     let admitted = |by: Direction| answers.cells.iter().any(|&(of, cell)| of == by && cell & RULE_SET != 0);
     let passed_back = any_cell(EXEMPT) || (admitted(direction.opposite()) && any_cell(UNTRACKED));
     let is_allowed = match reason {
-        Reason::Tracked => answers.live_flow,
-        Reason::Rule => admitted(direction),
-        Reason::FlowTableFull => admitted(direction) || answers.live_flow,
+        Reason::Tracked => live_flow,
+        Reason::Rule | Reason::FlowTableFull | Reason::Hairpin => admitted(direction),
+        Reason::Management => admitted(Direction::Ingress) && any_cell(MANAGEMENT),
         Reason::Untracked => {
-            let by_service = answers.service_classes.iter().any(|class| contents.leaves_untracked(*class));
+            let by_service =
+                answers.service_classes.iter().any(|class| tables.contents().leaves_untracked(*class));
             by_service || (admitted(direction) && any_cell(UNTRACKED))
         }
-        Reason::Related => answers.live_flow || passed_back,
+        Reason::Related => live_flow || passed_back,
         Reason::ExemptAddress => any_cell(EXEMPT),
         Reason::UnknownFragment => !admitted(direction),
         _ => true,
     };
     assert!(is_allowed, "{reason:?} of {answers:?}");
+    assert!(answers.sockets.len() <= 2, "asked for {} sockets", answers.sockets.len());
+    assert_eq!(answers.refusals, usize::from(reason == Reason::FlowTableFull));
+    assert!(answers.begun <= usize::from(reason == Reason::Rule));
 }
 
-/// What a decision may do to the flow tables.
-fn check_state(reason: Reason, before: &State, after: &State) {
-    let unchanged = before.assured == after.assured && before.half_open == after.half_open;
-    if reason != Reason::FlowTableFull {
-        assert_eq!(before.pressure, after.pressure, "{reason:?} reports a full table");
+fn is_live(control: u64, now: u32) -> bool {
+    Control(control).is_published() && !Control(control).is_ended(now)
+}
+
+/// What a decision may do to the flow table.
+fn check_state(tables: &FuzzTables, answers: &Answers, reason: Reason, before: &State, after: &State) {
+    let now = tables.now();
+    assert!(after.0.iter().all(|slot| slot[1] & PENDING == 0), "a slot is left half done");
+    let changes = before.changes(after);
+    for (old, new) in &changes {
+        let (old, new) = (Control(old[1]), Control(new[1]));
+        if is_same_flow(old.0, new.0) {
+            // A flow that is in doubt and backed may have been asked for by an insert; all else is the packet's own.
+            continue;
+        }
+        if new.has(USED) {
+            assert_eq!(reason, Reason::Rule, "a flow begins");
+            let is_doubted = old.0 & (DOUBT | BACKED) == DOUBT;
+            assert!(
+                !is_live(old.0, now) || !old.has(PROTECTED) || is_doubted || !answers.sockets.is_empty(),
+                "a protected flow is evicted"
+            );
+        } else {
+            // Cleared: it had ended, or the operator had cut it and it begins anew, or its socket is gone.
+            assert!(
+                !is_live(old.0, now) || reason == Reason::Rule || !answers.sockets.is_empty(),
+                "a live flow is gone"
+            );
+        }
     }
+    let begun = changes.iter().filter(|(old, new)| !is_same_flow(old[1], new[1]) && new[1] & USED != 0);
+    assert!(begun.count() <= 1, "two flows begin");
     match reason {
-        Reason::Tracked => check_tracked(before, after),
-        Reason::Rule if unchanged => {}
-        Reason::Rule => check_begun(before, after),
-        _ => assert!(unchanged, "{reason:?} changes a flow"),
+        Reason::Tracked | Reason::Rule => {}
+        // A flow that has ended is cleared by whoever meets it, and one that is to be cut is.
+        _ => assert!(changes.len() <= 2, "{reason:?} changes {} flows", changes.len()),
     }
-}
-
-/// The packet belongs to a flow that was there, and may have made it assured.
-fn check_tracked(before: &State, after: &State) {
-    assert!(!before.assured.is_empty() || !before.half_open.is_empty(), "no flow to belong to");
-    assert!(before.assured.keys().all(|key| after.assured.contains_key(key)), "an assured flow is gone");
-    let promoted: Vec<_> = after.assured.keys().filter(|key| !before.assured.contains_key(*key)).collect();
-    let left: Vec<_> = before.half_open.keys().filter(|key| !after.half_open.contains_key(*key)).collect();
-    assert!(promoted.len() <= 1 && promoted == left, "{promoted:?} became assured, {left:?} left");
-    assert!(after.half_open.keys().all(|key| before.half_open.contains_key(key)), "a flow begins");
-}
-
-/// Exactly one flow begins, half-open; at most its own former life ends.
-fn check_begun(before: &State, after: &State) {
-    let mut begun = after.half_open.iter().filter(|(key, entry)| before.half_open.get(*key) != Some(entry));
-    let (key, _) = begun.next().expect("a flow begins");
-    assert!(begun.next().is_none(), "two flows begin");
-    assert!(before.half_open.keys().all(|known| after.half_open.contains_key(known)));
-    let mut assured = before.assured.clone();
-    if !after.assured.contains_key(key) {
-        assured.remove(key);
-    }
-    assert_eq!(assured, after.assured, "an assured flow of another key changes");
 }

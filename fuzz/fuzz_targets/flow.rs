@@ -1,39 +1,38 @@
-//! Any sequence of packets of one flow through `flow::start` and `flow::advance`.
+//! Any sequence of packets of one flow through `life::begin` and `life::follow`.
 //!
-//! What may follow from what is stated here once more, by remembering what each side has sent instead of by states:
-//! which packets make a flow assured, what a RST can do, when a flow is over, and what never changes.
+//! What may follow from what is stated here once more, by remembering what each hook has carried instead of by states: what
+//! protects a flow, what takes that back, what ends it, and what changes nothing.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
-use firewall_common::abi::{Be16, Direction, FlowEntry, Timeouts, flow_flag};
-use firewall_common::flow::{FlowState, Step, advance, start};
-use firewall_common::packet::icmp::{Icmp, Role};
-use firewall_common::packet::{Tcp, Transport, tcp_flag};
+use firewall_common::flow_table::Control;
+use firewall_common::flow_table::control::{
+    ALIVE, BACKED, BEGUN_BY_EGRESS, DOUBT, END, FINS, PROTECTED, REPLIED, STATE, SYN_BESIDE, SYN_BY_EGRESS,
+    state,
+};
+use firewall_common::flow_table::life::{
+    Beside, DOUBTED, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, kind, remember_syn,
+};
+use firewall_common::packet::tcp_flag::{ACK, FIN, RST, SYN};
 use libfuzzer_sys::fuzz_target;
 
-/// How far beyond the responder's SYN the acknowledgement that completes a handshake may lie (RFC 7413).
-const HANDSHAKE_WINDOW: u32 = 65_536;
+/// How far beyond a SYN the acknowledgement that answers it may lie (RFC 7413).
+const WINDOW: u32 = 65_536;
 
-/// In ticks; each differs from the others.
-const TIMEOUTS: Timeouts = Timeouts {
-    tcp_syn: 600,
-    tcp_established: 100_000,
-    tcp_fin: 1200,
-    tcp_closed: 100,
-    udp: 300,
-    udp_stream: 1800,
-    icmp: 310,
-    other: 6000,
-};
+/// In units of time; each differs from the others. What stands beside a flow knows times of 65 536 units only, and the
+/// packets of one flow here last for less.
+const LIFETIMES: Lifetimes = Lifetimes([
+    20_000, 600, 601, 60_000, 60_001, 1_200, 100, 602, 300, 301, 310, 1_800, 311, 6_000, 900, 6_001,
+]);
+
+const TWO_SECONDS: u32 = 16;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     protocol: Protocol,
-    started_by_egress: bool,
-    rule_set: u32,
-    generation: u32,
-    now: u32,
+    begun_by_egress: bool,
+    now: u16,
     packets: Vec<Packet>,
 }
 
@@ -41,26 +40,45 @@ struct Input {
 enum Protocol {
     Tcp,
     Udp,
-    Icmp,
-    Other,
+    Query,
+    Portless,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Packet {
-    from_initiator: bool,
-    /// Ticks since the packet before.
-    pause: u16,
+    is_egress: bool,
+    is_forwarded: bool,
+    /// Units since the packet before.
+    pause: Pause,
     flags: u8,
     sequence: u32,
     acknowledgement: Acknowledgement,
     has_data: bool,
+    socket: Answer,
+    /// Whether a rule admits it.
+    is_admitted: bool,
 }
 
-/// The fuzzer cannot guess the one number that completes a handshake.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Pause {
+    None,
+    Short(u8),
+    Long(u16),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Answer {
+    Connected,
+    TimeWait,
+    Opening,
+    None,
+}
+
+/// The fuzzer cannot guess the one number that an answer must bear.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Acknowledgement {
     Any(u32),
-    /// So many bytes beyond the last SYN of the responder.
+    /// So many bytes beyond the last SYN of the other hook.
     BeyondSyn(u32),
 }
 
@@ -69,27 +87,26 @@ fuzz_target!(|input: Input| {
     let Some(first) = packets.next() else {
         return;
     };
-    let direction = if input.started_by_egress { Direction::Egress } else { Direction::Ingress };
-    let transport = transport(input.protocol, &Packet { from_initiator: true, ..*first }, 0);
-    let started = start(&transport, direction, input.rule_set, input.generation, input.now);
-    let Some(entry) = started else {
-        assert!(has(&transport, tcp_flag::RST), "{transport:?} begins no flow");
+    let first = Packet { is_egress: input.begun_by_egress, ..*first };
+    let facts = facts(input.protocol, &first, input.now.into(), true, 0);
+    let Some(control) = begin(&facts, &LIFETIMES) else {
+        assert!(has(&facts, RST), "{facts:?} begins no flow");
         return;
     };
-    assert!(!has(&transport, tcp_flag::RST), "a RST begins a flow");
-    let expected = FlowEntry {
-        last_seen: input.now,
-        rule_set: input.rule_set,
-        generation: input.generation,
-        state: entry.state,
-        flags: entry.flags,
-        ..FlowEntry::default()
+    assert!(!has(&facts, RST), "a RST begins a flow");
+    assert_eq!(control.has(BEGUN_BY_EGRESS), input.begun_by_egress);
+    assert!(!control.has(PROTECTED | DOUBT | REPLIED | FINS | SYN_BESIDE) && !control.is_ended(facts.now));
+    let mut flow = Flow {
+        protocol: input.protocol,
+        control,
+        beside: Beside::begun(facts.now),
+        first: facts.now,
+        now: facts.now,
+        history: History::default(),
     };
-    assert_eq!(entry, expected);
-    assert_eq!(entry.started_by(), direction);
-    let mut flow = Flow { entry, now: input.now, history: History::default() };
+    flow.history.syns[hook(&facts)] = opens(&facts).then_some((facts.sequence, facts.now));
     for packet in packets {
-        if !flow.follow(input.protocol, packet) {
+        if !flow.meets(packet) {
             return;
         }
     }
@@ -97,214 +114,301 @@ fuzz_target!(|input: Input| {
 
 /// A flow with what it must not forget.
 struct Flow {
-    entry: FlowEntry,
+    protocol: Protocol,
+    control: Control,
+    beside: Beside,
+    first: u32,
     now: u32,
     history: History,
 }
 
-#[derive(Default)]
+/// By hook: ingress, egress.
+#[derive(Clone, Copy, Default)]
 struct History {
-    replied: bool,
-    assured: bool,
-    /// Sequence number of the responder's last SYN, RSTs aside.
-    responder_syn: Option<u32>,
-    /// Whether each side has sent a FIN, and no data after it.
-    finished: Sides,
-    /// Whether a RST has reached the flow while it was established, and neither side alone has spoken since.
-    is_reset: bool,
-    spoke_since_reset: Sides,
-}
-
-#[derive(Default)]
-struct Sides {
-    initiator: bool,
-    responder: bool,
-}
-
-impl Sides {
-    fn side(&mut self, is_initiator: bool) -> &mut bool {
-        if is_initiator { &mut self.initiator } else { &mut self.responder }
-    }
-
-    fn both(&self) -> bool {
-        self.initiator && self.responder
-    }
+    /// Number and time of the last SYN, answers among them.
+    syns: [Option<(u32, u32)>; 2],
+    /// Whether it has carried a segment without RST at all.
+    spoke: [bool; 2],
+    /// Whether it has sent a FIN, and no data after it.
+    finished: [bool; 2],
+    /// Whether it has carried a segment without RST since the host's RST.
+    since_close: [bool; 2],
+    /// Whether it has carried one without RST and FIN since the doubt.
+    since_doubt: [bool; 2],
 }
 
 impl Flow {
-    /// Follows a packet; `false` where the flow has ended.
-    fn follow(&mut self, protocol: Protocol, packet: &Packet) -> bool {
-        let state = self.state();
-        self.now = self.now.wrapping_add(packet.pause.into());
-        let idle = self.now.wrapping_sub(self.entry.last_seen);
-        let is_expired = self.entry.is_expired(state, &TIMEOUTS, self.now);
-        assert_eq!(is_expired, idle > state.timeout(&TIMEOUTS));
-        if is_expired {
+    /// Follows a packet; `false` where the flow is over.
+    fn meets(&mut self, packet: &Packet) -> bool {
+        self.now += match packet.pause {
+            Pause::None => 0,
+            Pause::Short(units) => units.into(),
+            Pause::Long(units) => units.into(),
+        };
+        // Times beside a flow would begin again.
+        if self.now - self.first > 60_000 {
             return false;
         }
-        let transport = transport(protocol, packet, self.history.responder_syn.unwrap_or_default());
-        match advance(self.entry, state, &transport, packet.from_initiator, self.now) {
-            Step::Restart => {
-                assert!(self.is_over(), "{state:?} is not over");
-                assert!(opens(&transport), "{transport:?} asks for no new flow");
-                false
-            }
-            Step::Continue { entry: next, assures } => {
-                assert!(!(self.is_over() && opens(&transport)), "a SYN goes on with {state:?}");
-                self.check_entry(&next);
-                self.check_assurance(&transport, packet, assures);
-                self.check_reset(&transport, &next);
-                self.remember(&transport, packet, assures);
-                self.entry = next;
-                self.check_state();
+        let other = self.history.syns[usize::from(!packet.is_egress)].map_or(0, |(number, _)| number);
+        let is_initiator = packet.is_egress == self.control.has(BEGUN_BY_EGRESS);
+        let facts = facts(self.protocol, packet, self.now, is_initiator, other);
+        let asks = !self.control.is_ended(self.now)
+            && asks_for_socket(self.control, self.beside, &facts, &LIFETIMES);
+        let answer = asks.then_some(match packet.socket {
+            Answer::Connected => Socket::Connected,
+            Answer::TimeWait => Socket::TimeWait,
+            Answer::Opening => Socket::Opening,
+            Answer::None => Socket::None,
+        });
+        let step = follow(self.control, self.beside, &facts, &LIFETIMES, answer);
+        match step {
+            Step::Continue(next, beside) => {
+                self.check(&facts, answer, next);
+                self.remember(&facts, next);
+                (self.control, self.beside) = (next, beside);
                 true
             }
+            Step::Rules => {
+                assert!(opens(&facts), "a segment that opens nothing is for the rules");
+                let is_closed = matches!(self.control.state(), state::CLOSED | state::TIME_WAIT);
+                let settled_to_wait = answer == Some(Socket::TimeWait);
+                assert!(self.control.has(DOUBT) || is_closed || settled_to_wait, "{:?}", self.control);
+                if packet.is_admitted {
+                    let (next, beside) = remember_syn(self.control, self.beside, &facts);
+                    self.check_untouched(next);
+                    self.remember(&facts, next);
+                    (self.control, self.beside) = (next, beside);
+                }
+                true
+            }
+            Step::Over => {
+                let is_told =
+                    matches!(answer, Some(Socket::None | Socket::Opening)) && self.control.has(BACKED);
+                assert!(self.control.is_ended(self.now) || is_told, "a live flow is over");
+                // For good, whatever comes and however long flows may live by then.
+                let later = Facts { now: self.now + 1, ..facts };
+                if self.control.is_ended(self.now) {
+                    let longer = Lifetimes([u32::MAX; 16]);
+                    assert_eq!(follow(self.control, self.beside, &later, &longer, None), Step::Over);
+                }
+                false
+            }
+            Step::Cut(_) => unreachable!("nobody cuts"),
         }
     }
 
-    fn state(&self) -> FlowState {
-        FlowState::from_number(self.entry.state).expect("a state")
-    }
-
-    /// Both sides are done, or a RST was seen and not taken back.
-    fn is_over(&self) -> bool {
-        self.history.is_reset || self.history.finished.both()
-    }
-
-    /// What the first packet said stays, and time does not run backwards.
-    fn check_entry(&self, next: &FlowEntry) {
-        let origin = flow_flag::STARTED_BY_EGRESS;
-        assert_eq!(next.flags & origin, self.entry.flags & origin);
-        assert_eq!(next.rule_set, self.entry.rule_set);
-        assert_eq!(next.generation, self.entry.generation);
-        assert_eq!((next.padding, next.cut_at), (0, self.entry.cut_at));
-        assert!(next.last_seen == self.now || next.last_seen == self.entry.last_seen);
-    }
-
-    /// Only the initiator's answer to a reply makes a flow assured; of TCP in a handshake, only the acknowledgement of
-    /// the responder's SYN.
-    fn check_assurance(&self, transport: &Transport, packet: &Packet, assures: bool) {
-        if !assures {
-            return;
+    fn check(&self, facts: &Facts, answer: Option<Socket>, next: Control) {
+        assert!(!self.control.is_ended(self.now), "what has ended goes on");
+        let changes =
+            END | STATE | BEGUN_BY_EGRESS | REPLIED | FINS | PROTECTED | DOUBT | BACKED | ALIVE | SYN_BESIDE;
+        assert_eq!((self.control.0 ^ next.0) & !(changes | SYN_BY_EGRESS), 0, "whose the slot is changes");
+        assert!(!next.is_ended(self.now), "a packet that goes on leaves an ended flow");
+        if self.protocol != Protocol::Tcp {
+            return self.check_exchange(next);
         }
-        assert!(packet.from_initiator, "the responder assures");
-        assert!(self.history.replied, "nothing was answered");
-        let Transport::Tcp(tcp) = transport else {
-            return;
+        self.check_protection(facts, answer, next);
+        self.check_doubt(facts, answer, next);
+        self.check_end(facts, answer, next);
+        if has(facts, SYN) && !self.is_handshake() && !self.takes_over(facts) && answer.is_none() {
+            self.check_untouched(next);
+        }
+    }
+
+    /// Nothing but that a SYN is remembered.
+    fn check_untouched(&self, next: Control) {
+        let without = |control: Control| control.without(SYN_BESIDE | SYN_BY_EGRESS);
+        assert_eq!(without(self.control), without(next), "a SYN changes the flow");
+    }
+
+    /// UDP is a stream if both have spoken and it lasts; nothing protects.
+    fn check_exchange(&self, next: Control) {
+        assert!(!next.has(PROTECTED | DOUBT | FINS | SYN_BESIDE));
+        if next.state() == state::UDP_STREAM && self.control.state() != state::UDP_STREAM {
+            assert!(next.has(REPLIED) && self.now - self.first >= TWO_SECONDS);
+        }
+    }
+
+    fn check_protection(&self, facts: &Facts, answer: Option<Socket>, next: Control) {
+        let is_initiator = self.is_initiator(facts);
+        let (was, is) = (self.control.has(PROTECTED), next.has(PROTECTED));
+        if is && !was {
+            assert!(!has(facts, RST | SYN) || self.is_handshake(), "a RST or a SYN protects");
+            match self.control.state() {
+                state::SYN_RECEIVED => {
+                    let (syn, _) = self.history.syns[1 - hook(facts)].expect("a SYN of the responder");
+                    assert!(
+                        is_initiator && has(facts, ACK) && acknowledges(facts, syn),
+                        "an unproved handshake"
+                    );
+                }
+                state::PICKED_UP => {
+                    assert!(is_initiator && self.history.spoke[1 - hook(facts)], "one side alone");
+                }
+                state::CLOSED => assert!(self.history.since_close[1 - hook(facts)], "one side alone"),
+                state::TIME_WAIT => assert!(facts.has_data != 0, "nothing undoes the FINs"),
+                other => panic!("state {other} is protected"),
+            }
+        }
+        if was && !is {
+            let made_here = facts.is_egress != 0 && facts.is_forwarded == 0;
+            let mut finished = self.history.finished;
+            finished[hook(facts)] |= has(facts, FIN);
+            assert!(
+                (has(facts, RST) && made_here && self.control.has(BACKED))
+                    || finished == [true; 2]
+                    || answer == Some(Socket::TimeWait)
+                    || self.takes_over(facts),
+                "protection is lost by {facts:?}"
+            );
+        }
+        if next.has(BEGUN_BY_EGRESS) != self.control.has(BEGUN_BY_EGRESS) {
+            assert!(self.takes_over(facts), "the sides are changed by {facts:?}");
+        }
+    }
+
+    fn check_doubt(&self, facts: &Facts, answer: Option<Socket>, next: Control) {
+        let (was, is) = (self.control.has(DOUBT), next.has(DOUBT));
+        assert!(!is || next.has(PROTECTED), "only what is protected is in doubt");
+        assert!(!next.has(BACKED) || next.has(PROTECTED), "only what is protected is backed");
+        if next.has(BACKED) && !self.control.has(BACKED) {
+            let has_socket = matches!(answer, Some(Socket::Connected | Socket::Opening));
+            assert!(has_socket, "nobody has said that there is a socket");
+        }
+        if is && !was {
+            let undoes_fins = self.control.state() == state::TIME_WAIT && facts.has_data != 0;
+            let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
+            assert!(has(facts, RST | FIN) || undoes_fins || completes, "{facts:?} puts in doubt");
+            assert_eq!(next.has(BACKED), answer == Some(Socket::Connected));
+        }
+        if was && !is && next.has(PROTECTED) {
+            let mut spoke = self.history.since_doubt;
+            spoke[hook(facts)] |= !has(facts, RST | FIN);
+            assert!(answer == Some(Socket::Connected) || spoke == [true; 2], "the doubt goes by {facts:?}");
+        }
+    }
+
+    /// Nobody but the hosts brings the end nearer, but for what nobody speaks for; and a RST renews nothing.
+    fn check_end(&self, facts: &Facts, answer: Option<Socket>, next: Control) {
+        let is_proved = !next.has(PROTECTED);
+        let latest = LIFETIMES.end(DOUBTED, self.now);
+        if self.control.has(PROTECTED) && !is_proved {
+            assert!(next.end() >= self.control.end().min(latest), "the end comes nearer by {facts:?}");
+        }
+        let made_here = facts.is_egress != 0 && facts.is_forwarded == 0;
+        if has(facts, RST) && !made_here && answer != Some(Socket::TimeWait) {
+            assert!(next.end() <= self.control.end(), "a RST renews");
+        }
+    }
+
+    /// Whether it acknowledges a young SYN of the other hook that was remembered.
+    fn takes_over(&self, facts: &Facts) -> bool {
+        let Some((syn, at)) = self.history.syns[1 - hook(facts)] else {
+            return false;
         };
-        assert!(!tcp.has(tcp_flag::RST), "a RST assures");
-        if matches!(self.state(), FlowState::SynSent | FlowState::SynReceived) {
-            let syn = self.history.responder_syn.expect("a SYN of the responder");
-            let beyond = tcp.acknowledgement.wrapping_sub(syn.wrapping_add(1));
-            assert!(tcp.has(tcp_flag::ACK) && beyond < HANDSHAKE_WINDOW, "{beyond} beyond the SYN");
-        }
+        let is_young = self.now - at <= LIFETIMES.of(state::SYN_SENT);
+        self.control.has(SYN_BESIDE)
+            && has(facts, SYN)
+            && has(facts, ACK)
+            && is_young
+            && acknowledges(facts, syn)
     }
 
-    /// A RST changes nothing but the state of an established flow, and renews only the timeout that it shortens.
-    fn check_reset(&self, transport: &Transport, next: &FlowEntry) {
-        if !has(transport, tcp_flag::RST) {
-            return;
-        }
-        if !self.history.assured || self.history.is_reset {
-            assert_eq!(*next, self.entry, "a RST changes a flow that is not established");
-            return;
-        }
-        assert_eq!(FlowState::from_number(next.state), Some(FlowState::Closed));
-    }
-
-    fn remember(&mut self, transport: &Transport, packet: &Packet, assures: bool) {
-        let is_picked_up = self.state() == FlowState::PickedUp;
+    fn remember(&mut self, facts: &Facts, next: Control) {
+        let takes_over = self.takes_over(facts) && !self.is_handshake();
+        let was_closed = self.control.state() == state::CLOSED;
         let history = &mut self.history;
-        let Transport::Tcp(tcp) = transport else {
-            history.replied |= !packet.from_initiator;
-            history.assured |= assures;
-            return;
-        };
-        if tcp.has(tcp_flag::RST) {
-            if history.assured && !history.is_reset {
-                history.is_reset = true;
-                history.spoke_since_reset = Sides::default();
-            }
-            return;
+        let here = hook(facts);
+        if takes_over {
+            // A new connection: of the old one nothing counts.
+            let syns = history.syns;
+            *history = History { syns, ..History::default() };
+            history.finished[here] = has(facts, FIN);
         }
-        history.replied |= !packet.from_initiator;
-        history.assured |= assures;
-        if !history.assured {
-            if !is_picked_up && !packet.from_initiator && tcp.has(tcp_flag::SYN) {
-                history.responder_syn = Some(tcp.sequence);
-                let finished = history.finished.side(false);
-                *finished = tcp.has(tcp_flag::FIN) || (*finished && !tcp.has_data);
-            }
-            return;
+        if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
+            history.syns[here] = Some((facts.sequence, self.now));
         }
-        if history.is_reset {
-            *history.spoke_since_reset.side(packet.from_initiator) = true;
-            if history.spoke_since_reset.both() {
-                history.is_reset = false;
-                history.finished = Sides::default();
+        if has(facts, RST) {
+            if next.state() == state::CLOSED && !was_closed {
+                history.since_close = [false; 2];
             }
-            return;
+        } else if !has(facts, SYN) || next.state() == state::SYN_RECEIVED {
+            history.spoke[here] = true;
+            history.since_close[here] = true;
+            history.since_doubt[here] |= !has(facts, FIN);
+            let data = facts.has_data != 0 && !has(facts, SYN);
+            history.finished[here] = has(facts, FIN) || (history.finished[here] && !data);
         }
-        let finished = history.finished.side(packet.from_initiator);
-        *finished = tcp.has(tcp_flag::FIN) || (*finished && !tcp.has_data);
+        if next.has(DOUBT) && !self.control.has(DOUBT) {
+            history.since_doubt = [false; 2];
+        }
+        if was_closed && next.has(PROTECTED) {
+            history.finished = [false; 2];
+        }
+        if next.state() == state::TIME_WAIT {
+            // Also where the kernel says so.
+            history.finished = [true; 2];
+        }
     }
 
-    /// The state says what has happened.
-    fn check_state(&self) {
-        let history = &self.history;
-        let finished = &history.finished;
-        match self.state() {
-            FlowState::SynSent => assert!(!history.assured && history.responder_syn.is_none()),
-            FlowState::SynReceived => assert!(!history.assured && history.responder_syn.is_some()),
-            FlowState::PickedUp | FlowState::UdpOneWay | FlowState::UdpReplied => assert!(!history.assured),
-            FlowState::Closed => assert!(history.assured && history.is_reset),
-            FlowState::Established => {
-                assert!(history.assured && !history.is_reset);
-                assert!(!finished.initiator && !finished.responder);
-            }
-            FlowState::FinWait => {
-                assert!(history.assured && !history.is_reset);
-                assert_ne!(finished.initiator, finished.responder);
-            }
-            FlowState::TimeWait => assert!(history.assured && !history.is_reset && finished.both()),
-            FlowState::UdpAskedAgain | FlowState::UdpStream => assert!(history.assured),
-            FlowState::IcmpQuery | FlowState::Portless => {}
-        }
+    fn is_handshake(&self) -> bool {
+        matches!(self.control.state(), state::SYN_SENT | state::SYN_RECEIVED)
+    }
+
+    fn is_initiator(&self, facts: &Facts) -> bool {
+        (facts.is_egress != 0) == self.control.has(BEGUN_BY_EGRESS)
     }
 }
 
-fn transport(protocol: Protocol, packet: &Packet, responder_syn: u32) -> Transport {
-    let (source_port, destination_port) = (Be16::new(40_000), Be16::new(22));
-    match protocol {
-        Protocol::Tcp => Transport::Tcp(Tcp {
-            source_port,
-            destination_port,
-            sequence: packet.sequence,
-            acknowledgement: match packet.acknowledgement {
-                Acknowledgement::Any(number) => number,
-                Acknowledgement::BeyondSyn(bytes) => responder_syn.wrapping_add(bytes),
-            },
-            flags: packet.flags,
-            has_data: packet.has_data,
-        }),
-        Protocol::Udp => Transport::Udp { source_port, destination_port },
-        Protocol::Icmp => {
-            let identifier = Be16::new(7);
-            let (icmp_type, role) = if packet.from_initiator {
-                (8, Role::Query { identifier })
-            } else {
-                (0, Role::Reply { identifier, query_type: 8 })
-            };
-            Transport::Icmp(Icmp { icmp_type, code: 0, role })
-        }
-        Protocol::Other => Transport::Portless,
+fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, other_syn: u32) -> Facts {
+    let is_tcp = protocol == Protocol::Tcp;
+    let number = match packet.acknowledgement {
+        Acknowledgement::Any(number) => number,
+        Acknowledgement::BeyondSyn(bytes) => other_syn.wrapping_add(bytes),
+    };
+    Facts {
+        now,
+        two_seconds: TWO_SECONDS,
+        kind: match protocol {
+            Protocol::Tcp => kind::TCP,
+            Protocol::Udp => kind::UDP,
+            Protocol::Query if is_initiator => kind::QUERY,
+            Protocol::Query => kind::REPLY,
+            Protocol::Portless => kind::PORTLESS,
+        },
+        sequence: if is_tcp { packet.sequence } else { 0 },
+        acknowledgement: if is_tcp { number } else { 0 },
+        tcp_flags: if is_tcp { possible(packet.flags) } else { 0 },
+        has_data: u8::from(is_tcp && packet.has_data),
+        is_egress: packet.is_egress.into(),
+        is_forwarded: u8::from(packet.is_egress && packet.is_forwarded),
+        ..Facts::default()
     }
 }
 
-fn has(transport: &Transport, flag: u8) -> bool {
-    matches!(transport, Transport::Tcp(tcp) if tcp.has(flag))
+/// Flags that the parser lets through: it has to open, to end, to reset or to acknowledge something, and only one of the
+/// first three, but for a SYN-ACK with a FIN.
+fn possible(flags: u8) -> u8 {
+    let flags = flags & (SYN | FIN | RST | ACK);
+    match flags & (SYN | FIN | RST) {
+        0 | FIN => flags | ACK,
+        SYN | RST => flags,
+        both if both == SYN | FIN => SYN | FIN | ACK,
+        _ => RST | flags & ACK,
+    }
 }
 
-fn opens(transport: &Transport) -> bool {
-    has(transport, tcp_flag::SYN) && !has(transport, tcp_flag::ACK)
+fn hook(facts: &Facts) -> usize {
+    facts.is_egress.into()
+}
+
+fn has(facts: &Facts, flags: u8) -> bool {
+    facts.tcp_flags & flags != 0
+}
+
+fn opens(facts: &Facts) -> bool {
+    facts.tcp_flags & (SYN | ACK) == SYN
+}
+
+fn acknowledges(facts: &Facts, syn: u32) -> bool {
+    facts.acknowledgement.wrapping_sub(syn.wrapping_add(1)) < WINDOW
 }

@@ -9,12 +9,16 @@ use std::net::IpAddr;
 
 use arbitrary::{Result, Unstructured};
 use firewall_common::abi::Direction;
+use firewall_common::flow_table::life::Socket;
 use firewall_tests::packets::{
     Content, Extension, Fragment, Frame, IcmpBody, Packet, Segment, Transport, VlanTag, protocol,
 };
-use firewall_tests::scenario::{Arrival, Group, Interface, Peer, Policy, Rule, Scenario, Step};
+use firewall_tests::scenario::{
+    Arrival, Group, Interface, Management, Origin, Peer, Policy, Rule, Scenario, Step,
+};
 use firewall_userspace::model::{
-    ExemptProperties, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, PortRange, Protocol, Service,
+    ExemptProperties, FlowTimeouts, IcmpErrors, IcmpSelector, InterfaceOptions, ManagementService, PortRange,
+    Protocol, Service,
 };
 use ipnet::IpNet;
 
@@ -28,8 +32,11 @@ const V6: [&str; 4] = ["2001:db8:1::10", "2001:db8:1::11", "fe80::1", "::ffff:20
 const PORTS: [u16; 8] = [22, 67, 68, 443, 546, 547, 40_000, 65_535];
 /// Next header numbers that are extension headers in IPv6, where no packet carries them as its protocol.
 const EXTENSION_HEADERS: [u8; 6] = [0, 43, 44, 51, 60, 135];
-/// Longer than any scenario may last in all: the simulated clock has 32 bits.
+/// Longer than any flow lives.
 const MAX_WAIT: u32 = 500_000;
+/// What passes in one step is a multiple of it. A second or two would leave open what the end of a flow is renewed by, and
+/// whether UDP has talked for two seconds.
+const LEAST_WAIT: u32 = 3;
 
 /// Reads a scenario until the bytes are used up.
 ///
@@ -40,6 +47,10 @@ pub fn scenario(bytes: &[u8]) -> Result<Scenario> {
     let mut reader = Reader { bytes: Unstructured::new(bytes), sent: Vec::new() };
     let mut policy = reader.policy()?;
     let mut steps = vec![Step::Publish(policy.clone())];
+    // Later on it would be chance which flow has to go for another one.
+    if reader.bytes.ratio(1u8, 16u8)? {
+        steps.push(Step::Fill);
+    }
     while !reader.bytes.is_empty() && steps.len() < MAX_STEPS {
         steps.push(reader.step(&mut policy)?);
     }
@@ -64,6 +75,7 @@ impl Reader<'_> {
         let entries = self.list(2, |reader| reader.prefix(is_ipv6))?;
         policy.prefix_lists.insert(LIST.to_owned(), entries);
         policy.exempt = self.list(2, Self::exempt)?;
+        policy.management = self.list(2, Self::management)?;
         policy.interfaces = BTreeMap::from([(0, self.interface(1)?)]);
         if self.chance()? {
             let zone = self.bytes.int_in_range(1..=2)?;
@@ -100,6 +112,7 @@ impl Reader<'_> {
             tcp_established: self.bytes.int_in_range(60..=defaults.tcp_established)?,
             udp: self.bytes.int_in_range(30..=60)?,
             udp_stream: self.bytes.int_in_range(60..=180)?,
+            tcp_doubt: self.bytes.int_in_range(10..=defaults.tcp_doubt)?,
             ..defaults
         })
     }
@@ -107,6 +120,12 @@ impl Reader<'_> {
     fn exempt(&mut self) -> Result<ExemptProperties> {
         let is_ipv6 = self.chance()?;
         Ok(ExemptProperties { service: self.service()?, prefix: self.prefix(is_ipv6)? })
+    }
+
+    fn management(&mut self) -> Result<Management> {
+        let (is_tcp, is_ipv6, ports) = (self.chance()?, self.chance()?, self.port_range()?);
+        let service = if is_tcp { ManagementService::Tcp(ports) } else { ManagementService::Udp(ports) };
+        Ok(Management { service, prefix: self.prefix(is_ipv6)? })
     }
 
     fn rule(&mut self) -> Result<Rule> {
@@ -173,8 +192,8 @@ impl Reader<'_> {
 impl Reader<'_> {
     fn step(&mut self, policy: &mut Policy) -> Result<Step> {
         Ok(match self.bytes.int_in_range(0..=15u8)? {
-            0 => Step::Wait(self.bytes.int_in_range(0..=MAX_WAIT)?),
-            1 => Step::Wait(self.bytes.int_in_range(0..=600)?),
+            0 => Step::Wait(self.bytes.int_in_range(0..=MAX_WAIT / LEAST_WAIT)? * LEAST_WAIT),
+            1 => Step::Wait(self.bytes.int_in_range(0..=600 / LEAST_WAIT)? * LEAST_WAIT),
             2 => {
                 let name = *self.bytes.choose(&GROUPS)?;
                 let group = Group { members: self.prefixes(2)?, rules: self.list(4, Self::rule)? };
@@ -182,7 +201,11 @@ impl Reader<'_> {
                 Step::Publish(policy.clone())
             }
             3 => self.frame_without_ip()?,
-            4 => Step::Fill,
+            4 => {
+                let sockets = [Socket::Connected, Socket::TimeWait, Socket::Opening, Socket::None];
+                Step::Sockets(*self.bytes.choose(&sockets)?)
+            }
+            5 => Step::Sweep,
             _ => self.frame(policy)?,
         })
     }
@@ -204,6 +227,11 @@ impl Reader<'_> {
             arrival.slot = 1;
         }
         let decorations: u8 = self.bytes.arbitrary()?;
+        arrival.origin = match decorations >> 6 {
+            0 | 1 => Origin::Host,
+            2 => Origin::OtherDevice,
+            _ => Origin::SameInterface,
+        };
         if decorations & 1 != 0 {
             packet.hop_limit = self.bytes.arbitrary()?;
         }
@@ -232,7 +260,7 @@ impl Reader<'_> {
         }
         let back = usize::from(self.bytes.int_in_range(0..=3u8)?).min(self.sent.len() - 1);
         let (arrival, packet) = self.sent[self.sent.len() - 1 - back].clone();
-        let returning = Arrival { direction: arrival.direction.opposite(), ..arrival };
+        let returning = Arrival::new(arrival.slot, arrival.direction.opposite());
         match kind {
             1 => Ok((arrival, self.vary(packet)?)),
             2 => match packet.reply() {

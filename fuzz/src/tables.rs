@@ -1,43 +1,40 @@
 //! Tables for `decide` that hold whatever the fuzzer likes.
 //!
 //! Unlike the simulator's they need not come from a policy: any address and service may have any class, any cell any
-//! bits, a flow entry any bytes, and there is as little room as the fuzzer wants. What they hold can be compared before
-//! and after a decision, and they remember what it was told.
+//! bits, a slot of the flow table any words, and there is as little room as the fuzzer wants. What they hold can be compared
+//! before and after a decision, and they remember what it was told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use arbitrary::Arbitrary;
-use bytemuck::Pod;
 use firewall_common::abi::{
-    Address, CellKey, Direction, FlowEntry, FlowKey, FragmentEntry, FragmentKey, InterfaceSettings, Seen,
-    ServiceIndex, Timeouts, UntrackedServices, exempt_flag,
+    Address, CellKey, Direction, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, KeyWords,
+    ServiceIndex, UntrackedServices, exempt_flag,
 };
-use firewall_common::decide::{FlowHandle, FlowTables, Half, Table, TableFull, Tables};
-use firewall_common::flow::FlowState;
+use firewall_common::decide::{Half, SocketOf, Tables};
+use firewall_common::flow_table::control::{Control, PENDING, VERSION, VERSIONS, state};
+use firewall_common::flow_table::layout::SLOTS;
+use firewall_common::flow_table::life::{DOUBTED, Lifetimes, Socket};
+use firewall_common::flow_table::{Geometry, Memory as _, find, spot};
+
+use firewall_tests::simulator::heap::Heap;
 
 /// The slot that has settings.
 pub const SLOT: u32 = 0;
 
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Close together, so that pauses of up to 65 535 ticks outlast each and none.
-const TIMEOUTS: Timeouts = Timeouts {
-    tcp_syn: 6_000,
-    tcp_established: 50_000,
-    tcp_fin: 12_000,
-    tcp_closed: 1_000,
-    udp: 3_000,
-    udp_stream: 18_000,
-    icmp: 3_100,
-    other: 40_000,
-};
+/// Bits by which ticks are shifted to be units of time.
+const TIME_SHIFT: u32 = 4;
+
+/// A small table, so that its places are fought for.
+const GEOMETRY: Geometry = Geometry { near_bits: 1, far_bits: 1, outer_bits: 1 };
 
 /// What is in the tables at first.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Contents {
-    /// Clock.
+    /// Clock, in units of time.
     pub now: u32,
     /// Generation word; 0: nothing was ever published.
     pub generation: u8,
@@ -47,12 +44,12 @@ pub struct Contents {
     pub flags: u8,
     /// Bits of `exempt_flag`.
     pub exempt: u8,
-    /// How many assured flows there is room for.
-    pub assured_room: u8,
-    /// How many half-open flows there is room for.
-    pub half_open_room: u8,
-    /// Whether egress packets came in by the same interface (the lowest bit), and, by the last byte of the source, whether the
-    /// way back leads there.
+    /// How many slots of the flow table hold flows of others that never end.
+    pub taken: u8,
+    /// What the kernel says about sockets, by turns, two bits each.
+    pub sockets: u8,
+    /// Whether egress packets were forwarded (the lowest bit) and came in by the same interface (the next one), and, by the
+    /// last byte of the source, whether the way back leads there.
     pub hairpins: u8,
     /// Address class by the last byte of the address.
     pub address_classes: [u8; 4],
@@ -83,19 +80,10 @@ pub struct FuzzTables {
     contents: Contents,
     settings: InterfaceSettings,
     now: Cell<u32>,
-    assured: FlowMap,
-    half_open: FlowMap,
+    flows: Heap,
     fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
-    pressure: [Cell<u32>; 2],
     answers: RefCell<Answers>,
 }
-
-/// Flows of both families by the bytes of their keys, whose lengths differ.
-type FlowMap = RefCell<HashMap<Vec<u8>, Entry>>;
-
-/// An entry that the map and the code that works on it share.
-#[derive(Clone, Debug)]
-pub struct Entry(Rc<Cell<FlowEntry>>);
 
 /// What a decision was told.
 #[derive(Clone, Debug, Default)]
@@ -104,23 +92,29 @@ pub struct Answers {
     pub cells: Vec<(Direction, u32)>,
     /// Service classes.
     pub service_classes: Vec<u16>,
-    /// Whether one of the flows was live.
-    pub live_flow: bool,
+    /// Answers about sockets.
+    pub sockets: Vec<Socket>,
+    /// How often a packet was said to have found no place.
+    pub refusals: usize,
+    /// How often a flow was said to have begun.
+    pub begun: usize,
 }
 
-/// The flow state at one time.
-#[derive(Debug, PartialEq, Eq)]
-pub struct State {
-    /// Assured flows by key.
-    pub assured: HashMap<Vec<u8>, FlowEntry>,
-    /// Half-open flows by key.
-    pub half_open: HashMap<Vec<u8>, FlowEntry>,
-    /// When an assured flow last found no room, per family.
-    pub pressure: [u32; 2],
+/// The slots of the flow table at one time: fingerprint and control, rule set and what stands beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State(pub Vec<[u64; 4]>);
+
+impl State {
+    /// The slots that differ, with what stood there before and stands there after.
+    #[must_use]
+    pub fn changes(&self, after: &Self) -> Vec<([u64; 4], [u64; 4])> {
+        let pairs = self.0.iter().zip(&after.0);
+        pairs.filter(|(before, after)| before != after).map(|(before, after)| (*before, *after)).collect()
+    }
 }
 
 impl FuzzTables {
-    /// Tables without flows.
+    /// Tables without flows but those of others.
     #[must_use]
     pub fn new(contents: Contents) -> Self {
         let settings = InterfaceSettings {
@@ -129,43 +123,71 @@ impl FuzzTables {
             flags: contents.flags.into(),
             exempt: contents.exempt.into(),
             jiffies_per_second: TICKS_PER_SECOND,
-            timeouts: TIMEOUTS,
+            lifetimes: lifetimes(),
             untracked: bytemuck::cast(contents.untracked),
         };
-        Self {
-            now: Cell::new(contents.now),
+        let tables = Self {
+            // Flows live for a while after the last moment too.
+            now: Cell::new(contents.now >> 1),
+            flows: Heap::new(GEOMETRY, u64::from(contents.now)),
             contents,
             settings,
-            assured: FlowMap::default(),
-            half_open: FlowMap::default(),
             fragments: RefCell::default(),
-            pressure: [Cell::new(0), Cell::new(0)],
             answers: RefCell::default(),
+        };
+        let other = Control(firewall_common::flow_table::control::USED)
+            .with(firewall_common::flow_table::control::PROTECTED)
+            .in_state(state::ESTABLISHED)
+            .ending(u32::MAX);
+        for slot in 0..GEOMETRY.slots().min(tables.contents.taken.into()) {
+            tables.write(slot, [1, other.0]);
         }
+        tables
     }
 
     /// Lets time pass.
-    pub fn wait(&self, ticks: u32) {
-        self.now.set(self.now.get().wrapping_add(ticks));
+    pub fn wait(&self, units: u32) {
+        self.now.set(self.now.get().saturating_add(units));
     }
 
-    /// Overwrites all flow entries, as memory that went bad would.
-    pub fn overwrite_flows(&self, entry: FlowEntry) {
-        for map in [&self.assured, &self.half_open] {
-            map.borrow().values().for_each(|known| known.write(&entry));
+    /// Overwrites the control of every slot, as memory that went bad would, but for the mark that another CPU is at work there,
+    /// which no packet waits for.
+    pub fn overwrite_flows(&self, control: u64) {
+        for slot in 0..GEOMETRY.slots() {
+            let [fingerprint, _] = self.read(slot);
+            self.write(slot, [fingerprint, control & !PENDING]);
         }
     }
 
-    /// What stands in the flow tables now.
+    fn read(&self, slot: u32) -> [u64; 2] {
+        let line = self.flows.line(slot / SLOTS).expect("a slot");
+        [0, 1].map(|word| self.flows.load(line, slot % SLOTS * 2 + word))
+    }
+
+    fn write(&self, slot: u32, words: [u64; 2]) {
+        let line = self.flows.line(slot / SLOTS).expect("a slot");
+        for (word, value) in (0..).zip(words) {
+            self.flows.store(line, slot % SLOTS * 2 + word, value);
+        }
+    }
+
+    /// What stands in the flow table now.
     #[must_use]
     pub fn state(&self) -> State {
-        let copy =
-            |map: &FlowMap| map.borrow().iter().map(|(key, entry)| (key.clone(), entry.read())).collect();
-        State {
-            assured: copy(&self.assured),
-            half_open: copy(&self.half_open),
-            pressure: [self.pressure[0].get(), self.pressure[1].get()],
-        }
+        let slots = 0..GEOMETRY.slots();
+        let all = slots.map(|slot| {
+            let [fingerprint, control] = self.read(slot);
+            let details = self.flows.details(slot / SLOTS).expect("a slot");
+            let [admitted, beside] = [0, 1].map(|word| self.flows.load(details, slot % SLOTS * 2 + word));
+            [fingerprint, control, admitted, beside]
+        });
+        State(all.collect())
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> u32 {
+        self.now.get()
     }
 
     /// What was asked since this was last called.
@@ -186,17 +208,47 @@ impl FuzzTables {
         &self.contents
     }
 
-    fn flows(&self, table: Table) -> (&FlowMap, u8) {
-        match table {
-            Table::Assured => (&self.assured, self.contents.assured_room),
-            Table::HalfOpen => (&self.half_open, self.contents.half_open_room),
-        }
+    fn address_class(&self, address: &impl Address) -> u32 {
+        let [.., last] = address.widen().to_bytes();
+        self.contents.address_classes[usize::from(last) % 4].into()
     }
 }
 
+/// Close together, so that pauses of up to 65 535 units outlast each and none.
+fn lifetimes() -> Lifetimes {
+    let mut lifetimes = Lifetimes([400; 16]);
+    for (state, units) in [
+        (DOUBTED, 20_000),
+        (state::ESTABLISHED, 50_000),
+        (state::FIN_WAIT, 50_000),
+        (state::TIME_WAIT, 700),
+        (state::CLOSED, 60),
+        (state::UDP_STREAM, 1_100),
+        (state::PORTLESS, 4_000),
+        (state::CUT, 2_000),
+    ] {
+        lifetimes.0[usize::try_from(state).expect("a state")] = units;
+    }
+    lifetimes
+}
+
+/// Whether two controls are of one flow.
+#[must_use]
+pub const fn is_same_flow(before: u64, after: u64) -> bool {
+    (before ^ after) & (VERSIONS | firewall_common::flow_table::control::USED) == 0
+}
+
+const _: () = assert!(VERSION == VERSIONS & VERSIONS.wrapping_neg());
+
 impl Tables for FuzzTables {
+    type Flows = Heap;
+
     fn clock(&self) -> u64 {
-        self.now.get().into()
+        u64::from(self.now.get()) << TIME_SHIFT
+    }
+
+    fn time_shift(&self) -> u32 {
+        TIME_SHIFT
     }
 
     fn generation_word(&self) -> u64 {
@@ -217,6 +269,14 @@ impl Tables for FuzzTables {
         class
     }
 
+    fn address_class_v4(&self, _half: Half, address: &Ipv4) -> u32 {
+        self.address_class(address)
+    }
+
+    fn address_class_v6(&self, _half: Half, address: &Ipv6) -> u32 {
+        self.address_class(address)
+    }
+
     fn cell(&self, _half: Half, key: &CellKey) -> u32 {
         assert_eq!(key.policy, self.settings.policy, "asked for the cell of another policy");
         let is_egress = key.direction_and_address_class >> 31;
@@ -226,12 +286,6 @@ impl Tables for FuzzTables {
         self.answers.borrow_mut().cells.push((direction, cell));
         cell
     }
-
-    fn recent_mark(&self, _slot: u32) -> u32 {
-        0
-    }
-
-    fn draw_recent_mark(&self, _slot: u32) {}
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         self.fragments.borrow().get(key).copied()
@@ -244,84 +298,44 @@ impl Tables for FuzzTables {
     fn remove_fragment(&self, key: &FragmentKey) {
         self.fragments.borrow_mut().remove(key);
     }
-}
 
-impl<A: Address> FlowTables<A> for FuzzTables
-where
-    FlowKey<A>: Pod,
-{
-    type Handle = Entry;
-
-    fn address_class(&self, _half: Half, address: &A) -> u32 {
-        let [.., last] = address.widen().to_bytes();
-        self.contents.address_classes[usize::from(last) % 4].into()
+    fn flows(&self) -> &Heap {
+        &self.flows
     }
 
-    fn was_received_here(&self) -> bool {
+    fn socket(&self, key: SocketOf<'_, Heap>) -> Socket {
+        if let SocketOf::Packet(key) = key {
+            let hit = find(&self.flows, &spot(&self.flows, key), self.now.get());
+            assert!(hit.is_some(), "asked for the socket of no flow");
+        }
+        let mut answers = self.answers.borrow_mut();
+        let socket = match self.contents.sockets >> (answers.sockets.len() % 4 * 2) & 3 {
+            0 => Socket::None,
+            1 => Socket::TimeWait,
+            2 => Socket::Opening,
+            _ => Socket::Connected,
+        };
+        answers.sockets.push(socket);
+        socket
+    }
+
+    fn count_flow_event(&self, _event: u32) {
+        self.answers.borrow_mut().begun += 1;
+    }
+
+    fn note_refusal(&self) {
+        self.answers.borrow_mut().refusals += 1;
+    }
+
+    fn is_forwarded(&self) -> bool {
         self.contents.hairpins & 1 != 0
     }
 
-    fn leads_back_here(&self, source: &A, _destination: &A) -> bool {
-        let [.., last] = source.widen().to_bytes();
-        self.contents.hairpins >> (last % 8) & 1 != 0
+    fn was_received_here(&self) -> bool {
+        self.contents.hairpins & 3 == 3
     }
 
-    fn flow(&self, table: Table, key: &FlowKey<A>) -> Option<Entry> {
-        let entry = self.flows(table).0.borrow().get(bytemuck::bytes_of(key)).cloned()?;
-        let flow = entry.read();
-        let is_live = |state| !flow.is_expired(state, &TIMEOUTS, self.now.get());
-        self.answers.borrow_mut().live_flow |= FlowState::from_number(flow.state).is_some_and(is_live);
-        Some(entry)
-    }
-
-    fn insert_flow(&self, table: Table, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), TableFull> {
-        let (map, room) = self.flows(table);
-        let mut map = map.borrow_mut();
-        let key = bytemuck::bytes_of(key);
-        if !map.contains_key(key) && map.len() >= usize::from(room) {
-            return Err(TableFull);
-        }
-        map.insert(key.to_vec(), Entry(Rc::new(Cell::new(*entry))));
-        Ok(())
-    }
-
-    fn remove_flow(&self, table: Table, key: &FlowKey<A>) {
-        self.flows(table).0.borrow_mut().remove(bytemuck::bytes_of(key));
-    }
-
-    fn pressure(&self) -> u32 {
-        self.pressure[usize::from(A::IS_IPV6)].get()
-    }
-
-    fn set_pressure(&self, now: u32) {
-        self.pressure[usize::from(A::IS_IPV6)].set(now);
-    }
-
-    fn recent(&self, _slot: u32, _key: &FlowKey<A>) -> Option<Seen> {
-        // So that every packet goes the whole way, over entries that went bad too.
-        None
-    }
-
-    fn remember(&self, _slot: u32, _key: &FlowKey<A>, _seen: Seen) {}
-
-    fn promotion(&self) -> u32 {
-        // One packet at a time: nothing happens between two lookups.
-        0
-    }
-
-    fn mark_promotion(&self) {}
-}
-
-impl FlowHandle for Entry {
-    fn read(&self) -> FlowEntry {
-        self.0.get()
-    }
-
-    fn write(&self, entry: &FlowEntry) {
-        self.0.set(*entry);
-    }
-
-    fn touch(&self, now: u32) {
-        self.0.set(FlowEntry { last_seen: now, ..self.0.get() });
+    fn leads_back_here(&self, key: &KeyWords) -> bool {
+        self.contents.hairpins >> (key[3] % 8) & 1 != 0
     }
 }

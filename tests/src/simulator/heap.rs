@@ -7,15 +7,16 @@ use firewall_common::flow_table::layout::SLOTS;
 use firewall_common::flow_table::{Geometry, Memory};
 
 /// An element: which array, and its first word there.
-pub(crate) type At = (usize, usize);
+pub type At = (usize, usize);
 
 const FILTERS: usize = 0;
 const LINES: usize = 1;
 const DETAILS: usize = 2;
 const RECORDS: usize = 3;
 
+/// The arrays of a table, in vectors.
 #[derive(Debug)]
-pub(crate) struct Heap {
+pub struct Heap {
     arrays: [RefCell<Vec<u64>>; 4],
     secrets: [u64; 13],
     geometry: Geometry,
@@ -23,7 +24,9 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    pub(crate) fn new(geometry: Geometry, seed: u64) -> Self {
+    /// An empty table. Secrets and chance come from the seed.
+    #[must_use]
+    pub fn new(geometry: Geometry, seed: u64) -> Self {
         let chance = Cell::new(seed);
         let mut secrets = [0; 13];
         secrets.fill_with(|| draw(&chance));
@@ -42,7 +45,7 @@ impl Heap {
 }
 
 /// SplitMix64.
-pub(crate) fn draw(state: &Cell<u64>) -> u64 {
+pub fn draw(state: &Cell<u64>) -> u64 {
     state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
     let mut z = state.get();
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

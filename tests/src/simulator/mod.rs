@@ -4,7 +4,7 @@
 //! compiler makes, but without a kernel: what differs between it and the oracle is wrong in the core or the compiler,
 //! and what differs between it and the kernel is wrong in the programs or in how tables are published.
 
-mod heap;
+pub mod heap;
 mod tables;
 
 use anyhow::Result;

@@ -41,6 +41,7 @@ fn pins(host: &Host, version: u32) -> PathBuf {
 fn rename_pins(host: &Host, from: u32, to: u32) {
     if (1..ABI_VERSION).contains(&to) {
         let tables = [OldTable::of(host, Family::V4), OldTable::of(host, Family::V6)];
+        assert!(tables.iter().any(|table| !table.flows.is_empty()), "no flows to be taken over");
         let maps = pins(host, from).join("maps");
         for name in TABLE_MAPS {
             fs::remove_file(maps.join(name)).unwrap();
@@ -78,7 +79,6 @@ impl OldTable {
             flows
                 .extend(named.filter(|(key, _)| is_of(*key, family)).map(|(key, control)| old(key, control)));
         }
-        assert!(!flows.is_empty(), "{family:?}: no flows to be taken over");
         Self { family, flows }
     }
 

@@ -4,7 +4,7 @@
 //! answer comes just before the end, another one just after it, and no rule admits either. Real peers ask and answer
 //! where they do so late; what they would not do by themselves, packet sockets do for every state of a flow.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use firewall_common::abi::Direction::{self, Egress, Ingress};
 use firewall_common::flow_table::control::state;
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, Topology, receive};
 use firewall_tests::packets::{Frame, IcmpBody, Packet, Segment, Transport, tcp};
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 
 use crate::support::{json, on_every_hook, protect};
@@ -21,6 +23,7 @@ on_every_hook!(
     an_answer_to_a_datagram_may_be_late,
     an_answer_to_an_echo_request_may_be_late,
     a_flow_in_any_state_ends_by_the_timeout_of_the_state,
+    a_connection_that_the_host_resets_is_over_soon,
 );
 
 /// How long before and after the end an answer comes.
@@ -83,19 +86,44 @@ fn an_answer_to_an_echo_request_may_be_late(hook: IngressHook) {
     assert!(!arrives(78, TIMEOUT + MARGIN), "too late");
 }
 
+fn a_connection_that_the_host_resets_is_over_soon(hook: IngressHook) {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let lab = client_and_app();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    protect(app, hook, "app", &[]);
+    let timeouts = format!("interface set-timeouts {INTERFACE} --tcp-closed {}", TIMEOUT.as_secs());
+    app.sgfw(&timeouts).expect_success();
+    let states = || {
+        let flows = json(app, "flows list")["Flows"].take();
+        let state = |flow: &Value| flow["State"].as_str().unwrap().to_owned();
+        flows.as_array().unwrap().iter().map(state).collect::<Vec<_>>()
+    };
+    let listener = client.namespace().run(|| TcpListener::bind((client.address(Family::V4), 80))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connection = app.namespace().run(|| TcpStream::connect(address)).unwrap();
+    let _accepted = listener.accept().unwrap();
+    assert_eq!(states(), ["established"]);
+    // A RST instead of a FIN.
+    setsockopt(&connection, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(connection);
+    assert_eq!(states(), ["closed"]);
+    sleep(TIMEOUT + MARGIN);
+    assert_eq!(states(), [""; 0]);
+}
+
 /// Timeouts that AWS gives a range have the least of it. All differ by more than two margins, so that a flow that ends
 /// by the timeout of another state is noticed.
-const TIMEOUTS: &str = "--tcp-syn 4 --icmp 8 --tcp-fin 12 --tcp-closed 16 --other 20 --tcp-doubt 24 --udp 30 \
+const TIMEOUTS: &str = "--tcp-syn 4 --icmp 8 --tcp-fin 12 --other 20 --tcp-doubt 24 --udp 30 \
                         --udp-stream 60 --tcp-established 64";
 
-/// Every state that packets bring about. No socket speaks for a half-closed flow here, so that it is one in doubt.
-const STATES: [u64; 14] = [
+/// Every state that packets bring about. No socket speaks for a half-closed flow here, so that it is one in doubt; and the
+/// RST of a host that has no socket closes none.
+const STATES: [u64; 13] = [
     state::SYN_SENT,
     state::SYN_RECEIVED,
     state::ESTABLISHED,
     state::FIN_WAIT,
     state::TIME_WAIT,
-    state::CLOSED,
     state::PICKED_UP,
     state::UDP_ONE_WAY,
     state::UDP_REPLIED,
@@ -154,7 +182,6 @@ fn timeout(state: u64) -> u64 {
         state::SYN_SENT | state::SYN_RECEIVED | state::PICKED_UP => 4,
         state::ICMP_QUERY | state::ICMP_REPLIED => 8,
         state::TIME_WAIT => 12,
-        state::CLOSED => 16,
         state::PORTLESS | state::PORTLESS_REPLIED => 20,
         state::FIN_WAIT => 24,
         state::UDP_ONE_WAY | state::UDP_REPLIED => 30,
@@ -187,7 +214,6 @@ impl Peer {
             state::ESTABLISHED => handshake.to_vec(),
             state::FIN_WAIT => [&handshake[..], &[fin(Egress)]].concat(),
             state::TIME_WAIT => [&handshake[..], &[fin(Egress), fin(Ingress)]].concat(),
-            state::CLOSED => [&handshake[..], &[segment(Egress, tcp::RST | tcp::ACK)]].concat(),
             state::PICKED_UP => handshake[2..].to_vec(),
             state::UDP_ONE_WAY => udp[..1].to_vec(),
             state::UDP_REPLIED | state::UDP_STREAM => udp.to_vec(),
