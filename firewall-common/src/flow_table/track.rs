@@ -139,7 +139,9 @@ pub fn admitted<M: Memory>(
     ask: Option<impl FnOnce(M::Place) -> Socket>,
 ) -> Admitted {
     if let Some(mut hit) = found {
-        if hit.control.state() != state::CUT {
+        // One that the operator has given time, which is over, is cut too.
+        let is_cut = hit.control.state() == state::CUT || hit.control.is_ended(facts.now);
+        if !is_cut {
             remember(memory, &mut hit, admitted_by, facts);
             return Admitted::Tracked;
         }

@@ -431,3 +431,15 @@ fn a_flow_that_is_half_closed_from_the_first_moment_on_lives_as_any_other() {
     lab.admits = [false; 2];
     assert_eq!(lab.data(OUT), Fate::Tracked, "picked up");
 }
+
+#[test]
+fn the_initiator_of_a_drained_flow_begins_it_anew_if_rules_admit_it() {
+    let mut lab = Lab::connected(OUT);
+    let end = lab.now + 300;
+    lab.set(|control| drain(control, end));
+    lab.now += 310;
+    lab.admits = [true; 2];
+    assert_eq!(lab.data(OUT), Fate::Admitted);
+    assert_eq!(lab.state(), state::PICKED_UP);
+    assert_eq!(lab.data(IN), Fate::Tracked);
+}
