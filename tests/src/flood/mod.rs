@@ -38,6 +38,11 @@ pub enum FloodKind {
         /// The port.
         port: u16,
     },
+    /// TCP segments that acknowledge what nobody has sent, at one port.
+    Acks {
+        /// The port.
+        port: u16,
+    },
     /// UDP datagrams at random ports, from [`LOWEST_FORGED_PORT`] up.
     Udp,
     /// UDP datagrams at one port.
@@ -203,6 +208,7 @@ impl EmptyProgram {
 fn template(destination: IpAddr, kind: FloodKind) -> Vec<u8> {
     let transport = match kind {
         FloodKind::Syn { port } => Transport::Tcp(Segment::new(0, port, tcp::SYN)),
+        FloodKind::Acks { port } => Transport::Tcp(Segment::new(0, port, tcp::ACK)),
         FloodKind::Udp => datagram_to(0),
         FloodKind::Datagrams { port, .. } => datagram_to(port),
     };

@@ -37,7 +37,7 @@ impl Layout {
     const fn transport_checksum(&self, kind: FloodKind) -> usize {
         self.transport
             + match kind {
-                FloodKind::Syn { .. } => 16,
+                FloodKind::Syn { .. } | FloodKind::Acks { .. } => 16,
                 FloodKind::Udp | FloodKind::Datagrams { .. } => 6,
             }
     }
@@ -154,7 +154,9 @@ fn body(frame: &[u8], layout: &Layout, kind: FloodKind, device: u32) -> Vec<Inst
 fn forge(layout: &Layout, kind: FloodKind) -> Vec<Instruction> {
     let senders = match kind {
         FloodKind::Datagrams { senders, .. } => senders,
-        FloodKind::Syn { .. } | FloodKind::Udp => Senders::Anybody { mask: 0, value: 0 },
+        FloodKind::Syn { .. } | FloodKind::Acks { .. } | FloodKind::Udp => {
+            Senders::Anybody { mask: 0, value: 0 }
+        }
     };
     let mut forge = match senders {
         Senders::Anybody { mask, value } => anybody(layout, mask, value),

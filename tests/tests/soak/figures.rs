@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firewall_tests::flood::FloodKind;
 
-use super::firewall::{Firewall, TRACKED_PORT};
+use super::firewall::{Firewall, TRACKED_PORT, Table};
 
 /// The head of the table.
 pub(crate) const HEADER: &str = "\
@@ -35,14 +35,17 @@ pub(crate) struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let firewall = match self.firewall {
-            Firewall::Sgfw(hook) => format!("sgfw {hook}"),
+            Firewall::Sgfw(hook, Table::Default) => format!("sgfw {hook}"),
+            Firewall::Sgfw(hook, Table::Small) => format!("small {hook}"),
             Firewall::Nftables => "nftables".to_owned(),
             Firewall::None => "none".to_owned(),
         };
         let flood = match self.kind {
             FloodKind::Syn { port: TRACKED_PORT } => "SYN tracked",
             FloodKind::Syn { .. } => "SYN untracked",
-            FloodKind::Udp | FloodKind::Datagrams { .. } => "UDP closed",
+            FloodKind::Acks { .. } => "ACK tracked",
+            FloodKind::Datagrams { .. } => "UDP tracked",
+            FloodKind::Udp => "UDP closed",
         };
         // Frames that were lost on the way to the firewall cost next to nothing.
         let nanoseconds = self.time.as_nanos() / u128::from(self.arrived.max(1));

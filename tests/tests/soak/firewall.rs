@@ -22,10 +22,21 @@ fn clients(family: Family) -> &'static str {
     }
 }
 
+/// How large the flow table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Default,
+    /// For [`SMALL_TABLE`] flows: a flood fills it a hundred times a second.
+    Small,
+}
+
+/// Somewhat more than the live connections of these tests.
+const SMALL_TABLE: u32 = 4096;
+
 /// What protects the flooded host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Firewall {
-    Sgfw(IngressHook),
+    Sgfw(IngressHook, Table),
     /// With conntrack, but for the untracked port.
     Nftables,
     None,
@@ -47,7 +58,7 @@ impl Firewall {
     #[track_caller]
     pub(crate) fn protect(self, lab: &Lab, app: &Host) {
         match self {
-            Self::Sgfw(hook) => {
+            Self::Sgfw(hook, table) => {
                 app.sgfw("group create app --description flooded").expect_success();
                 for family in Family::ALL {
                     let some = [clients(family), forged_sources(family)];
@@ -57,8 +68,14 @@ impl Firewall {
                         let rule = format!("--ingress --protocol tcp --port {port} --cidr {peers}");
                         app.sgfw(&format!("rule authorize app {rule}")).expect_success();
                     }
+                    let forged = forged_sources(family);
+                    let datagrams = format!("--ingress --protocol udp --port {TRACKED_PORT} --cidr {forged}");
+                    app.sgfw(&format!("rule authorize app {datagrams}")).expect_success();
                 }
-                let attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
+                let mut attach = format!("interface attach {INTERFACE} --group app --ingress-hook {hook}");
+                if table == Table::Small {
+                    attach += &format!(" --flow-entries {SMALL_TABLE}");
+                }
                 app.sgfw(&attach).expect_success();
             }
             Self::Nftables => {
@@ -74,7 +91,7 @@ impl Firewall {
     #[track_caller]
     pub(crate) fn decided(self, app: &Host, kind: FloodKind) -> u64 {
         match self {
-            Self::Sgfw(_) => ingress_packets(app, reason(kind)),
+            Self::Sgfw(..) => ingress_packets(app, reason(kind)),
             Self::Nftables => {
                 let counter = format!("nft --json list counter inet filter {}-frames", reason(kind));
                 let json = json(app, &counter);
@@ -91,7 +108,7 @@ impl Firewall {
     #[track_caller]
     pub(crate) fn usage(self, app: &Host) -> Usage {
         match self {
-            Self::Sgfw(_) => {
+            Self::Sgfw(..) => {
                 let table = status(app)["FlowTable"].take();
                 let classes = table["Classes"].as_array().unwrap().iter();
                 let entries = classes.map(|row| (text(&row["Class"]), number(&row["Flows"]))).collect();
@@ -112,8 +129,8 @@ impl Firewall {
 fn reason(kind: FloodKind) -> &'static str {
     match kind {
         FloodKind::Syn { port: UNTRACKED_PORT } => "untracked",
-        FloodKind::Syn { .. } => "rule",
-        FloodKind::Udp | FloodKind::Datagrams { .. } => "no-rule",
+        FloodKind::Syn { .. } | FloodKind::Acks { .. } | FloodKind::Datagrams { .. } => "rule",
+        FloodKind::Udp => "no-rule",
     }
 }
 
@@ -124,6 +141,7 @@ fn ruleset() -> String {
         peers.map(|peer| format!("{peer} . {TRACKED_PORT}")).join(", ")
     };
     let [tracked_v4, tracked_v6] = Family::ALL.map(tracked);
+    let [forged_v4, forged_v6] = Family::ALL.map(forged_sources);
     format!(
         "table inet filter {{
             counter untracked-frames {{ }}
@@ -154,6 +172,8 @@ fn ruleset() -> String {
                 tcp dport {UNTRACKED_PORT} counter name untracked-frames accept
                 ip saddr . tcp dport @tracked_v4 counter name rule-frames accept
                 ip6 saddr . tcp dport @tracked_v6 counter name rule-frames accept
+                ip saddr {forged_v4} udp dport {TRACKED_PORT} counter name rule-frames accept
+                ip6 saddr {forged_v6} udp dport {TRACKED_PORT} counter name rule-frames accept
                 meta l4proto ipv6-icmp accept
                 counter name no-rule-frames
             }}
