@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use firewall_common::abi::KeyWords;
+use firewall_common::flow_table::control::{BACKED, DOUBT};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
 use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
 
@@ -51,6 +52,11 @@ impl Datapath {
         let (table, sweeper) = (self.flow_table()?, self.sweeper()?);
         let mut expired = ExpiredFlows::default();
         for (bucket, slot) in table.slots() {
+            // Most flows are neither, and their keys lie elsewhere.
+            let control = table.control(bucket, slot);
+            if !control.is_ended(sweeper.now) && control.0 & (DOUBT | BACKED) != DOUBT | BACKED {
+                continue;
+            }
             let lifetimes = read(&table, bucket, slot).map(|listed| sweeper.lifetimes(listed.key));
             let Some(lifetimes) = lifetimes else { continue };
             match sweep(&table, bucket, slot, lifetimes, sweeper.now) {

@@ -134,6 +134,11 @@ impl FlowTable {
         }
     }
 
+    /// The control word of a slot.
+    pub(super) fn control(&self, bucket: u32, slot: u32) -> Control {
+        Control(self.line(bucket).map_or(0, |line| self.load(line, (slot & 3) * 2 + 1)))
+    }
+
     /// Every slot: bucket, and which of it.
     pub(super) fn slots(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
         (0..self.parameters.geometry.buckets()).flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))

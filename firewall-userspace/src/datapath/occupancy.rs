@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
 use firewall_common::abi::{flow_event, map};
-use firewall_common::flow_table::layout::SLOTS;
-use firewall_common::flow_table::{Class, Control, Memory as _};
+use firewall_common::flow_table::Class;
 
 use super::clock::{Units, jiffies, jiffies_per_second};
 use super::{Datapath, DatapathError};
@@ -89,16 +88,13 @@ impl Datapath {
         let geometry = table.parameters().geometry;
         let (events, first_refused) = self.flow_events()?;
         let mut numbers = Numbers { flows: [0; _], events };
-        for bucket in 0..geometry.buckets() {
-            let Some(line) = table.line(bucket) else { continue };
-            for slot in 0..SLOTS {
-                let control = Control(table.load(line, slot * 2 + 1));
-                let class = control.class(now, |value| value);
-                if control.is_published()
-                    && let Some(flows) = numbers.flows.get_mut(class.0 as usize)
-                {
-                    *flows += 1;
-                }
+        for (bucket, slot) in table.slots() {
+            let control = table.control(bucket, slot);
+            let class = control.class(now, |value| value);
+            if control.is_published()
+                && let Some(flows) = numbers.flows.get_mut(class.0 as usize)
+            {
+                *flows += 1;
             }
         }
         let first_refused_at = first_refused.map(time_of).transpose()?;
