@@ -25,13 +25,13 @@ const SIZES: [Size; 6] = [
 ];
 
 /// Established flows.
-const FLOWS: [u32; 6] = [1, 16_384, 65_536, 1_024, 131_072, 262_144];
+const FLOWS: [u32; 6] = [1, 1_024, 16_384, 65_536, 262_144, 131_072];
 
 impl Extent {
     /// Samples of each contender.
     pub(super) const fn repetitions(self) -> u32 {
         match self {
-            Self::Full => 7,
+            Self::Full => 15,
             Self::Quick => 3,
             Self::Smoke => 1,
         }
@@ -63,7 +63,7 @@ impl Extent {
     pub(super) fn flows(self) -> &'static [u32] {
         match self {
             Self::Full => &FLOWS,
-            Self::Quick => &FLOWS[..3],
+            Self::Quick => &FLOWS[..5],
             Self::Smoke => &[64],
         }
     }

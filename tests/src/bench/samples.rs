@@ -27,6 +27,14 @@ pub enum Unit {
     Instructions,
 }
 
+impl Unit {
+    /// Whether a greater number is a better one.
+    #[must_use]
+    pub const fn is_better_when_more(self) -> bool {
+        matches!(self, Self::GigabitsPerSecond | Self::PerSecond)
+    }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
@@ -108,6 +116,16 @@ impl Row {
             return None;
         }
         self.samples.get(&contender)?.median()
+    }
+
+    /// The best sample of a contender, unless the row is void.
+    #[must_use]
+    pub fn least(&self, contender: Contender) -> Option<f64> {
+        if self.void.is_some() {
+            return None;
+        }
+        let (least, greatest) = self.samples.get(&contender)?.range()?;
+        Some(if self.unit.is_better_when_more() { greatest } else { least })
     }
 }
 

@@ -37,7 +37,7 @@ fn row_ratios(row: &Row) -> Vec<(String, f64)> {
         };
         let others = [Contender::Nftables, Contender::None, Contender::EmptyXdp, Contender::EmptyTc];
         match others.into_iter().find_map(|other| Some((other, row.median(other)?))) {
-            Some((other, by)) if is_better_when_more(row.unit) => {
+            Some((other, by)) if row.unit.is_better_when_more() => {
                 ratios.push((format!("{}: {other} / {sgfw}", row.scenario), by / value));
             }
             Some((other, by)) => ratios.push((format!("{}: {sgfw} / {other}", row.scenario), value / by)),
@@ -49,10 +49,6 @@ fn row_ratios(row: &Row) -> Vec<(String, f64)> {
         }
     }
     ratios
-}
-
-const fn is_better_when_more(unit: Unit) -> bool {
-    matches!(unit, Unit::GigabitsPerSecond | Unit::PerSecond)
 }
 
 /// The ratios that are worse than in the baseline by more than [`TOLERANCE`]. What only one of both has is left out.

@@ -22,7 +22,7 @@ pub fn to_table(report: &Report) -> String {
         }
         text.push_str(&line(row));
     }
-    text.push_str("\ntargets (docs/decisions.md, \"Targets\")\n");
+    text.push_str("\ntargets (docs/decisions.md, \"Targets\"): by medians, by least samples\n");
     for outcome in &report.targets {
         text.push_str(&target(outcome));
     }
@@ -86,10 +86,11 @@ fn target(outcome: &Outcome) -> String {
         Some(false) => "MISSED",
         None => "unknown",
     };
-    let measured = outcome.measured.map_or_else(|| "-".to_owned(), digits);
+    let [measured, of_least] =
+        [outcome.measured, outcome.of_least].map(|value| value.map_or_else(|| "-".to_owned(), digits));
     let limit = match outcome.limit {
         Limit::AtMost(limit) => format!("<= {}", digits(limit)),
         Limit::AtLeast(limit) => format!(">= {}", digits(limit)),
     };
-    format!("  {state:<8} {measured:>8}  {limit:<9} {}\n", outcome.target)
+    format!("  {state:<8} {measured:>8} {of_least:>8}  {limit:<9} {}\n", outcome.target)
 }
