@@ -138,7 +138,7 @@ fn assert_flows(host: &Host, started_by: &str, state: &str) {
     assert_eq!(flows.len(), Family::ALL.len(), "{flows:#?}");
     for flow in flows {
         assert_eq!((&flow["StartedBy"], &flow["State"]), (&started_by.into(), &state.into()), "{flow:#}");
-        assert_eq!(flow["Assured"], true, "{flow:#}");
+        assert_eq!(flow["Protected"], true, "{flow:#}");
         assert_eq!(flow["Rules"].as_array().unwrap().len(), 1, "{flow:#}");
     }
 }

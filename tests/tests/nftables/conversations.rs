@@ -38,6 +38,9 @@ const PEERS: [&str; 9] = [
 /// An error about a fragment quotes the beginning of it (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
 const BYTES_QUOTED: u16 = 500;
 
+/// Packets of a handshake: before it is complete a RST ends it for conntrack, whatever its number.
+const HANDSHAKE: usize = 3;
+
 /// Conversations that go on at a time.
 const SIMULTANEOUS: usize = 8;
 
@@ -58,11 +61,16 @@ pub(crate) struct Turn {
     pub(crate) so_far: Vec<Sent>,
     rest: VecDeque<Sent>,
     tolerated: Option<Difference>,
+    /// Sent by a stranger in the name of an end: whatever becomes of it, the conversation goes on.
+    is_blind: bool,
 }
 
 impl Turn {
     /// Why nftables may decide this packet in another way than the programs, which decide each frame.
     pub(crate) fn difference(&self, ours: &[Verdict], theirs: Verdict) -> Option<Difference> {
+        if self.is_blind {
+            return Some(Difference::Blind);
+        }
         let (before, since) = ours.split_at(self.frames.first);
         if since.contains(&Verdict::Drop) {
             return None;
@@ -104,27 +112,34 @@ impl Conversations {
         }
         let index = random.random_range(0..self.going_on.len());
         let Conversation { so_far, mut rest, tolerated } = self.going_on.swap_remove(index);
+        let mut is_blind = false;
         if random.random_bool(0.15)
             && tolerated.is_none()
             && let Some(sent) = so_far.last()
         {
             // About one packet in seven is repeated, or something on its way reports it as undeliverable.
             rest.push_front(if random.random_bool(0.5) { sent.clone() } else { error(random, sent) });
+        } else if random.random_bool(0.15)
+            && so_far.len() >= HANDSHAKE
+            && let Some(blind) = so_far.last().and_then(|sent| blind(random, sent))
+        {
+            rest.push_front(blind);
+            is_blind = true;
         }
         let (direction, packet) = rest.pop_front().expect("a conversation that goes on has a next packet");
         self.identification = self.identification.wrapping_add(1);
         let frames = Frames::of(&packet, self.identification, random);
-        Turn { direction, packet, frames, so_far, rest, tolerated }
+        Turn { direction, packet, frames, so_far, rest, tolerated, is_blind }
     }
 
     /// Goes on with the conversation if the packet has passed: otherwise nobody answers it.
     pub(crate) fn decided(&mut self, turn: Turn, verdict: Verdict) {
-        let Turn { direction, packet, mut so_far, rest, tolerated, .. } = turn;
+        let Turn { direction, packet, mut so_far, rest, tolerated, is_blind, .. } = turn;
         let is_error = matches!(packet.transport, Transport::Icmp { body: IcmpBody::Quote { .. }, .. });
-        if verdict == Verdict::Drop && !is_error {
+        if verdict == Verdict::Drop && !is_error && !is_blind {
             return;
         }
-        if !is_error {
+        if !is_error && !is_blind {
             so_far.push((direction, packet));
         }
         if !rest.is_empty() {
@@ -220,6 +235,30 @@ impl Ends {
     fn ports(&self, is_client: bool) -> (u16, u16) {
         if is_client { (self.client_port, self.server_port) } else { (self.server_port, self.client_port) }
     }
+}
+
+/// What a stranger may send who knows addresses and ports: a RST or a FIN with a number that is in nobody's window, or the host's
+/// own half of the conversation, which arrives from outside.
+fn blind(random: &mut StdRng, (_, packet): &Sent) -> Option<Sent> {
+    let Transport::Tcp(segment) = &packet.transport else {
+        return None;
+    };
+    let is_of_host = packet.source == local_address(packet.source.is_ipv6());
+    let (source, destination) = match (random.random_range(0..3), is_of_host) {
+        // Its own half; otherwise that of the peer.
+        (0, true) | (1.., false) => (packet.source, packet.destination),
+        _ => (packet.destination, packet.source),
+    };
+    let (source_port, destination_port) = if source == packet.source {
+        (segment.source_port, segment.destination_port)
+    } else {
+        (segment.destination_port, segment.source_port)
+    };
+    let flags = *[tcp::RST, tcp::RST | tcp::ACK, tcp::FIN | tcp::ACK].choose(random)?;
+    let mut forged = Segment::new(source_port, destination_port, flags);
+    // Half of all numbers are outside of any window by far.
+    forged.sequence = DEFAULT_SEQUENCE.wrapping_add(random.random_range(1 << 30..3 << 30));
+    Some((Direction::Ingress, Packet::new(source, destination, Transport::Tcp(forged))))
 }
 
 /// That an earlier packet could not be delivered, says its destination or somebody on the way.

@@ -51,6 +51,10 @@ pub(crate) enum Difference {
     /// packet back, so that they drop what comes before the ports are known; conntrack waits until the datagram is
     /// complete.
     FragmentsBeforeTheFirst,
+    /// A stranger sent it in the name of an end, with a number that is in nobody's window, or under the host's own address.
+    /// Conntrack follows the numbers, and the stack drops what cannot come from outside; here the host itself is left to ignore
+    /// it. That it harms the conversation in neither is what is compared.
+    Blind,
 }
 
 #[test]

@@ -50,8 +50,8 @@ impl Network {
             lab.router()
                 .ip_batch(&format!("route add default via {outside}\nroute add {host} via {inside}"))?;
         }
-        // Segments out of the window pass here too; whether they harm is for the hosts to say.
-        lab.router().configure("net/netfilter/nf_conntrack_tcp_be_liberal", "1")?;
+        // Segments out of the window are not of the connection, or a blind RST would end it.
+        lab.router().configure("net/netfilter/nf_conntrack_tcp_be_liberal", "0")?;
         let [outside, inside] = [OUTSIDE, INSIDE].map(|side| sockets(lab.host(side).namespace()));
         Ok(Self { outside: outside?, inside: inside?, lab })
     }
@@ -74,7 +74,11 @@ impl Network {
             Direction::Egress => (&self.inside[family], &self.outside[family]),
         };
         frames.iter().for_each(|frame| from.send(frame).unwrap());
-        let marker = Frame::ip(marker(packet.source, packet.destination)).to_bytes();
+        // Not under the host's own address, which the router lets nobody outside have.
+        let is_forged = direction == Direction::Ingress && packet.source == local_address(family != 0);
+        let (source, destination) =
+            if is_forged { (packet.destination, packet.source) } else { (packet.source, packet.destination) };
+        let marker = Frame::ip(marker(source, destination)).to_bytes();
         from.send(&marker).unwrap();
         let mut missing: Vec<_> = frames.iter().map(part).collect();
         let start = Instant::now();
