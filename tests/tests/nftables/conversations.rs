@@ -38,9 +38,6 @@ const PEERS: [&str; 9] = [
 /// An error about a fragment quotes the beginning of it (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
 const BYTES_QUOTED: u16 = 500;
 
-/// Packets of a handshake: before it is complete a RST ends it for conntrack, whatever its number.
-const HANDSHAKE: usize = 3;
-
 /// Conversations that go on at a time.
 const SIMULTANEOUS: usize = 8;
 
@@ -120,7 +117,7 @@ impl Conversations {
             // About one packet in seven is repeated, or something on its way reports it as undeliverable.
             rest.push_front(if random.random_bool(0.5) { sent.clone() } else { error(random, sent) });
         } else if random.random_bool(0.15)
-            && so_far.len() >= HANDSHAKE
+            && is_established(&so_far)
             && let Some(blind) = so_far.last().and_then(|sent| blind(random, sent))
         {
             rest.push_front(blind);
@@ -235,6 +232,17 @@ impl Ends {
     fn ports(&self, is_client: bool) -> (u16, u16) {
         if is_client { (self.client_port, self.server_port) } else { (self.server_port, self.client_port) }
     }
+}
+
+/// Whether both ends have sent more than a SYN: before that a RST ends a connection for conntrack, whatever its number.
+fn is_established(so_far: &[Sent]) -> bool {
+    [Direction::Ingress, Direction::Egress].iter().all(|direction| {
+        so_far.iter().any(|(sent, packet)| {
+            let is_more =
+                matches!(&packet.transport, Transport::Tcp(segment) if segment.flags & tcp::SYN == 0);
+            sent == direction && is_more
+        })
+    })
 }
 
 /// What a stranger may send who knows addresses and ports: a RST or a FIN with a number that is in nobody's window, or the host's
