@@ -443,3 +443,14 @@ fn the_initiator_of_a_drained_flow_begins_it_anew_if_rules_admit_it() {
     assert_eq!(lab.state(), state::PICKED_UP);
     assert_eq!(lab.data(IN), Fate::Tracked);
 }
+
+#[test]
+fn the_fin_of_a_forged_answer_is_forgotten_with_it() {
+    let mut lab = Lab::new();
+    lab.send(OUT, SYN, (100, 0));
+    lab.send(IN, SYN | FIN | ACK, (77, 101));
+    lab.send(IN, SYN | ACK, (900, 101));
+    lab.socket.set(Socket::Connected);
+    lab.send(OUT, FIN | ACK, (101, 901));
+    assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "closed by both");
+}

@@ -99,11 +99,10 @@ impl Segment<'_> {
             return Step::Continue(control, beside);
         }
         if !self.from_initiator && self.facts.has(tcp_flag::SYN) {
-            // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once.
-            let mut next = control.with(REPLIED).in_state(state::SYN_RECEIVED);
-            if self.facts.has(tcp_flag::FIN) {
-                next = next.with(FIN_BY_RESPONDER);
-            }
+            // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once; of several,
+            // one of which a stranger may have sent, the last one counts for that too.
+            let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
+            let next = control.without(FIN_BY_RESPONDER).with(REPLIED | fin).in_state(state::SYN_RECEIVED);
             return Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)));
         }
         if !protects(control, beside, self.facts) {
