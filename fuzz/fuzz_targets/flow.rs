@@ -316,6 +316,7 @@ impl Flow {
     fn remember(&mut self, facts: &Facts, next: Control) {
         let takes_over = self.takes_over(facts) && !self.is_handshake();
         let was_closed = self.control.state() == state::CLOSED;
+        let is_handshake = self.is_handshake();
         let history = &mut self.history;
         let here = hook(facts);
         if takes_over {
@@ -335,8 +336,11 @@ impl Flow {
             history.spoke[here] = true;
             history.since_close[here] = true;
             history.since_doubt[here] |= !has(facts, FIN);
-            let data = facts.has_data != 0 && !has(facts, SYN);
-            history.finished[here] = has(facts, FIN) || (history.finished[here] && !data);
+            // Until the handshake is complete only SYNs say something.
+            if !is_handshake || has(facts, SYN) || next.has(PROTECTED) {
+                let data = facts.has_data != 0 || has(facts, SYN);
+                history.finished[here] = has(facts, FIN) || (history.finished[here] && !data);
+            }
         }
         if next.has(DOUBT) && !self.control.has(DOUBT) {
             history.since_doubt = [false; 2];

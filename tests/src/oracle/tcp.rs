@@ -210,7 +210,7 @@ impl Tcp {
         }
         if !met.is_initiator && met.has(tcp::SYN) {
             self.stage = Stage::SynReceived(met.segment.sequence);
-            self.finished.responder |= met.has(tcp::FIN);
+            self.finished.responder = met.has(tcp::FIN);
         } else if let Stage::SynReceived(syn) = self.stage
             && met.is_initiator
             && met.has(tcp::ACK)
