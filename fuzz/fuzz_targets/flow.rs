@@ -258,7 +258,8 @@ impl Flow {
                     || finished == [true; 2]
                     || answer == Some(Socket::TimeWait)
                     || self.takes_over(facts),
-                "protection is lost by {facts:?}"
+                "protection of {:x?} is lost by {facts:?}: {next:x?}",
+                self.control
             );
         }
         if next.has(BEGUN_BY_EGRESS) != self.control.has(BEGUN_BY_EGRESS) {
@@ -307,6 +308,7 @@ impl Flow {
         };
         let is_young = self.now - at <= LIFETIMES.of(state::SYN_SENT);
         self.control.has(SYN_BESIDE)
+            && self.control.has(SYN_BY_EGRESS) == (facts.is_egress == 0)
             && has(facts, SYN)
             && has(facts, ACK)
             && is_young
@@ -332,13 +334,13 @@ impl Flow {
             if next.state() == state::CLOSED && !was_closed {
                 history.since_close = [false; 2];
             }
-        } else if !has(facts, SYN) || next.state() == state::SYN_RECEIVED {
+        } else if !has(facts, SYN) || is_handshake || next.state() == state::SYN_RECEIVED {
             history.spoke[here] = true;
             history.since_close[here] = true;
             history.since_doubt[here] |= !has(facts, FIN);
             // Until the handshake is complete only SYNs say something.
             if !is_handshake || has(facts, SYN) || next.has(PROTECTED) {
-                let data = facts.has_data != 0 || has(facts, SYN);
+                let data = facts.has_data != 0 || (has(facts, SYN) && !next.has(PROTECTED));
                 history.finished[here] = has(facts, FIN) || (history.finished[here] && !data);
             }
         }
