@@ -41,9 +41,10 @@ Examples:
         #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = drain_time)]
         after: Duration,
     },
-    /// Remove expired flows from the flow tables, for memory: no packet is treated differently
+    /// Remove expired flows from the flow tables, which makes room for new ones
     ///
-    /// A live flow is never removed, however the sweep and its packets meet.
+    /// A table that is full drops what needs a new entry, also while flows in it have expired. A live flow is never
+    /// removed, however the sweep and its packets meet.
     #[command(after_help = "\
 Examples:
   sgfw flows expire
