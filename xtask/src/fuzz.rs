@@ -4,10 +4,15 @@
 //! are only read. Built without a sanitizer, because those need nightly and the code under test is safe Rust, but with
 //! debug assertions and overflow checks.
 
-use std::fs;
+use std::fs::{self, File};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::command::{self, cargo};
@@ -44,6 +49,9 @@ enum Target {
 const SECONDS_IN_CI: u32 = 20;
 const SECONDS_IF_LONG: u32 = 3600;
 
+/// How much of what a target says is shown where it fails: the finding and how it came about.
+const LINES_OF_FAILURE: usize = 60;
+
 /// Larger inputs find nothing that smaller ones do not, and take longer.
 const LONGEST_INPUT: usize = 4096;
 
@@ -74,11 +82,34 @@ pub(crate) fn run(arguments: &Arguments, steps: &mut Steps) {
     });
     // All targets at once: with a step for each, the first would seem to be slow.
     steps.run(&mut cargo_fuzz("build"));
-    for &target in targets {
+    for (target, time, outcome) in fuzz_side_by_side(targets, seconds) {
         let name = target.name();
         let repeat = format!("cargo xtask fuzz --target {name}");
-        steps.step(&format!("fuzz target {name}"), &repeat, || fuzz(target, seconds));
+        steps.add(&format!("fuzz target {name}"), &repeat, time, outcome);
     }
+}
+
+/// As many at once as there are CPUs, since each keeps one busy.
+fn fuzz_side_by_side(targets: &[Target], seconds: u32) -> Vec<(Target, Duration, Result<()>)> {
+    let waiting = Mutex::new(targets.iter().copied());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(target) = next() {
+            let start = Instant::now();
+            let outcome = fuzz(target, seconds);
+            done.push((target, start.elapsed(), outcome));
+        }
+        done
+    };
+    let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..cpus.min(targets.len())).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn cargo_fuzz(command: &str) -> Command {
@@ -92,9 +123,29 @@ fn fuzz(target: Target, seconds: u32) -> Result<()> {
     fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
     let mut fuzz = cargo_fuzz("run");
     // libFuzzer writes to the first folder and reads all.
-    fuzz.arg(target.name()).arg(found).arg(workspace::root().join("fuzz/corpus").join(target.name()));
+    fuzz.arg(target.name()).arg(&found).arg(workspace::root().join("fuzz/corpus").join(target.name()));
     // Sequences of packets need inputs of full length from the start.
     fuzz.args(["--", "-len_control=0"]).arg(format!("-max_len={LONGEST_INPUT}"));
     fuzz.arg(format!("-max_total_time={seconds}"));
-    command::run(&mut fuzz)
+    let log = found.with_extension("log");
+    let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+    fuzz.stdout(output.try_clone()?).stderr(output);
+    let line = command::line(&fuzz);
+    eprintln!("$ {line} >{} 2>&1", log.display());
+    let status = fuzz.status().with_context(|| format!("cannot start `{line}`"))?;
+    let text = fs::read(&log).with_context(|| format!("read {}", log.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    eprintln!(
+        "fuzz target {}:\n{}",
+        target.name(),
+        end(&text, if status.success() { 1 } else { LINES_OF_FAILURE })
+    );
+    ensure!(status.success(), "`{line}` failed: {status}; all it said is in {}", log.display());
+    Ok(())
+}
+
+/// The last lines of a text.
+fn end(text: &str, lines: usize) -> String {
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod ebpf;
 mod environment;
+mod features;
 mod fuzz;
 mod kernels;
 mod lint;

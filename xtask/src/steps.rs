@@ -37,7 +37,12 @@ impl Steps {
     pub(crate) fn step(&mut self, name: &str, repeat: &str, work: impl FnOnce() -> Result<()>) {
         let start = Instant::now();
         let outcome = work();
-        self.times.push((name.to_owned(), start.elapsed()));
+        self.add(name, repeat, start.elapsed(), outcome);
+    }
+
+    /// Adds what has run beside others.
+    pub(crate) fn add(&mut self, name: &str, repeat: &str, time: Duration, outcome: Result<()>) {
+        self.times.push((name.to_owned(), time));
         if let Err(error) = outcome {
             eprintln!("error: {error:#}");
             self.fail(Failure { what: format!("{name}: {error:#}"), repeat: repeat.to_owned() });

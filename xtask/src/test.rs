@@ -4,7 +4,9 @@
 //! they are skipped aloud, or fail under `SGFW_REQUIRE_BPF=1`. Every test makes its own namespaces: the interfaces
 //! of this machine are never touched.
 
+use std::num::NonZero;
 use std::process::Command;
+use std::thread;
 
 use clap::ValueEnum;
 
@@ -40,7 +42,7 @@ struct Soak {
     value: &'static str,
 }
 
-const SOAK: [Soak; 4] = [
+const SOAK: [Soak; 5] = [
     Soak { name: "floods", binary: "soak", filter: "", variable: "SGFW_FLOOD_PACKETS", value: "10000000" },
     Soak {
         name: "differential",
@@ -50,6 +52,7 @@ const SOAK: [Soak; 4] = [
         value: "5000000",
     },
     Soak { name: "crashes", binary: "netns", filter: "crash::", variable: "SGFW_SOAK", value: "1" },
+    Soak { name: "reloads", binary: "netns", filter: "reload::", variable: "SGFW_SOAK", value: "1" },
     Soak {
         name: "comparison with nftables",
         binary: "nftables",
@@ -134,6 +137,7 @@ pub(crate) fn run(arguments: &Arguments, steps: &mut Steps) {
 /// All rings in one run, so that the last test of one does not keep those of the next waiting.
 fn run_rings(rings: &[Ring], filter: Option<&str>, steps: &mut Steps) {
     let mut tests = nextest();
+    tests.args(["--test-threads", &tests_at_once().to_string()]);
     let filters: Vec<String> = rings.iter().map(|ring| format!("({})", ring.filter())).collect();
     tests.args(["--filterset", &filters.join(" + ")]).args(filter);
     let mut report = Report::default();
@@ -151,6 +155,12 @@ fn run_rings(rings: &[Ring], filter: Option<&str>, steps: &mut Steps) {
     }
     // nextest runs none.
     steps.run(&mut cargo(["test", "--locked", "--workspace", "--doc"]));
+}
+
+/// Twice as many as there are CPUs. Each test has network namespaces of its own, and waits for a third of its time: for
+/// what must not arrive, for deadlines, for other processes. With one for each CPU, a third of the machine would wait too.
+fn tests_at_once() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn run_soak(steps: &mut Steps) {

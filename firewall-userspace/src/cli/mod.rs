@@ -105,12 +105,17 @@ enum Command {
     Flows(flows::Command),
     /// Make the change that waits to be confirmed stay
     Confirm(history::Confirm),
-    /// Go back to what was in force before a change
+    /// Go back to an earlier generation
+    ///
+    /// While a change waits to be confirmed, to the one before it. Otherwise to the one that is named, or to the last but
+    /// one that `sgfw history list` shows: after a change that was not confirmed in time, that is this change.
     Rollback(history::Rollback),
     /// Changes: who made them, when and how
     #[command(subcommand)]
     History(history::Command),
-    /// Dropped packets of interfaces that were attached with `--log drops`, while they are dropped
+    /// Packets that the rules drop, while it happens, on interfaces that were attached with `--log drops`
+    ///
+    /// In audit mode these packets pass: the line is that of a packet that would be dropped.
     Log(log::Log),
     /// Print what is stored as a file
     ///
@@ -212,10 +217,11 @@ Exit status:
   64  the command line is not understood
   65  a value or the change is not valid: malformed, unknown, a duplicate, in use
   69  the kernel lacks what is needed, or no bpf filesystem is mounted
-  73  the state directory cannot be written
+  73  the state directory cannot be read or written; without root, most commands end so
   75  another sgfw is changing this instance, or a change waits to be confirmed; try again
-  77  not permitted: root is needed
-After any but 0 everything is as it was before.";
+  77  not permitted: root is needed for network namespaces and BPF
+A change that fails before it is put into force has changed nothing. Later failures say what stays in force; `sgfw
+status` says it too. `interface reload` and `repair` keep what they have done when one interface fails.";
 
 #[cfg(test)]
 mod tests {

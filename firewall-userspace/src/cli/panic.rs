@@ -8,8 +8,8 @@ use super::settings::Switch;
 use crate::apply::{Instance, panic};
 
 /// What is said while panic mode is on.
-pub(super) const IN_PANIC: &str = "panic mode is on: everything is dropped but tracked flows, exempt traffic and new \
-    connections from management prefixes";
+pub(super) const IN_PANIC: &str = "panic mode is on: attached interfaces drop everything but tracked flows, exempt kinds of \
+    traffic and new connections from management prefixes";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -212,7 +212,7 @@ fn table_json(table: &Occupancy) -> Value {
 fn generation(status: &status::Status) -> String {
     let stored = status.stored_generation;
     match &status.kernel {
-        None => format!("Generation {stored} is stored; nothing is in force."),
+        None => format!("Generation {stored} is stored; nothing of it is in force."),
         Some(kernel) if kernel.generation == stored => format!("Generation {stored} is in force."),
         Some(kernel) => format!(
             "Generation {stored} is stored, but {} is in force: a change was interrupted. `sgfw repair` puts the \

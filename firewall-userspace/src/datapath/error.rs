@@ -14,7 +14,7 @@ use nix::errno::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
     /// The process may not use BPF.
-    #[error("loading BPF programs needs root, or CAP_BPF and CAP_NET_ADMIN")]
+    #[error("loading BPF programs needs root")]
     NotPrivileged,
     /// The directory for pins is not in a bpf filesystem.
     #[error("{path} is not in a mounted bpf filesystem", path = path.display())]

@@ -102,8 +102,8 @@ fn panic_mode_is_on_until_it_is_turned_off() {
     instance.fails(64, &["panic", "maybe"]);
 
     let switch = |switch: &str| text(&instance.run(&["panic", switch]).stderr);
-    let expected = "panic mode is on: everything is dropped but tracked flows, exempt traffic and new connections from \
-                    management prefixes\n";
+    let expected = "panic mode is on: attached interfaces drop everything but tracked flows, exempt kinds of traffic and \
+                    new connections from management prefixes\n";
     assert_eq!(switch("on"), expected);
     assert_eq!(switch("on"), "panic mode was on already\n");
     assert_eq!(instance.json(&["status"])["Panic"], true);

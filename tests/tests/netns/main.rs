@@ -54,3 +54,4 @@ mod updates;
 mod virtual_devices;
 mod vlan;
 mod vpn;
+mod whole_flow;

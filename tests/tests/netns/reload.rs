@@ -7,7 +7,7 @@ use firewall_tests::lab::{Family, INTERFACE, IngressHook, Lab, Topology};
 
 use crate::support::counters::counter;
 use crate::support::{
-    Conversation, attached_programs, close_egress, json, on_every_hook, probe_during, protect,
+    Conversation, attached_programs, close_egress, is_soak, json, on_every_hook, probe_during, protect,
 };
 
 on_every_hook!(programs_are_replaced_without_a_gap, what_is_not_attached_is_not_reloaded);
@@ -29,7 +29,7 @@ fn programs_are_replaced_without_a_gap(hook: IngressHook) {
     let mut outward = None;
     let inward = probe_during(client, app, PORT, || {
         outward = Some(probe_during(app, client, PORT, || {
-            for _ in 0..10 {
+            for _ in 0..if is_soak() { 20 } else { 4 } {
                 let reloaded = json(app, &format!("interface reload {INTERFACE}"));
                 assert_eq!(reloaded["Interfaces"][0]["Name"], INTERFACE);
                 let new = attached_programs(app);

@@ -13,10 +13,10 @@ use firewall_tests::lab::{
     Family, Host, INTERFACE, IngressHook, Lab, Step, Stepped, TcpServer, Topology, tcp_connect,
 };
 
-use super::{ALWAYS_OPEN, Change, NEVER_OPEN, PORTS, Stored, assert_in_force, is_soak, rule, under_watch};
+use super::{ALWAYS_OPEN, Change, NEVER_OPEN, PORTS, Stored, assert_in_force, rule, under_watch};
 use serde_json::Value;
 
-use crate::support::{attach, create_group, json, on_every_hook};
+use crate::support::{attach, create_group, is_soak, json, on_every_hook};
 
 on_every_hook!(
     a_change_is_whole_or_absent,

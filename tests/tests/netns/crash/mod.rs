@@ -14,7 +14,7 @@ use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology, tcp_connect};
 use nix::sys::signal::Signal;
 
-use crate::support::{create_group, json, on_every_hook, protect};
+use crate::support::{create_group, is_soak, json, on_every_hook, protect};
 
 on_every_hook!(
     changes_killed_at_random_leave_what_is_stored_in_force,
@@ -82,11 +82,6 @@ fn a_change_killed_at_any_part_of_its_way_is_repaired(hook: IngressHook) {
         }
         assert!(endings.contains(&Ended::Killed) && endings.contains(&Ended::Successfully), "{endings:?}");
     });
-}
-
-/// Whether the long form is wanted.
-fn is_soak() -> bool {
-    std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1")
 }
 
 /// After this time nearly every change has ended: half as long again as the slowest of some.

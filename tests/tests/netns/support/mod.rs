@@ -46,6 +46,11 @@ pub(crate) fn privileged(scenario: impl FnOnce()) {
     eprintln!("skipped: needs {missing}");
 }
 
+/// Whether the long form of a test is wanted.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("SGFW_SOAK").is_some_and(|value| value == "1")
+}
+
 /// Gives the host's interface a new group with `rules`, each as `sgfw rule authorize GROUP` takes it.
 ///
 /// Like every new group it lets everything out, until [`close_egress`].
