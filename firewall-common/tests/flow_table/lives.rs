@@ -44,6 +44,7 @@ impl Lab {
         let mut lifetimes = Lifetimes([SHORT; 16]);
         lifetimes.0[0] = DOUBTED;
         lifetimes.0[state::ESTABLISHED as usize] = ESTABLISHED;
+        lifetimes.0[state::FIN_WAIT as usize] = ESTABLISHED;
         lifetimes.0[state::CUT as usize] = 500;
         let heap = Heap::new(Geometry { near_bits: 1, far_bits: 2, outer_bits: 1 }, 7);
         Self {

@@ -19,7 +19,8 @@ pub(super) fn lifetimes(timeouts: &FlowTimeouts, units: Units) -> Lifetimes {
         (state::SYN_RECEIVED, timeouts.tcp_syn),
         (state::PICKED_UP, timeouts.tcp_syn),
         (state::ESTABLISHED, timeouts.tcp_established),
-        (state::FIN_WAIT, timeouts.tcp_fin),
+        // It ends with its socket, which is asked for after `tcp_fin`.
+        (state::FIN_WAIT, timeouts.tcp_established),
         (state::TIME_WAIT, timeouts.tcp_fin),
         (state::CLOSED, timeouts.tcp_closed),
         (state::UDP_ONE_WAY, timeouts.udp),

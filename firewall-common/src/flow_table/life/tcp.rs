@@ -266,12 +266,7 @@ impl Segment<'_> {
     #[inline(always)]
     fn renewed(&self, control: Control) -> Control {
         let in_doubt = control.has(DOUBT) && !control.has(BACKED);
-        let lifetime = match control.state() {
-            _ if in_doubt => DOUBTED,
-            // By the question for its socket, not by time.
-            state::FIN_WAIT => state::ESTABLISHED,
-            state => state,
-        };
+        let lifetime = if in_doubt { DOUBTED } else { control.state() };
         renewed(control, lifetime, self.lifetimes, self.facts.now)
     }
 }
