@@ -73,7 +73,7 @@ fn decision_step(step: &Step) -> Vec<u8> {
             [&[kind], length.as_slice(), &bytes].concat()
         }
         Step::Wait(seconds) => {
-            let units = u16::try_from(seconds * 100 >> 4).unwrap_or(u16::MAX);
+            let units = u16::try_from((seconds * 100) >> 4).unwrap_or(u16::MAX);
             [&[WAIT], units.to_le_bytes().as_slice()].concat()
         }
         _ => Vec::new(),

@@ -1,8 +1,8 @@
 //! One table for the flows of both families, in arrays that user space maps into its memory and the JIT inlines.
 //!
 //! A flow has 16 bytes in a line of four ([`layout`]): a keyed fingerprint ([`hash`]) and a word of control ([`control`]).
-//! Every transition of a flow is one compare-and-exchange of that word. [`find`] looks a flow up, [`insert`] begins one in
-//! the place of what is worth least, [`change`] moves one on, [`life`] says how: pure functions, which know neither table
+//! Every transition of a flow is one compare-and-exchange of that word. [`find()`] looks a flow up, [`insert()`] begins one in
+//! the place of what is worth least, [`change()`] moves one on, [`life`] says how: pure functions, which know neither table
 //! nor clock. [`track`] puts them together for a packet, [`sweep`] is for
 //! user space. What may race, and why it is harmless, is said at each step.
 //!

@@ -186,6 +186,6 @@ impl Clock {
 
     #[expect(clippy::cast_possible_truncation, reason = "scenarios last for days")]
     const fn units(&self, seconds: u32) -> u32 {
-        (seconds as u64 * self.jiffies_per_second >> self.shift) as u32
+        ((seconds as u64 * self.jiffies_per_second) >> self.shift) as u32
     }
 }

@@ -75,7 +75,7 @@ impl MemoryTables {
     }
 
     pub(super) fn fill(&mut self) {
-        self.each_line(|line, now| fill(line, now));
+        self.each_line(fill);
     }
 
     pub(super) fn flow_count(&self) -> usize {
@@ -193,7 +193,7 @@ fn lifetimes(interface: &CompiledInterface) -> Lifetimes {
         (state::PORTLESS_REPLIED, timeouts.other),
         (state::CUT, CUT_SECONDS),
     ] {
-        lifetimes.0[usize::try_from(state).unwrap_or_default()] = seconds * TICKS_PER_SECOND >> TIME_SHIFT;
+        lifetimes.0[usize::try_from(state).unwrap_or_default()] = (seconds * TICKS_PER_SECOND) >> TIME_SHIFT;
     }
     lifetimes
 }
