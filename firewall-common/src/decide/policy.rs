@@ -32,6 +32,8 @@ pub fn judge<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Option<Reaso
         return Some(Reason::ExemptAddress);
     }
     let of_management = if is_egress { reply_cell } else { cell };
+    // A connection that the host opens is no reply.
+    let of_management = if is_egress && case.facts.opens() { 0 } else { of_management };
     case.is_management = (of_management & MANAGEMENT != 0 && of_management & RULE_SET != 0).into();
     if !is_admitted {
         return refuse(case, Reason::NoRule);

@@ -17,7 +17,8 @@
 //! | 56 | keyed: the key is recorded |
 //! | 57 | pending: a CPU is filling the slot, and nobody else writes it |
 //! | 58 | used |
-//! | 59–63 | version: counts the flows of the slot |
+//! | 59 | unconfirmed: the host had not completed the handshake when the flow became protected; in doubt, and backed |
+//! | 60–63 | version: counts the flows of the slot |
 
 /// What a number of the word means.
 pub mod state {
@@ -112,8 +113,10 @@ pub const KEYED: u64 = 1 << 56;
 pub const PENDING: u64 = 1 << 57;
 /// There is a flow.
 pub const USED: u64 = 1 << 58;
+/// The host had not completed the handshake when the flow became protected.
+pub const UNCONFIRMED: u64 = 1 << 59;
 /// One more flow of the slot.
-pub const VERSION: u64 = 1 << 59;
+pub const VERSION: u64 = 1 << 60;
 /// All bits of the version.
 pub const VERSIONS: u64 = !(VERSION - 1);
 /// As long as these stay, it is the same flow.
@@ -210,7 +213,7 @@ impl Class {
     pub const REPLIED: Self = Self(6);
     /// A UDP stream.
     pub const STREAM: Self = Self(7);
-    /// Protected, but in doubt and not backed by a socket: only where the places of a key hold nothing else.
+    /// Protected, but in doubt and not backed by a socket, or not confirmed by it: only where the places of a key hold nothing else.
     pub const DOUBTED: Self = Self(8);
     /// Never taken.
     pub const PROTECTED: Self = Self(9);
@@ -262,7 +265,7 @@ impl Control {
         let used = hide(self.0 >> 58 & 1);
         let pending = hide(self.0 >> 57 & 1);
         let protected = hide(self.0 >> 48 & 1);
-        let doubted = hide(self.0 >> 49 & !(self.0 >> 50) & 1);
+        let doubted = hide((self.0 >> 49 & !(self.0 >> 50) | self.0 >> 59) & 1);
         let live = hide(hide(u64::from(now)).wrapping_sub(hide(self.0 & END)) >> 63);
         let of_state = hide(CLASSES >> (self.state() * 4) & 0xf);
         // Of half-open and one-way flows, those that were begun by egress are worth one more.

@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use firewall_common::flow_table::control::{BACKED, Control, DOUBT, KEYED, PROTECTED, state};
+use firewall_common::flow_table::control::{
+    BACKED, Class, Control, DOUBT, KEYED, PROTECTED, UNCONFIRMED, state,
+};
 use firewall_common::flow_table::life::{Facts, Lifetimes, Socket, cut_off, drain, kind};
 use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
 use firewall_common::flow_table::track::{Admitted, Tracked, Tracking, admitted, track};
@@ -197,6 +199,10 @@ fn a_flow_whose_socket_is_gone_ends_with_the_short_time() {
 #[test]
 fn the_hosts_own_rst_closes_and_a_forwarded_one_does_not() {
     let mut lab = Lab::connected(IN);
+    // Something else on the host has made it: its socket is there.
+    lab.send(OUT, RST, (0, 0));
+    assert!(lab.has(DOUBT) && lab.has(BACKED) && lab.has(PROTECTED));
+    lab.socket.set(Socket::None);
     lab.send(OUT, RST, (0, 0));
     assert!(lab.state() == state::CLOSED && !lab.has(PROTECTED));
     // Both sides go on: it was not what it seemed.
@@ -454,4 +460,32 @@ fn the_fin_of_a_forged_answer_is_forgotten_with_it() {
     lab.socket.set(Socket::Connected);
     lab.send(OUT, FIN | ACK, (101, 901));
     assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "closed by both");
+}
+
+#[test]
+fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
+    let handshake = || {
+        let mut lab = Lab::new();
+        lab.send(IN, SYN, (100, 0));
+        lab.send(OUT, SYN | ACK, (900, 101));
+        lab.socket.set(Socket::Opening);
+        lab.send(IN, ACK, (101, 901));
+        assert!(lab.has(PROTECTED) && lab.has(DOUBT) && lab.has(UNCONFIRMED));
+        // What the host answers to numbers out of its window proves nothing.
+        lab.data(OUT);
+        lab.data(IN);
+        assert_eq!(lab.flow().unwrap().class(lab.now, |word| word), Class::DOUBTED);
+        lab
+    };
+    let mut lab = handshake();
+    lab.socket.set(Socket::Connected);
+    lab.now += SHORT + 10;
+    lab.data(IN);
+    assert!(lab.has(PROTECTED) && !lab.has(DOUBT | UNCONFIRMED));
+    let mut lab = handshake();
+    lab.socket.set(Socket::None);
+    lab.now += SHORT + 10;
+    lab.admits = [false; 2];
+    assert_eq!(lab.data(IN), Fate::Denied);
+    assert_eq!(lab.flow(), None);
 }

@@ -75,6 +75,11 @@ pub(super) fn is_management(place: Place<'_>, packet: &Packet) -> bool {
     let peer = place.peer(packet);
     let (came, wanted) = match place.direction {
         Direction::Ingress => (place, wanted(packet, destination_port)),
+        // Who opens a connection answers nothing.
+        Direction::Egress if matches!(&packet.transport, Transport::Tcp(segment) if super::tcp::opens(segment)) =>
+        {
+            return false;
+        }
         Direction::Egress => (place.opposite(), wanted(packet, source_port)),
     };
     matches!(wanted, Wanted::Tcp(_) | Wanted::Udp(_))

@@ -193,7 +193,11 @@ impl Tcp {
         let renewal = match self.stage {
             Stage::PickedUp { replied } => self.picked_up(met, replied),
             Stage::Closed => self.closed(met),
-            _ if met.is_reset_of_the_host() && self.has_socket => self.close(met),
+            // Its socket goes before the RST leaves; one that is there has not sent it.
+            _ if met.is_reset_of_the_host() && self.has_socket && met.sockets != Socket::Connected => {
+                self.close(met)
+            }
+            _ if met.is_reset_of_the_host() && self.has_socket => self.doubt(met, met.sockets),
             Stage::TimeWait if met.has(tcp::RST) => Renewal::Stays,
             // Of a host that translates addresses, perhaps, and answers what it does not know.
             _ if met.is_reset_of_the_host() => self.doubt(met, Socket::None),
@@ -226,6 +230,10 @@ impl Tcp {
     fn open(&mut self, met: &Met<'_>) -> Renewal {
         self.stage = Stage::Open;
         self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening);
+        // The host has not completed the handshake, and may throw the segment away.
+        if met.sockets == Socket::Opening {
+            self.doubt = Some(Doubt { since: met.now, is_backed: true, spoke: Sides::default() });
+        }
         self.finish(met);
         if self.finished.both() {
             self.wait();
@@ -359,13 +367,16 @@ impl Tcp {
         }
     }
 
-    /// The doubt goes when both have spoken since, unless it is a half-closed one that a socket backs.
+    /// The doubt goes when both have spoken since, unless a socket backs the connection: that is asked for.
     fn trust(&mut self, met: &Met<'_>) {
         let Some(doubt) = &mut self.doubt else {
             return;
         };
+        if doubt.is_backed {
+            return;
+        }
         *doubt.spoke.of(met.is_initiator) = true;
-        if doubt.spoke.both() && !(doubt.is_backed && self.finished.any()) {
+        if doubt.spoke.both() {
             self.doubt = None;
         }
     }

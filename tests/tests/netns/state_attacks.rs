@@ -17,6 +17,7 @@ on_every_hook!(
     blind_resets_end_no_idle_connection_of_a_host_behind_a_router,
     blind_resets_end_no_masqueraded_connection,
     blind_resets_end_no_redirected_connection,
+    a_filter_of_the_host_that_resets_ends_no_connection,
     a_reset_and_a_syn_leave_an_established_flow_as_it_is,
     forged_halves_of_every_protocol_protect_no_flow,
 );
@@ -199,6 +200,34 @@ fn blind_resets_end_no_redirected_connection(hook: IngressHook) {
             thread::sleep(LONGER_THAN_SHORT);
             idle.exchange("redirected");
         }
+    }
+}
+
+/// The host's own nftables answers what conntrack does not know with a RST, under the addresses of a connection.
+fn a_filter_of_the_host_that_resets_ends_no_connection(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["app", "peer"])).unwrap();
+    let (app, peer) = (lab.host("app"), lab.host("peer"));
+    protect(app, hook, "server", &[TRACKED]);
+    with_short_timeouts(app);
+    nat(
+        app,
+        &format!(
+            "chain in {{\n type filter hook input priority 0\n ct state established,related accept\n \
+             tcp dport {PORT} ct state new accept\n meta l4proto tcp reject with tcp reset\n }}\n"
+        ),
+    );
+    let attacker = Attacker::new(&lab, app);
+    for family in Family::ALL {
+        let (host, client) = (app.address(family), peer.address(family));
+        let served = Idle::open(peer, app, (host, PORT).into(), PORT, 5);
+        let used = Idle::open(app, peer, (client, 9090).into(), 9090, 5);
+        spray(&attacker, client, (host, PORT).into(), tcp::ACK);
+        for port in EPHEMERAL {
+            attacker.send_segment(client, host, blind(9090, port, tcp::ACK));
+        }
+        thread::sleep(LONGER_THAN_SHORT);
+        served.exchange("served");
+        used.exchange("used");
     }
 }
 

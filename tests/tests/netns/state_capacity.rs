@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
-use firewall_tests::packets::tcp;
+use firewall_tests::packets::{Segment, tcp};
 
 use crate::support::counters::{counter, packets_during};
 use crate::support::{Attacker, create_group, json, on_every_hook};
@@ -12,6 +12,7 @@ use crate::support::{Attacker, create_group, json, on_every_hook};
 on_every_hook!(
     closed_connections_leave_their_places_without_any_process,
     half_open_flows_of_strangers_refuse_nobody,
+    handshakes_that_the_host_throws_away_refuse_nobody,
     a_table_full_of_connections_refuses_the_next_and_keeps_them,
 );
 
@@ -80,6 +81,47 @@ fn half_open_flows_of_strangers_refuse_nobody(hook: IngressHook) {
     assert_eq!(counter(app, "ingress", "flow-table-full").packets, 0);
     let dropped = packets_during(app, "ingress", "no-rule", || drop((before, accepted)));
     assert_eq!(dropped, 0);
+}
+
+/// An acknowledgement with the right number and a wrong checksum completes no handshake of the host. Three times as many of
+/// them as there are places.
+fn handshakes_that_the_host_throws_away_refuse_nobody(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["app", "peer"])).unwrap();
+    let (app, peer) = (lab.host("app"), lab.host("peer"));
+    protect_with_small_table(app, hook);
+    // A full queue would answer with cookies.
+    app.namespace().configure("net/ipv4/tcp_max_syn_backlog", "65536").unwrap();
+    let listener = listen(app, PORT);
+    let host = app.address(Family::V4);
+    let attacker = Attacker::that_receives(&lab, app);
+    let mut completed = 0;
+    for number in 0..4 * ENTRIES {
+        let (source, port): (IpAddr, u16) =
+            ([198, 51, 100, (number % 200) as u8 + 1].into(), 10_000 + (number / 200) as u16);
+        attacker.send((source, port), (host, PORT), tcp::SYN);
+        let Some(sequence) = attacker.syn_ack(port) else { continue };
+        let segment = Segment::new(port, PORT, tcp::ACK);
+        attacker.send_broken(
+            source,
+            host,
+            Segment {
+                sequence: segment.sequence.wrapping_add(1),
+                acknowledgement: sequence.wrapping_add(1),
+                ..segment
+            },
+        );
+        completed += 1;
+    }
+    assert!(completed > 2 * ENTRIES, "only {completed} handshakes");
+    for _ in 0..10 {
+        let client = connect(peer, (host, PORT).into());
+        assert!(client.is_ok(), "{client:?}");
+        let own = listen(peer, 9090);
+        let used = connect(app, (peer.address(Family::V4), 9090).into());
+        assert!(used.is_ok() && own.accept().is_ok(), "{used:?}");
+    }
+    drop(listener);
+    assert_eq!(counter(app, "ingress", "flow-table-full").packets, 0);
 }
 
 /// Live connections alone may fill the table. Then a new one is refused, unless it comes from a management prefix; all

@@ -11,7 +11,7 @@
 mod tcp;
 
 use super::control::{
-    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, state,
+    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, UNCONFIRMED, state,
 };
 use crate::packet::icmp::Role;
 use crate::packet::{Tcp, Transport, tcp_flag};
@@ -240,8 +240,9 @@ impl Facts {
     }
 
     /// A SYN without an ACK: the first segment of a connection.
+    #[must_use]
     #[inline(always)]
-    const fn opens(&self) -> bool {
+    pub const fn opens(&self) -> bool {
         self.has(tcp_flag::SYN) && !self.has(tcp_flag::ACK)
     }
 }
@@ -266,6 +267,9 @@ pub enum Step {
 pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetimes: &Lifetimes) -> bool {
     if !facts.is_tcp() {
         return false;
+    }
+    if control.has(BACKED) && facts.is_made_here() && facts.has(tcp_flag::RST) {
+        return true;
     }
     if control.has(DOUBT) {
         return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
@@ -352,7 +356,7 @@ fn cut(control: Control, facts: &Facts, lifetimes: &Lifetimes) -> Step {
 #[inline(always)]
 pub const fn cut_off(control: Control, lifetimes: &Lifetimes, now: u32) -> Control {
     control
-        .without(PROTECTED | DOUBT | BACKED | ALIVE | DRAINING)
+        .without(PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | DRAINING)
         .in_state(state::CUT)
         .ending(lifetimes.end(state::CUT, now))
 }
@@ -371,8 +375,8 @@ pub const fn drain(control: Control, end: u32) -> Control {
 #[inline(always)]
 pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now: u32) -> Control {
     match socket {
-        Socket::Connected if control.has(FINS) => control,
-        Socket::Connected => control.without(DOUBT | ALIVE),
+        Socket::Connected if control.has(FINS) => control.without(UNCONFIRMED),
+        Socket::Connected => control.without(DOUBT | ALIVE | UNCONFIRMED),
         Socket::TimeWait => tcp::time_wait(control, lifetimes, now),
         Socket::Opening | Socket::None => tcp::time_wait(control, lifetimes, now).ending(now),
     }

@@ -5,7 +5,8 @@
 
 use super::super::control::{
     ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING,
-    FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, state,
+    FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, UNCONFIRMED,
+    state,
 };
 use super::{Beside, DOUBTED, Facts, Lifetimes, Socket, Step, renewed};
 use crate::packet::tcp_flag;
@@ -68,7 +69,7 @@ pub(super) const fn time_wait(control: Control, lifetimes: &Lifetimes, now: u32)
 #[inline(always)]
 const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> Control {
     control
-        .without(PROTECTED | DOUBT | BACKED | ALIVE | DRAINING)
+        .without(PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | DRAINING)
         .in_state(state)
         .ending(lifetimes.end(state, now))
 }
@@ -109,14 +110,14 @@ impl Segment<'_> {
             return Step::Continue(self.renewed(control), beside);
         }
         // What was remembered of the connection before, on the same addresses and ports, is over.
-        let fresh = control.without(DOUBT | BACKED | ALIVE | SYN_BESIDE | SYN_BY_EGRESS);
+        let fresh = control.without(DOUBT | BACKED | ALIVE | UNCONFIRMED | SYN_BESIDE | SYN_BY_EGRESS);
         self.becomes_established(fresh, beside)
     }
 
     /// The segment that establishes a flow renews it, though it may have a FIN.
     #[inline(always)]
     fn becomes_established(&self, control: Control, beside: Beside) -> Step {
-        self.established(self.renewed(self.protected(control)), beside)
+        self.established(self.renewed(self.protected(control)), beside.doubted_at(self.facts.now))
     }
 
     /// A SYN on a live tuple changes nothing of it, for it may be forged. It is remembered beside, and takes over when the
@@ -139,7 +140,8 @@ impl Segment<'_> {
         }
         let side = if control.has(SYN_BY_EGRESS) { BEGUN_BY_EGRESS } else { 0 };
         let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
-        let marks = PROTECTED | DOUBT | BACKED | ALIVE | FINS | SYN_BESIDE | SYN_BY_EGRESS | BEGUN_BY_EGRESS;
+        let marks = PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | FINS;
+        let marks = marks | SYN_BESIDE | SYN_BY_EGRESS | BEGUN_BY_EGRESS;
         let next = control.without(marks).with(side | fin | REPLIED).in_state(state::SYN_RECEIVED);
         Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
     }
@@ -157,14 +159,17 @@ impl Segment<'_> {
         Step::Continue(self.renewed(control.with(replied)), beside)
     }
 
-    /// Of a flow that is protected from now on it is remembered whether the host is one of its ends.
+    /// Of a flow that is protected from now on it is remembered whether the host is one of its ends. If the host has not
+    /// completed the handshake, it may be about to throw the acknowledgement away, for its checksum or its numbers: that is in
+    /// doubt until its socket is asked for, and an insert may take the place where there is nothing else.
     #[inline(always)]
     const fn protected(&self, control: Control) -> Control {
-        let backed = match self.socket {
-            Some(Socket::Connected | Socket::Opening) => BACKED,
+        let marks = match self.socket {
+            Some(Socket::Connected) => BACKED,
+            Some(Socket::Opening) => BACKED | DOUBT | UNCONFIRMED,
             _ => 0,
         };
-        control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | backed)
+        control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | marks)
     }
 
     /// After a RST of the host. A host that has really reset sends nothing but RSTs; segments of both sides show that the
@@ -182,11 +187,13 @@ impl Segment<'_> {
         Step::Continue(self.renewed(next), beside)
     }
 
-    /// A RST that the host has made closes a flow that it is an end of. Any other is a doubt: RFC 5961 lets hosts ignore it, and
-    /// a host that translates addresses resets what strangers send it under those of a flow.
+    /// A RST that the host has made closes a flow that it is an end of, if its socket is gone: it goes before the RST leaves.
+    /// Any other is a doubt. RFC 5961 lets hosts ignore what arrives; and a host resets what strangers send it under the
+    /// addresses of a flow if it translates them, if its own filter rejects it, or if it came in where the socket is not bound.
     #[inline(always)]
     fn reset(&self, control: Control, beside: Beside) -> Step {
-        if self.facts.is_made_here() && control.has(BACKED) {
+        let is_connected = matches!(self.socket, Some(Socket::Connected));
+        if self.facts.is_made_here() && control.has(BACKED) && !is_connected {
             return Step::Continue(over(control, state::CLOSED, self.lifetimes, self.facts.now), beside);
         }
         if control.state() == state::TIME_WAIT {
@@ -247,15 +254,15 @@ impl Segment<'_> {
         self.doubted(next, beside)
     }
 
-    /// The doubt goes when both hooks have carried a segment since. A half-closed flow that a socket backs stays in doubt:
-    /// the socket may go without a packet.
+    /// The doubt of a flow that no socket backs goes when both hooks have carried a segment since. Of any other its socket is
+    /// asked for.
     #[inline(always)]
     fn less_doubtful(&self, control: Control) -> Control {
-        let next = control.with(self.alive());
-        if next.0 & ALIVE != ALIVE || (next.has(BACKED) && next.has(FINS)) {
-            return next;
+        if control.has(BACKED) {
+            return control;
         }
-        next.without(DOUBT | ALIVE)
+        let next = control.with(self.alive());
+        if next.0 & ALIVE != ALIVE { next } else { next.without(DOUBT | ALIVE) }
     }
 
     #[inline(always)]

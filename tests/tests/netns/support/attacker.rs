@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use firewall_tests::lab::{Host, Lab, PacketSocket};
-use firewall_tests::packets::{Frame, Packet, Segment, Transport};
+use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
 
 use super::hardware_address;
 
@@ -21,6 +21,36 @@ impl Attacker {
         // What it receives does not matter.
         let socket = PacketSocket::open(lab.router(), &format!("to-{}", host.name()), 0x88b5).unwrap();
         Self { socket, host: hardware_address(host) }
+    }
+
+    /// As [`Self::new`], and receives the host's IPv4 packets.
+    #[track_caller]
+    pub(crate) fn that_receives(lab: &Lab, host: &Host) -> Self {
+        let socket = PacketSocket::open(lab.router(), &format!("to-{}", host.name()), 0x0800).unwrap();
+        Self { socket, host: hardware_address(host) }
+    }
+
+    /// The sequence number of a SYN-ACK of the host to this port, if one has come.
+    pub(crate) fn syn_ack(&self, port: u16) -> Option<u32> {
+        const TCP: usize = 14 + 20;
+        while let Some(frame) = self.socket.receive() {
+            let Some(header) = frame.get(TCP..TCP + 20) else { continue };
+            let is_syn_ack = header[13] & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
+            if is_syn_ack && header[2..4] == port.to_be_bytes() {
+                return Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
+            }
+        }
+        None
+    }
+
+    /// Sends an IPv4 segment whose checksum is wrong: the host throws it away.
+    #[track_caller]
+    pub(crate) fn send_broken(&self, source: IpAddr, destination: IpAddr, segment: Segment) {
+        const CHECKSUM: usize = 14 + 20 + 16;
+        let mut frame = Frame::ip(Packet::new(source, destination, Transport::Tcp(segment))).to_bytes();
+        frame[..6].copy_from_slice(&self.host);
+        frame[CHECKSUM] ^= 0xff;
+        self.socket.send(&frame).unwrap();
     }
 
     /// Sends a segment without data and with the sequence numbers of [`Segment::new`].
