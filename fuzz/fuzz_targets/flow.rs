@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
     ALIVE, BACKED, BEGUN_BY_EGRESS, DOUBT, END, FINS, PROTECTED, REPLIED, STATE, SYN_BESIDE, SYN_BY_EGRESS,
-    state,
+    UNCONFIRMED, state,
 };
 use firewall_common::flow_table::life::{
     Beside, DOUBTED, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, kind, remember_syn,
@@ -201,7 +201,8 @@ impl Flow {
         assert!(!self.control.is_ended(self.now), "what has ended goes on");
         let changes =
             END | STATE | BEGUN_BY_EGRESS | REPLIED | FINS | PROTECTED | DOUBT | BACKED | ALIVE | SYN_BESIDE;
-        assert_eq!((self.control.0 ^ next.0) & !(changes | SYN_BY_EGRESS), 0, "whose the slot is changes");
+        let changes = changes | SYN_BY_EGRESS | UNCONFIRMED;
+        assert_eq!((self.control.0 ^ next.0) & !changes, 0, "whose the slot is changes");
         assert!(!next.is_ended(self.now), "a packet that goes on leaves an ended flow");
         if self.protocol != Protocol::Tcp {
             return self.check_exchange(next);
@@ -254,7 +255,10 @@ impl Flow {
             let mut finished = self.history.finished;
             finished[hook(facts)] |= has(facts, FIN);
             assert!(
-                (has(facts, RST) && made_here && self.control.has(BACKED))
+                (has(facts, RST)
+                    && made_here
+                    && self.control.has(BACKED)
+                    && answer != Some(Socket::Connected))
                     || finished == [true; 2]
                     || answer == Some(Socket::TimeWait)
                     || self.takes_over(facts),
@@ -278,13 +282,19 @@ impl Flow {
         if is && !was {
             let undoes_fins = self.control.state() == state::TIME_WAIT && facts.has_data != 0;
             let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
-            assert!(has(facts, RST | FIN) || undoes_fins || completes, "{facts:?} puts in doubt");
-            assert_eq!(next.has(BACKED), answer == Some(Socket::Connected));
+            let is_unconfirmed = next.has(UNCONFIRMED) && answer == Some(Socket::Opening);
+            assert!(
+                has(facts, RST | FIN) || undoes_fins || completes || is_unconfirmed,
+                "{facts:?} puts in doubt"
+            );
+            assert_eq!(next.has(BACKED), answer == Some(Socket::Connected) || is_unconfirmed);
         }
         if was && !is && next.has(PROTECTED) {
             let mut spoke = self.history.since_doubt;
             spoke[hook(facts)] |= !has(facts, RST | FIN);
-            assert!(answer == Some(Socket::Connected) || spoke == [true; 2], "the doubt goes by {facts:?}");
+            let is_settled =
+                if self.control.has(BACKED) { answer == Some(Socket::Connected) } else { spoke == [true; 2] };
+            assert!(is_settled || self.takes_over(facts), "the doubt goes by {facts:?}");
         }
     }
 

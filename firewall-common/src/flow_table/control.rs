@@ -213,7 +213,7 @@ impl Class {
     pub const REPLIED: Self = Self(6);
     /// A UDP stream.
     pub const STREAM: Self = Self(7);
-    /// Protected, but in doubt and not backed by a socket, or not confirmed by it: only where the places of a key hold nothing else.
+    /// Protected, but in doubt and not backed by a socket: only where the places of a key hold nothing else.
     pub const DOUBTED: Self = Self(8);
     /// Never taken.
     pub const PROTECTED: Self = Self(9);
@@ -265,7 +265,7 @@ impl Control {
         let used = hide(self.0 >> 58 & 1);
         let pending = hide(self.0 >> 57 & 1);
         let protected = hide(self.0 >> 48 & 1);
-        let doubted = hide((self.0 >> 49 & !(self.0 >> 50) | self.0 >> 59) & 1);
+        let doubted = hide(self.0 >> 49 & !(self.0 >> 50) & 1);
         let live = hide(hide(u64::from(now)).wrapping_sub(hide(self.0 & END)) >> 63);
         let of_state = hide(CLASSES >> (self.state() * 4) & 0xf);
         // Of half-open and one-way flows, those that were begun by egress are worth one more.

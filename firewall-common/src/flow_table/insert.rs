@@ -2,7 +2,7 @@
 
 use super::change::write_key;
 use super::control::{
-    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
+    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, UNCONFIRMED, USED, VERSION, VERSIONS,
 };
 use super::find::differs;
 use super::hash::Spot;
@@ -74,6 +74,8 @@ struct View {
     same: u64,
     /// Slots with a flow whose socket may be asked for.
     doubted: u64,
+    /// Those of them that are not confirmed: they are asked for first, at any time.
+    unconfirmed: u64,
     /// Slots whose flows nothing evicts.
     crowd: u64,
 }
@@ -90,7 +92,7 @@ struct View {
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
 /// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its record: `ask`,
-/// if there is one.
+/// if there is one. One that is not confirmed comes first.
 #[inline(always)]
 pub fn insert_once<M: Memory>(
     memory: &M,
@@ -112,7 +114,8 @@ pub fn insert_once<M: Memory>(
         let Some(ask) = ask else {
             return Inserted::Refused;
         };
-        let ended = view.doubted != 0 && end_doubted(memory, spot, view.doubted, lifetimes, now, ask);
+        let doubted = if view.unconfirmed == 0 { view.doubted } else { view.unconfirmed };
+        let ended = doubted != 0 && end_doubted(memory, spot, doubted, lifetimes, now, ask);
         return if ended { Inserted::Asked } else { Inserted::Refused };
     }
     let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
@@ -158,13 +161,14 @@ pub fn has_place<M: Memory>(memory: &M, spot: &Spot, now: u32) -> bool {
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
 fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
-    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
     let mut choice = 0;
     while choice < CHOICES {
         let view = view(memory, spot, choice, now, chance)?;
         all.best = least::<M>(all.best, view.best);
         all.same = M::hide(all.same | view.same);
         all.doubted = M::hide(all.doubted | view.doubted);
+        all.unconfirmed = M::hide(all.unconfirmed | view.unconfirmed);
         if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
             break;
         }
@@ -176,7 +180,7 @@ fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<V
 #[inline(always)]
 fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
     let line = memory.line(spot.bucket(choice))?;
-    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, crowd: 0 };
+    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
     one_slot(memory, line, (choice, 0), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
@@ -211,6 +215,7 @@ fn one_slot<M: Memory>(
     let in_doubt = M::hide(control >> 48 & control >> 49 & control >> 50);
     let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;
     all.doubted = M::hide(all.doubted | asked << (choice * 4 + slot));
+    all.unconfirmed = M::hide(all.unconfirmed | (asked & M::hide(control >> 59)) << (choice * 4 + slot));
     let end = (control & END) * (is_empty ^ 1);
     // Chance comes by slot, so that of equals each is the first for somebody.
     let turn = chance >> (slot * 4) << CHANCE_SHIFT & CHANCE;
@@ -297,7 +302,7 @@ fn end_doubted<M: Memory>(
     let beside = Beside(memory.load_after(details, slot * 2 + 1, old));
     let control = Control(old);
     if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED
-        || !beside.doubt_is_due(control, lifetimes, now)
+        || !(control.has(UNCONFIRMED) || beside.doubt_is_due(control, lifetimes, now))
     {
         return false;
     }

@@ -474,7 +474,7 @@ fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
         // What the host answers to numbers out of its window proves nothing.
         lab.data(OUT);
         lab.data(IN);
-        assert_eq!(lab.flow().unwrap().class(lab.now, |word| word), Class::DOUBTED);
+        assert_eq!(lab.flow().unwrap().class(lab.now, |word| word), Class::PROTECTED);
         lab
     };
     let mut lab = handshake();

@@ -305,7 +305,7 @@ pub fn follow(
             return Step::Over;
         }
         if control.has(DOUBT) {
-            return tcp::follow(control, beside.doubted_at(now), facts, lifetimes, None);
+            return tcp::follow(control, beside.doubted_at(now), facts, lifetimes, Some(socket));
         }
     }
     if facts.is_tcp() {

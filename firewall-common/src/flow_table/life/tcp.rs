@@ -161,7 +161,7 @@ impl Segment<'_> {
 
     /// Of a flow that is protected from now on it is remembered whether the host is one of its ends. If the host has not
     /// completed the handshake, it may be about to throw the acknowledgement away, for its checksum or its numbers: that is in
-    /// doubt until its socket is asked for, and an insert may take the place where there is nothing else.
+    /// doubt until its socket is asked for, which an insert does where there is nothing else.
     #[inline(always)]
     const fn protected(&self, control: Control) -> Control {
         let marks = match self.socket {
