@@ -137,8 +137,8 @@ fn old(key: KeyWords, control: Control) -> (Vec<u8>, [u8; 24]) {
     old_key.extend(zone.to_ne_bytes());
 
     let local_began = control.has(BEGUN_BY_EGRESS);
-    let flags = u8::from(local_began != local_is_first) * INITIATOR_IS_SECOND
-        | u8::from(local_began) * STARTED_BY_EGRESS
+    let flags = (u8::from(local_began != local_is_first) * INITIATOR_IS_SECOND)
+        | (u8::from(local_began) * STARTED_BY_EGRESS)
         | REPLIED;
     let [rule_set, generation, handshake, cut_at] = [1, 1, 0, 0];
     let mut entry = [0; 24];
