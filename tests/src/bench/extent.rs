@@ -6,9 +6,9 @@ use crate::lab::Family;
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Everything: under twenty minutes.
+    /// Everything: under an hour.
     Full,
-    /// What the targets need, with fewer repetitions: under three minutes.
+    /// What the targets need, with fewer repetitions: a few minutes.
     Quick,
     /// As little as shows that it works: the figures mean nothing.
     Smoke,

@@ -41,9 +41,9 @@ struct Budget {
 }
 
 /// By the first series; a kernel is held to the last that is not newer than itself. A quarter above the most that was
-/// measured: 153 404 (`ingress_tc_log`) on 6.1, 104 620 (`egress_tc_log`) on 6.12.117. No verifier walks beyond a million.
+/// measured: 172 158 (`ingress_tc_log`) on 6.1, 105 108 (`egress_tc_log`) on 6.12.117. No verifier walks beyond a million.
 const BUDGETS: [Budget; 2] = [
-    Budget { from: Series::new(6, 1), instructions: 192_000, needs_bound: true },
+    Budget { from: Series::new(6, 1), instructions: 215_000, needs_bound: true },
     Budget { from: Series::new(6, 12), instructions: 131_000, needs_bound: false },
 ];
 
