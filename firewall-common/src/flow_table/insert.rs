@@ -216,9 +216,11 @@ fn one_slot<M: Memory>(
     let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;
     all.doubted = M::hide(all.doubted | asked << (choice * 4 + slot));
     all.unconfirmed = M::hide(all.unconfirmed | (asked & M::hide(control >> 59)) << (choice * 4 + slot));
-    let end = (control & END) * (is_empty ^ 1);
-    // Chance comes by slot, so that of equals each is the first for somebody.
-    let turn = chance >> (slot * 4) << CHANCE_SHIFT & CHANCE;
+    let is_taken = is_empty ^ 1;
+    let end = (control & END) * is_taken;
+    // Chance comes by slot, so that of equals each is the first for somebody; not among empty places, so that two CPUs that
+    // begin one flow claim the same.
+    let turn = (chance >> (slot * 4) << CHANCE_SHIFT & CHANCE) * is_taken;
     let rank = class << CLASS_SHIFT | end << END_SHIFT | turn | u64::from(slot);
     all.best = least::<M>(all.best, rank);
 }

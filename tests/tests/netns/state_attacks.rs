@@ -213,7 +213,7 @@ fn a_filter_of_the_host_that_resets_ends_no_connection(hook: IngressHook) {
         app,
         &format!(
             "chain in {{\n type filter hook input priority 0\n ct state established,related accept\n \
-             tcp dport {PORT} ct state new accept\n meta l4proto tcp reject with tcp reset\n }}\n"
+             tcp dport {PORT} tcp flags & (syn | ack) == syn accept\n meta l4proto tcp reject with tcp reset\n }}\n"
         ),
     );
     let attacker = Attacker::new(&lab, app);

@@ -3,6 +3,8 @@
 //! It is the host's neighbour (the router's namespace), so that its frames meet the hook as any frame from outside does.
 
 use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use firewall_tests::lab::{Host, Lab, PacketSocket};
 use firewall_tests::packets::{Frame, Packet, Segment, Transport, tcp};
@@ -30,10 +32,15 @@ impl Attacker {
         Self { socket, host: hardware_address(host) }
     }
 
-    /// The sequence number of a SYN-ACK of the host to this port, if one has come.
+    /// The sequence number of a SYN-ACK of the host to this port, if one comes.
     pub(crate) fn syn_ack(&self, port: u16) -> Option<u32> {
         const TCP: usize = 14 + 20;
-        while let Some(frame) = self.socket.receive() {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(100) {
+            let Some(frame) = self.socket.receive() else {
+                thread::yield_now();
+                continue;
+            };
             let Some(header) = frame.get(TCP..TCP + 20) else { continue };
             let is_syn_ack = header[13] & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
             if is_syn_ack && header[2..4] == port.to_be_bytes() {
