@@ -58,7 +58,7 @@ pub fn egress_tc(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn ingress_xdp_log(context: XdpContext) -> u32 {
     let decision = judge(IngressXdp(context.ctx), Direction::Ingress);
-    log(XdpFrame::new(context.ctx), Direction::Ingress, decision);
+    log(|| XdpFrame::new(context.ctx), Direction::Ingress, decision);
     xdp_action(decision.verdict())
 }
 
@@ -67,7 +67,7 @@ pub fn ingress_xdp_log(context: XdpContext) -> u32 {
 #[inline(always)]
 pub fn ingress_tc_log(context: TcContext) -> i32 {
     let decision = judge(IngressTc(context.skb.skb), Direction::Ingress);
-    log(Skb::new(context.skb.skb), Direction::Ingress, decision);
+    log(|| Skb::new(context.skb.skb), Direction::Ingress, decision);
     tc_action(decision.verdict())
 }
 
@@ -76,7 +76,7 @@ pub fn ingress_tc_log(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn egress_tc_log(context: TcContext) -> i32 {
     let decision = judge(EgressTc(context.skb.skb), Direction::Egress);
-    log(Skb::new(context.skb.skb), Direction::Egress, decision);
+    log(|| Skb::new(context.skb.skb), Direction::Egress, decision);
     tc_action(decision.verdict())
 }
 
@@ -105,9 +105,9 @@ fn judge<C: Calls>(hook: C, direction: Direction) -> Decision {
 }
 
 #[inline(always)]
-fn log<P: HookPacket>(packet: P, direction: Direction, decision: Decision) {
+fn log<P: HookPacket>(packet: impl FnOnce() -> P, direction: Direction, decision: Decision) {
     if matches!(decision.reason().verdict(), Verdict::Drop) {
-        log::dropped(packet, direction, decision.reason());
+        log::dropped(packet(), direction, decision.reason());
     }
 }
 

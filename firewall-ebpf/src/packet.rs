@@ -20,19 +20,29 @@ const AF_INET6: u8 = 10;
 /// Length of an IPv4 header without options.
 const IPV4_HEADER: u16 = 20;
 
-/// What the kernel knows about a packet: its context on a hook.
+/// What the kernel knows about a packet: its context on a hook. Of what arrives it knows nothing more: that has not been
+/// routed yet, and nobody asks.
 pub trait HookContext: Copy {
     /// For helpers.
     fn as_ptr(self) -> *mut c_void;
 
     /// See [`Tables::is_forwarded`](firewall_common::decide::Tables::is_forwarded).
-    fn is_forwarded(self) -> bool;
+    #[inline(always)]
+    fn is_forwarded(self) -> bool {
+        false
+    }
 
     /// See [`Tables::was_received_here`](firewall_common::decide::Tables::was_received_here).
-    fn was_received_here(self) -> bool;
+    #[inline(always)]
+    fn was_received_here(self) -> bool {
+        false
+    }
 
     /// See [`Tables::leads_back_here`](firewall_common::decide::Tables::leads_back_here).
-    fn leads_back_here(self, key: &KeyWords) -> bool;
+    #[inline(always)]
+    fn leads_back_here(self, _key: &KeyWords) -> bool {
+        false
+    }
 }
 
 /// A packet as a hook gives it.
@@ -53,43 +63,12 @@ impl HookContext for () {
     fn as_ptr(self) -> *mut c_void {
         ptr::null_mut()
     }
-
-    #[inline(always)]
-    fn is_forwarded(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn was_received_here(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn leads_back_here(self, _key: &KeyWords) -> bool {
-        false
-    }
 }
 
-/// What arrives has not been routed yet, and nobody asks.
 impl HookContext for *mut xdp_md {
     #[inline(always)]
     fn as_ptr(self) -> *mut c_void {
         self.cast()
-    }
-
-    #[inline(always)]
-    fn is_forwarded(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn was_received_here(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn leads_back_here(self, _key: &KeyWords) -> bool {
-        false
     }
 }
 

@@ -44,12 +44,6 @@ pub fn hook(direction: Direction, stripped_tags: u32) -> Hook {
     Hook { slot: SLOT.load(), direction, link }
 }
 
-/// The hook for stages that have no use for direction and link.
-#[inline(always)]
-fn slot_alone() -> Hook {
-    hook(Direction::Ingress, 0)
-}
-
 #[inline(always)]
 const fn undecided_or(reason: Option<Reason>) -> u32 {
     match reason {
@@ -71,7 +65,7 @@ fn follow<C: HookContext>(context: C) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    match decide::follow(&KernelTables(context), slot_alone(), case) {
+    match decide::follow(&KernelTables(context), SLOT.load(), case) {
         Following::Decided(reason) => reason as u32,
         Following::Rules => UNDECIDED,
         Following::Again => AGAIN,
@@ -83,7 +77,7 @@ fn begin<C: HookContext>(context: C, may_ask: bool) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    match decide::begin(&KernelTables(context), slot_alone(), case, may_ask) {
+    match decide::begin(&KernelTables(context), SLOT.load(), case, may_ask) {
         Beginning::Decided(reason) => reason as u32,
         Beginning::Again => AGAIN,
         Beginning::AgainWithoutAsking => AGAIN_WITHOUT_ASKING,
@@ -154,7 +148,7 @@ pub extern "C" fn judge() -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    undecided_or(decide::judge(&KernelTables(()), slot_alone(), case))
+    undecided_or(decide::judge(&KernelTables(()), SLOT.load(), case))
 }
 
 /// On every hook.
@@ -168,7 +162,7 @@ pub extern "C" fn is_live() -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn quoted_passed_without_state() -> u32 {
-    case().map_or(0, |case| decide::quoted_passed_without_state(&KernelTables(()), slot_alone(), case).into())
+    case().map_or(0, |case| decide::quoted_passed_without_state(&KernelTables(()), SLOT.load(), case).into())
 }
 
 /// On every hook. `passes` is 1 for a packet that does.
@@ -177,7 +171,7 @@ pub extern "C" fn quoted_passed_without_state() -> u32 {
 pub extern "C" fn remember_fragment(passes: u32) -> u32 {
     if let Some(case) = case() {
         let verdict = if passes != 0 { Verdict::Pass } else { Verdict::Drop };
-        decide::remember_fragment(&KernelTables(()), slot_alone(), case, verdict);
+        decide::remember_fragment(&KernelTables(()), SLOT.load(), case, verdict);
     }
     0
 }

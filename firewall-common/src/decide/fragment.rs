@@ -1,6 +1,5 @@
 //! Fragments: the first one carries the ports and is judged like any packet, the others follow it.
 
-use super::Hook;
 use super::case::Case;
 use super::policy::Cells;
 use super::read::Context;
@@ -19,8 +18,8 @@ const IPV6_FRAGMENT: u8 = 44;
 /// Remembers, or forgets, a first fragment. One that is dropped takes an earlier one of the same key with it, so
 /// that nothing completes a datagram whose first fragment was replaced.
 #[inline(always)]
-pub fn remember<T: Tables>(tables: &T, hook: Hook, case: &Case, verdict: Verdict) {
-    let jiffies_per_second = match tables.settings(case.half(), hook.slot) {
+pub fn remember<T: Tables>(tables: &T, slot: u32, case: &Case, verdict: Verdict) {
+    let jiffies_per_second = match tables.settings(case.half(), slot) {
         Some(settings) if matches!(verdict, Verdict::Pass) => settings.jiffies_per_second,
         _ => return tables.remove_fragment(&case.fragment),
     };

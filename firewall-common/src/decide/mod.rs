@@ -171,11 +171,11 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn follow(&mut self) -> Following {
-        follow(self.tables, self.hook, &mut self.case)
+        follow(self.tables, self.hook.slot, &mut self.case)
     }
 
     fn judge(&mut self) -> Option<Reason> {
-        judge(self.tables, self.hook, &mut self.case)
+        judge(self.tables, self.hook.slot, &mut self.case)
     }
 
     fn is_hairpin(&mut self) -> bool {
@@ -183,7 +183,7 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn begin(&mut self, may_ask: bool) -> Beginning {
-        begin(self.tables, self.hook, &self.case, may_ask)
+        begin(self.tables, self.hook.slot, &self.case, may_ask)
     }
 
     fn is_live(&mut self) -> bool {
@@ -191,11 +191,11 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn quoted_passed_without_state(&mut self) -> bool {
-        quoted_passed_without_state(self.tables, self.hook, &self.case)
+        quoted_passed_without_state(self.tables, self.hook.slot, &self.case)
     }
 
     fn remember_fragment(&mut self, verdict: Verdict) {
-        remember_fragment(self.tables, self.hook, &self.case, verdict);
+        remember_fragment(self.tables, self.hook.slot, &self.case, verdict);
     }
 }
 

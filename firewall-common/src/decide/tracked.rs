@@ -1,6 +1,5 @@
 //! Packets of flows.
 
-use super::Hook;
 use super::case::{Case, Found};
 use super::tables::{SocketOf, Tables};
 use crate::abi::{Direction, KEY_IS_IPV6, KeyWords, flow_event, query_from};
@@ -25,8 +24,8 @@ pub enum Following {
 /// AWS: "responses to allowed traffic are allowed regardless of the rules", and a tracked flow outlives the rule that
 /// admitted it; so a live flow is all it takes.
 #[inline(always)]
-pub fn follow<T: Tables>(tables: &T, hook: Hook, case: &mut Case) -> Following {
-    let Some(settings) = tables.settings(case.half(), hook.slot) else {
+pub fn follow<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Following {
+    let Some(settings) = tables.settings(case.half(), slot) else {
         return Following::Decided(Reason::Internal);
     };
     let flows = tables.flows();
@@ -67,8 +66,8 @@ pub enum Beginning {
 /// Begins the flow of a packet that rules admit; one try. A RST, an ICMP error or a reply without a query begins none:
 /// nothing may answer it.
 #[inline(always)]
-pub fn begin<T: Tables>(tables: &T, hook: Hook, case: &Case, may_ask: bool) -> Beginning {
-    let Some(settings) = tables.settings(case.half(), hook.slot) else {
+pub fn begin<T: Tables>(tables: &T, slot: u32, case: &Case, may_ask: bool) -> Beginning {
+    let Some(settings) = tables.settings(case.half(), slot) else {
         return Beginning::Decided(Reason::Internal);
     };
     let flows = tables.flows();
@@ -134,7 +133,7 @@ fn live<T: Tables>(tables: &T, key: &KeyWords, now: u32) -> Option<Control> {
 #[inline(always)]
 pub fn is_hairpin<T: Tables>(tables: &T, case: &Case) -> bool {
     let begins_flow = case.rule_set != 0 && case.facts.begins_flow();
-    if case.direction() == Direction::Ingress || !begins_flow || !tables.is_forwarded() {
+    if case.direction() == Direction::Ingress || !begins_flow || case.facts.is_forwarded == 0 {
         return false;
     }
     let came_in_here = tables.was_received_here()

@@ -33,7 +33,7 @@ pub(super) fn jiffies() -> Result<u64, DatapathError> {
 
 /// The units of time of flows: jiffies, shifted so that 32 bits of them last for years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Units {
+pub struct Units {
     jiffies_per_second: u32,
     shift: u32,
 }
@@ -44,7 +44,9 @@ impl Units {
         Ok(Self::at(jiffies_per_second()?))
     }
 
-    pub(super) const fn at(jiffies_per_second: u32) -> Self {
+    /// Those of a kernel with so many jiffies in a second.
+    #[must_use]
+    pub const fn at(jiffies_per_second: u32) -> Self {
         Self { jiffies_per_second, shift: time_shift(jiffies_per_second) }
     }
 

@@ -12,7 +12,8 @@ use crate::model::FlowTimeouts;
 const CUT_SECONDS: u32 = 3_600;
 
 /// By number of the state.
-pub(super) fn lifetimes(timeouts: &FlowTimeouts, units: Units) -> Lifetimes {
+#[must_use]
+pub fn lifetimes(timeouts: &FlowTimeouts, units: Units) -> Lifetimes {
     let of_states = [
         (DOUBTED, timeouts.tcp_doubt),
         (state::SYN_SENT, timeouts.tcp_syn),

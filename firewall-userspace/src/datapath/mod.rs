@@ -51,6 +51,7 @@ use flow_table::{TABLE_MAPS, random_secrets};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, require_tcx};
+pub use clock::Units;
 pub use counters::CounterRow;
 pub use cut::Over;
 pub use error::DatapathError;
@@ -58,6 +59,7 @@ pub use expire::{Ask, ExpiredFlows};
 pub use flow_table::{FlowTable, Part};
 pub use flows::{FlowRow, Flows};
 pub use generation::Unconfirmed;
+pub use lifetimes::lifetimes;
 pub use links::LiveLinks;
 pub use migrate::OtherVersion;
 pub use occupancy::{ClassRow, Occupancy};

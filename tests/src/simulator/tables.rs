@@ -10,12 +10,13 @@ use firewall_common::abi::{
     interface_flag,
 };
 use firewall_common::decide::{Half, SocketOf, Tables};
-use firewall_common::flow_table::control::state;
 use firewall_common::flow_table::layout::SLOTS;
-use firewall_common::flow_table::life::{DOUBTED, Lifetimes, Socket};
+use firewall_common::flow_table::layout::time_shift;
+use firewall_common::flow_table::life::Socket;
 use firewall_common::flow_table::sweep::{Swept, answered, sweep};
 use firewall_common::flow_table::{Geometry, Line, Memory as _, find, spot};
 use firewall_userspace::compile::{CompiledInterface, CompiledPolicy};
+use firewall_userspace::datapath::{Units, lifetimes};
 use firewall_userspace::model::IcmpErrors;
 
 use super::heap::Heap;
@@ -25,13 +26,10 @@ use crate::scenario::{FLOW_ENTRIES, Origin, fill, live_flows};
 const TICKS_PER_SECOND: u32 = 256;
 
 /// Bits by which ticks are shifted to be units of time.
-const TIME_SHIFT: u32 = 5;
+const TIME_SHIFT: u32 = time_shift(TICKS_PER_SECOND);
 
 /// The clock starts a minute before its lower half wraps, as the kernel's starts five minutes before.
 const FIRST_TICK: u64 = (1 << 32) - 60 * TICKS_PER_SECOND as u64;
-
-/// Seconds for which a cut flow keeps its responder out.
-const CUT_SECONDS: u32 = 3600;
 
 #[derive(Debug)]
 pub(super) struct MemoryTables {
@@ -167,35 +165,9 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
             | flag(exemptions.non_ip, exempt_flag::NON_IP)
             | flag(interface.has_exempt_addresses, exempt_flag::ADDRESSES),
         jiffies_per_second: TICKS_PER_SECOND,
-        lifetimes: lifetimes(interface),
+        lifetimes: lifetimes(&options.timeouts, Units::at(TICKS_PER_SECOND)),
         untracked: interface.untracked,
     }
-}
-
-fn lifetimes(interface: &CompiledInterface) -> Lifetimes {
-    let timeouts = interface.options.timeouts;
-    let mut lifetimes = Lifetimes::default();
-    for (state, seconds) in [
-        (DOUBTED, timeouts.tcp_doubt),
-        (state::SYN_SENT, timeouts.tcp_syn),
-        (state::SYN_RECEIVED, timeouts.tcp_syn),
-        (state::PICKED_UP, timeouts.tcp_syn),
-        (state::ESTABLISHED, timeouts.tcp_established),
-        (state::FIN_WAIT, timeouts.tcp_established),
-        (state::TIME_WAIT, timeouts.tcp_fin),
-        (state::CLOSED, timeouts.tcp_closed),
-        (state::UDP_ONE_WAY, timeouts.udp),
-        (state::UDP_REPLIED, timeouts.udp),
-        (state::UDP_STREAM, timeouts.udp_stream),
-        (state::ICMP_QUERY, timeouts.icmp),
-        (state::ICMP_REPLIED, timeouts.icmp),
-        (state::PORTLESS, timeouts.other),
-        (state::PORTLESS_REPLIED, timeouts.other),
-        (state::CUT, CUT_SECONDS),
-    ] {
-        lifetimes.0[usize::try_from(state).unwrap_or_default()] = (seconds * TICKS_PER_SECOND) >> TIME_SHIFT;
-    }
-    lifetimes
 }
 
 impl Tables for MemoryTables {
