@@ -10,9 +10,11 @@
 //! service classes and rule sets, which the compiler in `firewall-userspace` made out of groups and rules.
 
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod decide;
 pub mod flow_table;
+mod hint;
 pub mod packet;
 pub mod reason;

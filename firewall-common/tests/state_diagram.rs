@@ -142,16 +142,16 @@ fn belongs_to(control: Control, facts: &Facts) -> bool {
 fn packets(now: u32) -> Vec<Facts> {
     let mut packets = Vec::new();
     for (is_egress, is_forwarded) in [(0, 0), (1, 0), (1, 1)] {
-        let plain = Facts { now, two_seconds: TWO_SECONDS, is_egress, is_forwarded, ..Facts::default() };
+        let plain = Facts { now, second: TWO_SECONDS / 2, is_egress, is_forwarded, ..Facts::default() };
         for kind in [kind::REPLY, kind::UDP, kind::QUERY, kind::PORTLESS] {
             packets.push(Facts { kind, ..plain });
         }
-        let tcp = |tcp_flags, acknowledgement, has_data| Facts {
+        let tcp = |tcp_flags, acknowledgement, data_length| Facts {
             kind: kind::TCP,
             tcp_flags,
             sequence: ISN,
             acknowledgement,
-            has_data,
+            data_length,
             ..plain
         };
         packets.extend([
@@ -163,6 +163,7 @@ fn packets(now: u32) -> Vec<Facts> {
             tcp(ACK, 1, 0),
             tcp(ACK, ISN + 1, 1),
             tcp(FIN | ACK, ISN + 1, 0),
+            tcp(FIN | ACK, 1, 0),
             tcp(RST, 0, 0),
         ]);
     }

@@ -11,7 +11,7 @@ use firewall_common::abi::{KEY_IS_IPV6, KEY_WORDS};
 use firewall_common::flow_table::life::Socket;
 use firewall_common::flow_table::{Geometry, Memory};
 
-use crate::maps::{self, SCRATCH_WORDS};
+use crate::maps;
 
 // Constants of the table, set by the loader: the verifier knows them, and the compiler of the kernel too.
 
@@ -153,27 +153,6 @@ impl Memory for Flows {
     fn random(&self) -> u32 {
         // SAFETY: the helper takes nothing and returns a number.
         unsafe { bpf_get_prandom_u32() }
-    }
-
-    #[inline(always)]
-    fn forget(&self, value: u64) -> u64 {
-        let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else {
-            return 0;
-        };
-        // SAFETY: the last word of the CPU's own element; volatile because the compiler is not to know what comes back.
-        unsafe {
-            let word = scratch.cast::<u64>().add(SCRATCH_WORDS - 1);
-            ptr::write_volatile(word, value);
-            ptr::read_volatile(word)
-        }
-    }
-
-    #[inline(always)]
-    fn hide(value: u64) -> u64 {
-        let mut value = value;
-        // SAFETY: it changes nothing. Not `pure`: the compiler would compute four slots at once, which takes stack.
-        unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
-        value
     }
 }
 

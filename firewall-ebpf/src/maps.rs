@@ -27,13 +27,22 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Each CPU keeps its own list of entries: a flood on one CPU does not contend with the others.
 const LRU_PER_CPU: usize = BPF_F_NO_COMMON_LRU as usize;
 
+/// Words of 32 bits in the place of a structure. Where the template of an inner map has one as its value, kernels before 6.6
+/// take no inner map whose value has no type, as user space makes them (`bpf_map_meta_equal`, `timer_off`).
+pub type Words<const N: usize> = [u32; N];
+
+const fn words<T>() -> usize {
+    assert!(align_of::<T>() <= 8 && size_of::<T>().is_multiple_of(4));
+    size_of::<T>() / 4
+}
+
 // Inner maps of a policy half. Trees, tries and hashes are created with as many entries as the policy has; the sizes here
 // are only those of the template. The other arrays keep their size, so the kernel can inline the lookup.
-pub type AddressesV4 = Array<IntervalNode, 1, { ANY_SIZE | MMAPABLE }>;
+pub type AddressesV4 = Array<Words<{ words::<IntervalNode>() }>, 1, { ANY_SIZE | MMAPABLE }>;
 pub type AddressesV6 = LpmTrie<Ipv6, u32, 1>;
 pub type Services = Array<[u16; SERVICE_CHUNK], SERVICE_ELEMENTS, MMAPABLE>;
 pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
-pub type Settings = Array<InterfaceSettings, INTERFACES>;
+pub type Settings = Array<Words<{ words::<InterfaceSettings>() }>, INTERFACES>;
 
 #[btf_map]
 pub static GENERATION: Array<u64, 2, MMAPABLE> = Array::new();
@@ -77,12 +86,9 @@ pub static COUNTERS: PerCpuArray<Counter, COUNTED> = PerCpuArray::new();
 /// Bytes that one load of a packet can take.
 pub const SCRATCH_BYTES: usize = 64;
 
-/// Words of [`SCRATCH`]: what helpers take or fill, and one more for [`Memory::forget`](firewall_common::flow_table::Memory).
-pub const SCRATCH_WORDS: usize = SCRATCH_BYTES / 8 + 1;
-
 /// Where helpers write the packet bytes that do not lie in linear memory. Private to the program, never pinned.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<[u64; SCRATCH_WORDS], 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<[u64; SCRATCH_BYTES / 8], 1> = PerCpuArray::new();
 
 /// The packet under decision. Private to the program, never pinned.
 #[btf_map]

@@ -151,6 +151,11 @@ impl PacketBytes for XdpFrame {
             unsafe { bpf_xdp_load_bytes(self.context, offset, scratch.cast(), N as u32) }
         })
     }
+
+    #[inline(always)]
+    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
+        kept(load_eight_xdp(self.context, offset))
+    }
 }
 
 /// A packet on TC.
@@ -202,6 +207,43 @@ impl PacketBytes for Skb {
             unsafe { bpf_skb_load_bytes(self.0.cast(), offset, scratch.cast(), N as u32) }
         })
     }
+
+    #[inline(always)]
+    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
+        kept(load_eight_tc(self.0, offset))
+    }
+}
+
+/// Loads eight bytes of a frame on XDP into [`SCRATCH`](maps::SCRATCH). 1 if they are there.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn load_eight_xdp(context: *mut xdp_md, offset: u32) -> u32 {
+    keep(XdpFrame { context, length: 0 }.load(offset))
+}
+
+/// The same of a packet on TC.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn load_eight_tc(context: *mut __sk_buff, offset: u32) -> u32 {
+    keep(Skb(context).load(offset))
+}
+
+#[inline(always)]
+fn keep(bytes: Option<[u8; 8]>) -> u32 {
+    let (Some(bytes), Some(scratch)) = (bytes, maps::SCRATCH.get_ptr_mut(0)) else {
+        return 0;
+    };
+    // SAFETY: the CPU's own element, aligned to 8 bytes.
+    unsafe { scratch.cast::<u64>().write(u64::from_ne_bytes(bytes)) };
+    1
+}
+
+/// What the function before has kept.
+#[inline(always)]
+fn kept(is_there: u32) -> Option<[u8; 8]> {
+    let scratch = maps::SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: as in `keep`.
+    (is_there != 0).then(|| unsafe { scratch.cast::<u64>().read() }.to_ne_bytes())
 }
 
 /// Covers every offset that is loaded from.
@@ -217,7 +259,7 @@ fn load_linear<const N: usize>(data: u32, data_end: u32, offset: u32) -> Option<
         return None;
     }
     // SAFETY: the check above is the one that the verifier wants to see.
-    Some(unsafe { ptr::read_unaligned(start as *const [u8; N]) })
+    Some(unsafe { load_words(start as *const u8) })
 }
 
 /// `offset`, as a register that every verifier knows to be bounded.
@@ -252,7 +294,46 @@ fn load_by_helper<const N: usize>(helper: impl FnOnce(*mut u8) -> i64) -> Option
         return None;
     }
     // SAFETY: the helper has written `N` bytes there.
-    Some(unsafe { ptr::read_unaligned(scratch.cast()) })
+    Some(unsafe { load_words(scratch) })
+}
+
+/// Loads `N` bytes, at most 47, in words as large as possible: the machines that programs run on take them at any address. In
+/// assembly, because the compiler does not know that and would put each field together from bytes.
+///
+/// # Safety
+///
+/// `start` points to `N` bytes.
+#[inline(always)]
+unsafe fn load_words<const N: usize>(start: *const u8) -> [u8; N] {
+    const { assert!(N < 48) };
+    let mut bytes = [0; N];
+    macro_rules! load {
+        ($word:ty, $if:expr, $at:expr) => {
+            if const { $if } {
+                let word: u64;
+                // SAFETY: the caller says that there are as many bytes, and the condition that the word is among them.
+                unsafe {
+                    asm!(
+                        concat!("{word} = *(", stringify!($word), " *)({start} + {at})"),
+                        word = out(reg) word,
+                        start = in(reg) start,
+                        at = const $at,
+                        options(pure, readonly, nostack, preserves_flags),
+                    );
+                }
+                bytes[$at..$at + size_of::<$word>()].copy_from_slice(&(word as $word).to_ne_bytes());
+            }
+        };
+    }
+    load!(u64, N >= 8, 0);
+    load!(u64, N >= 16, 8);
+    load!(u64, N >= 24, 16);
+    load!(u64, N >= 32, 24);
+    load!(u64, N >= 40, 32);
+    load!(u32, N & 4 != 0, N & !7);
+    load!(u16, N & 2 != 0, N & !3);
+    load!(u8, N & 1 != 0, N & !1);
+    bytes
 }
 
 /// By which interface the host would forward to the local end of `key`, as if that came in by `ifindex` from the remote end.

@@ -46,7 +46,9 @@ impl<C: HookContext> Tables for KernelTables<C> {
 
     #[inline(always)]
     fn settings(&self, half: Half, slot: u32) -> Option<&InterfaceSettings> {
-        maps::SETTINGS.get_value(half.slot(), &slot)
+        let settings = maps::SETTINGS.get_value(half.slot(), &slot)?;
+        // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are settings.
+        Some(unsafe { &*ptr::from_ref(settings).cast() })
     }
 
     #[inline(always)]
@@ -67,7 +69,11 @@ impl<C: HookContext> Tables for KernelTables<C> {
 
     #[inline(always)]
     fn address_class_v4(&self, half: Half, address: &Ipv4) -> u32 {
-        maps::ADDRESSES_V4.get(half.slot()).map_or(0, |tree| class_in(|index| tree.get(index), *address))
+        let Some(tree) = maps::ADDRESSES_V4.get(half.slot()) else {
+            return 0;
+        };
+        // SAFETY: as above.
+        class_in(|index| tree.get(index).map(|node| unsafe { &*ptr::from_ref(node).cast() }), *address)
     }
 
     #[inline(always)]

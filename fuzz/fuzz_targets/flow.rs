@@ -8,8 +8,8 @@
 use arbitrary::Arbitrary;
 use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
-    ALIVE, BACKED, BEGUN_BY_EGRESS, DOUBT, END, FINS, PROTECTED, REPLIED, STATE, SYN_BESIDE, SYN_BY_EGRESS,
-    UNCONFIRMED, state,
+    ALIVE, BACKED, BEGUN_BY_EGRESS, BESIDE_BY_EGRESS, DOUBT, END, FINS, PROTECTED, REPLIED, STATE,
+    SYN_BESIDE, UNCONFIRMED, state,
 };
 use firewall_common::flow_table::life::{
     Beside, DOUBTED, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, kind, remember_syn,
@@ -80,6 +80,8 @@ enum Acknowledgement {
     Any(u32),
     /// So many bytes beyond the last SYN of the other hook.
     BeyondSyn(u32),
+    /// The last FIN of the other hook.
+    OfFin,
 }
 
 fuzz_target!(|input: Input| {
@@ -88,7 +90,7 @@ fuzz_target!(|input: Input| {
         return;
     };
     let first = Packet { is_egress: input.begun_by_egress, ..*first };
-    let facts = facts(input.protocol, &first, input.now.into(), true, 0);
+    let facts = facts(input.protocol, &first, input.now.into(), true, (0, 0));
     let Some(control) = begin(&facts, &LIFETIMES) else {
         assert!(has(&facts, RST), "{facts:?} begins no flow");
         return;
@@ -131,6 +133,8 @@ struct History {
     spoke: [bool; 2],
     /// Whether it has sent a FIN, and no data after it.
     finished: [bool; 2],
+    /// What acknowledges its last FIN.
+    fins: [u32; 2],
     /// Whether it has carried a segment without RST since the host's RST.
     since_close: [bool; 2],
     /// Whether it has carried one without RST and FIN since the doubt.
@@ -149,9 +153,10 @@ impl Flow {
         if self.now - self.first > 60_000 {
             return false;
         }
-        let other = self.history.syns[usize::from(!packet.is_egress)].map_or(0, |(number, _)| number);
+        let there = usize::from(!packet.is_egress);
+        let syn = self.history.syns[there].map_or(0, |(number, _)| number);
         let is_initiator = packet.is_egress == self.control.has(BEGUN_BY_EGRESS);
-        let facts = facts(self.protocol, packet, self.now, is_initiator, other);
+        let facts = facts(self.protocol, packet, self.now, is_initiator, (syn, self.history.fins[there]));
         let asks = !self.control.is_ended(self.now)
             && asks_for_socket(self.control, self.beside, &facts, &LIFETIMES);
         let answer = asks.then_some(match packet.socket {
@@ -201,7 +206,7 @@ impl Flow {
         assert!(!self.control.is_ended(self.now), "what has ended goes on");
         let changes =
             END | STATE | BEGUN_BY_EGRESS | REPLIED | FINS | PROTECTED | DOUBT | BACKED | ALIVE | SYN_BESIDE;
-        let changes = changes | SYN_BY_EGRESS | UNCONFIRMED;
+        let changes = changes | BESIDE_BY_EGRESS | UNCONFIRMED;
         assert_eq!((self.control.0 ^ next.0) & !changes, 0, "whose the slot is changes");
         assert!(!next.is_ended(self.now), "a packet that goes on leaves an ended flow");
         if self.protocol != Protocol::Tcp {
@@ -217,7 +222,7 @@ impl Flow {
 
     /// Nothing but that a SYN is remembered.
     fn check_untouched(&self, next: Control) {
-        let without = |control: Control| control.without(SYN_BESIDE | SYN_BY_EGRESS);
+        let without = |control: Control| control.without(SYN_BESIDE | BESIDE_BY_EGRESS);
         assert_eq!(without(self.control), without(next), "a SYN changes the flow");
     }
 
@@ -246,7 +251,7 @@ impl Flow {
                     assert!(is_initiator && self.history.spoke[1 - hook(facts)], "one side alone");
                 }
                 state::CLOSED => assert!(self.history.since_close[1 - hook(facts)], "one side alone"),
-                state::TIME_WAIT => assert!(facts.has_data != 0, "nothing undoes the FINs"),
+                state::TIME_WAIT => assert!(facts.data_length != 0, "nothing undoes the FINs"),
                 other => panic!("state {other} is protected"),
             }
         }
@@ -259,7 +264,7 @@ impl Flow {
                     && made_here
                     && self.control.has(BACKED)
                     && answer != Some(Socket::Connected))
-                    || finished == [true; 2]
+                    || (finished == [true; 2] && self.is_proven(facts))
                     || answer == Some(Socket::TimeWait)
                     || self.takes_over(facts),
                 "protection of {:x?} is lost by {facts:?}: {next:x?}",
@@ -280,7 +285,7 @@ impl Flow {
             assert!(has_socket, "nobody has said that there is a socket");
         }
         if is && !was {
-            let undoes_fins = self.control.state() == state::TIME_WAIT && facts.has_data != 0;
+            let undoes_fins = self.control.state() == state::TIME_WAIT && facts.data_length != 0;
             let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
             let is_unconfirmed = next.has(UNCONFIRMED) && answer == Some(Socket::Opening);
             assert!(
@@ -318,11 +323,16 @@ impl Flow {
         };
         let is_young = self.now - at <= LIFETIMES.of(state::SYN_SENT);
         self.control.has(SYN_BESIDE)
-            && self.control.has(SYN_BY_EGRESS) == (facts.is_egress == 0)
+            && self.control.has(BESIDE_BY_EGRESS) == (facts.is_egress == 0)
             && has(facts, SYN)
             && has(facts, ACK)
             && is_young
             && acknowledges(facts, syn)
+    }
+
+    /// Whether the FIN of the other hook is acknowledged, or is the answer's of a handshake that this completes.
+    fn is_proven(&self, facts: &Facts) -> bool {
+        facts.acknowledgement == self.history.fins[1 - hook(facts)] || self.is_handshake()
     }
 
     fn remember(&mut self, facts: &Facts, next: Control) {
@@ -337,6 +347,9 @@ impl Flow {
             *history = History { syns, ..History::default() };
             history.finished[here] = has(facts, FIN);
         }
+        if has(facts, FIN) {
+            history.fins[here] = facts.sequence.wrapping_add(facts.data_length).wrapping_add(1);
+        }
         if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
             history.syns[here] = Some((facts.sequence, self.now));
         }
@@ -350,7 +363,7 @@ impl Flow {
             history.since_doubt[here] |= !has(facts, FIN);
             // Until the handshake is complete only SYNs say something.
             if !is_handshake || has(facts, SYN) || next.has(PROTECTED) {
-                let data = facts.has_data != 0 || (has(facts, SYN) && !next.has(PROTECTED));
+                let data = facts.data_length != 0 || (has(facts, SYN) && !next.has(PROTECTED));
                 history.finished[here] = has(facts, FIN) || (history.finished[here] && !data);
             }
         }
@@ -375,15 +388,17 @@ impl Flow {
     }
 }
 
-fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, other_syn: u32) -> Facts {
+/// `there` is what the other hook has carried: the number of its last SYN, and what acknowledges its last FIN.
+fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, there: (u32, u32)) -> Facts {
     let is_tcp = protocol == Protocol::Tcp;
     let number = match packet.acknowledgement {
         Acknowledgement::Any(number) => number,
-        Acknowledgement::BeyondSyn(bytes) => other_syn.wrapping_add(bytes),
+        Acknowledgement::BeyondSyn(bytes) => there.0.wrapping_add(bytes),
+        Acknowledgement::OfFin => there.1,
     };
     Facts {
         now,
-        two_seconds: TWO_SECONDS,
+        second: TWO_SECONDS / 2,
         kind: match protocol {
             Protocol::Tcp => kind::TCP,
             Protocol::Udp => kind::UDP,
@@ -394,7 +409,7 @@ fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, othe
         sequence: if is_tcp { packet.sequence } else { 0 },
         acknowledgement: if is_tcp { number } else { 0 },
         tcp_flags: if is_tcp { possible(packet.flags) } else { 0 },
-        has_data: u8::from(is_tcp && packet.has_data),
+        data_length: u32::from(is_tcp && packet.has_data),
         is_egress: packet.is_egress.into(),
         is_forwarded: u8::from(packet.is_egress && packet.is_forwarded),
         ..Facts::default()

@@ -174,7 +174,7 @@ fn check_transport<A: Family>(frame: &[u8], ip: &Ip<A>) {
             assert_eq!(tcp.has(tcp_flag::ACK), header.ack());
             assert_eq!(tcp.has(tcp_flag::FIN), header.fin());
             assert_eq!(tcp.has(tcp_flag::RST), header.rst());
-            assert_eq!(tcp.has_data, payload.len() > header.slice().len());
+            assert_eq!(tcp.data_length as usize, payload.len() - header.slice().len());
         }
         Transport::Udp { source_port, destination_port } => {
             let header = UdpHeaderSlice::from_slice(payload).expect("a UDP header");

@@ -4,11 +4,10 @@
 //! of 256 children a node: one node serves 256 intervals, two 65 536. The compiler builds it
 //! (`firewall-userspace/src/compile/intervals.rs`), and the programs search it by [`class_in`].
 
-use core::hint::black_box;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::Ipv4;
+use crate::hint::hide;
 
 /// Entries of a node.
 pub const INTERVAL_NODE_ENTRIES: usize = ROW * ROW;
@@ -66,7 +65,7 @@ impl IntervalNode {
 #[inline(always)]
 pub fn class_in<'a>(node: impl Fn(u32) -> Option<&'a IntervalNode>, address: Ipv4) -> u32 {
     // If the compiler knew that this is 32 bits it would make comparisons, and branches, of the subtractions below.
-    let address = black_box(u64::from(address.0.get()));
+    let address = hide(address.0.get().into());
     let mut index = 0;
     for _ in 0..MAX_DEPTH {
         let Some(node) = node(index) else {

@@ -148,11 +148,6 @@ impl Reading {
     pub const ANSWERS_AND_ENDS: u32 = 1 << 14;
 
     #[inline(always)]
-    pub(super) const fn decided(reason: Reason) -> Self {
-        Self(reason as u32 | Self::IS_DECIDED)
-    }
-
-    #[inline(always)]
     pub(super) const fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
@@ -165,5 +160,12 @@ impl Reading {
     #[inline(always)]
     pub(super) fn reason(self) -> Option<Reason> {
         if self.has(Self::IS_DECIDED) { Some(Reason::of_register(self.0)) } else { None }
+    }
+}
+
+impl From<Reason> for Reading {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self(reason as u32 | Self::IS_DECIDED)
     }
 }

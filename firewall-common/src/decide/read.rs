@@ -5,7 +5,7 @@ use super::tables::{Half, Tables};
 use super::{Hook, exempt, fragment, generation_in_force};
 use crate::abi::{Address, Direction, InterfaceSettings, Ipv4, Ipv6, exempt_flag, interface_flag};
 use crate::flow_table::key_of;
-use crate::flow_table::life::Facts;
+use crate::flow_table::life::{Facts, undisturbed_state};
 use crate::packet::icmp::Role;
 use crate::packet::quote::quoted_packet;
 use crate::packet::{
@@ -39,10 +39,10 @@ where
     let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());
     let half = Half::of_generation(generation);
     if generation == 0 {
-        return Reading::decided(Reason::NoPolicy);
+        return Reason::NoPolicy.into();
     }
     let Some(settings) = tables.settings(half, hook.slot).filter(|settings| settings.policy != 0) else {
-        return Reading::decided(Reason::NoPolicy);
+        return Reason::NoPolicy.into();
     };
     case.generation = generation as u32;
     case.direction = hook.direction as u32;
@@ -57,18 +57,16 @@ where
     let read = match network(packet, hook.link) {
         Ok(Network::Ipv4 { offset }) => read_ip::<Ipv4, P, T>(packet, offset, tables, &context, case),
         Ok(Network::Ipv6 { offset }) => read_ip::<Ipv6, P, T>(packet, offset, tables, &context, case),
-        Ok(Network::Arp) => Err(exempt::frame(settings, exempt_flag::ARP, Reason::ExemptArp)),
-        Ok(Network::Other) => Err(exempt::frame(settings, exempt_flag::NON_IP, Reason::ExemptNonIp)),
-        Err(reason) => Err(reason),
+        Ok(Network::Arp) => Ok(exempt::frame(settings, exempt_flag::ARP, Reason::ExemptArp).into()),
+        Ok(Network::Other) => Ok(exempt::frame(settings, exempt_flag::NON_IP, Reason::ExemptNonIp).into()),
+        Err(reason) => Err(reason.into()),
     };
-    let reading = match read {
-        Ok(reading) => reading,
-        Err(reason) => Reading::decided(reason),
-    };
+    let (Ok(reading) | Err(reading)) = read;
     reading.with(Reading::AUDIT, settings.flags & interface_flag::AUDIT != 0)
 }
 
-/// Reads one IP packet. What is decided already comes back as `Err`, parse errors too.
+/// Reads one IP packet. A parse error comes back as `Err`, of the same type: where the halves of a result differ, the compiler
+/// moves about registers that it has never set, which the verifier refuses.
 #[inline(always)]
 fn read_ip<A, P, T>(
     packet: &P,
@@ -76,7 +74,7 @@ fn read_ip<A, P, T>(
     tables: &T,
     context: &Context<'_>,
     case: &mut Case,
-) -> Result<Reading, Reason>
+) -> Result<Reading, Reading>
 where
     A: Family,
     P: PacketBytes + ?Sized,
@@ -88,7 +86,7 @@ where
     case.question = question(&ip, &transport, context.direction);
     case.facts = facts(&transport, tables, context);
     if let Transport::LaterFragment = transport {
-        return Err(fragment::later(&ip, tables, context, case));
+        return Ok(fragment::later(&ip, tables, context, case).into());
     }
     let mut reading = Reading(0);
     if let Fragment::First { .. } = ip.fragment {
@@ -96,7 +94,7 @@ where
         reading = reading.with(Reading::IS_FIRST_FRAGMENT, true);
     }
     if let Some(reason) = exempt::ip(&ip, &transport, context) {
-        return Ok(Reading(reading.0 | Reading::decided(reason).0));
+        return Ok(Reading(reading.0 | Reading::from(reason).0));
     }
     if let Transport::Icmp(icmp) = &transport
         && icmp.role == Role::Error
@@ -145,12 +143,14 @@ fn read_error<A: Family, P: PacketBytes + ?Sized>(
 #[inline(always)]
 fn facts<T: Tables>(transport: &Transport, tables: &T, context: &Context<'_>) -> Facts {
     let is_egress = context.direction == Direction::Egress;
+    let of_packet = Facts::of(transport);
     Facts {
         now: context.now,
-        two_seconds: context.second * 2,
+        second: context.second,
+        undisturbed_end: context.settings.lifetimes.end(undisturbed_state(of_packet.kind), context.now),
         is_egress: u8::from(is_egress),
         is_forwarded: u8::from(is_egress && tables.is_forwarded()),
-        ..Facts::of(transport)
+        ..of_packet
     }
 }
 

@@ -4,7 +4,7 @@ use super::case::{Case, Found};
 use super::tables::{SocketOf, Tables};
 use crate::abi::{Direction, KEY_IS_IPV6, KeyWords, flow_event, query_from};
 use crate::flow_table::control::{BEGUN_BY_EGRESS, state};
-use crate::flow_table::track::{self, Admitted, Tracked, Tracking};
+use crate::flow_table::track::{self, Admitted, Glance, Tracked, Tracking};
 use crate::flow_table::{Control, Hit, Memory, find, has_place, spot};
 use crate::reason::Reason;
 
@@ -25,16 +25,20 @@ pub enum Following {
 /// admitted it; so a live flow is all it takes.
 #[inline(always)]
 pub fn follow<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Following {
-    let Some(settings) = tables.settings(case.half(), slot) else {
-        return Following::Decided(Reason::Internal);
-    };
     let flows = tables.flows();
     case.spot = spot(flows, &case.key);
     case.found.is_some = 0;
+    let hit = match track::glance(flows, &case.spot, &case.facts) {
+        Glance::NoFlow => return Following::Rules,
+        Glance::Undisturbed => return Following::Decided(Reason::Tracked),
+        Glance::Flow(hit) => hit,
+    };
+    let Some(settings) = tables.settings(case.half(), slot) else {
+        return Following::Decided(Reason::Internal);
+    };
     let tracked = Tracked { key: &case.key, spot: &case.spot };
-    let renewal = (settings.jiffies_per_second >> tables.time_shift()) + 1;
     let socket = || tables.socket(SocketOf::Packet(&case.key));
-    match track::track(flows, tracked, &case.facts, &settings.lifetimes, renewal, socket) {
+    match track::track(flows, tracked, hit, &case.facts, &settings.lifetimes, socket) {
         Tracking::Passes => Following::Decided(Reason::Tracked),
         Tracking::Cut => Following::Decided(Reason::FlowCut),
         Tracking::Again => Following::Again,

@@ -127,7 +127,7 @@ pub(super) fn flag<M: Memory>(
             return Change::Gone;
         }
         old = was;
-        attempt = one_more::<M>(attempt);
+        attempt = one_more(attempt);
     }
     Change::Contended
 }

@@ -7,18 +7,21 @@
 //! | 40–43 | state |
 //! | 44 | the flow was begun by egress |
 //! | 45 | the responder has sent something |
-//! | 46, 47 | the initiator, the responder has sent a FIN that none of its later data has put in doubt |
+//! | 46, 47 | the initiator, the responder has sent a FIN that none of its later data has taken back |
 //! | 48 | protected: nothing evicts it |
 //! | 49 | in doubt: a RST or FIN was seen that proves nothing |
 //! | 50 | backed: the host had a socket for it when it was last asked, as it became protected or as a doubt began |
 //! | 51, 52 | the initiator, the responder has sent a segment without RST since the doubt, or the end |
-//! | 53, 54 | a SYN on the live tuple is remembered beside; it was an egress packet |
+//! | 53 | the number beside is that of a SYN on the live tuple; otherwise it is that of a FIN, if any |
+//! | 54 | that SYN or FIN was an egress packet |
 //! | 55 | draining: the end of life is the operator's, and stands |
 //! | 56 | keyed: the key is recorded |
 //! | 57 | pending: a CPU is filling the slot, and nobody else writes it |
 //! | 58 | used |
 //! | 59 | unconfirmed: the host had not completed the handshake when the flow became protected; in doubt, and backed |
 //! | 60–63 | version: counts the flows of the slot |
+
+use crate::hint::hide;
 
 /// What a number of the word means.
 pub mod state {
@@ -76,7 +79,7 @@ pub mod state {
 }
 
 pub(super) const PRINT_SHIFT: u32 = 32;
-const STATE_SHIFT: u32 = 40;
+pub(super) const STATE_SHIFT: u32 = 40;
 /// End of life.
 pub const END: u64 = 0xffff_ffff;
 /// Eight bits of the fingerprint.
@@ -103,8 +106,8 @@ pub const ALIVE_INITIATOR: u64 = 1 << 51;
 pub const ALIVE_RESPONDER: u64 = 1 << 52;
 /// A SYN is remembered beside.
 pub const SYN_BESIDE: u64 = 1 << 53;
-/// That SYN was an egress packet.
-pub const SYN_BY_EGRESS: u64 = 1 << 54;
+/// The SYN that is remembered beside, or the FIN, was an egress packet.
+pub const BESIDE_BY_EGRESS: u64 = 1 << 54;
 /// The end of life is the operator's.
 pub const DRAINING: u64 = 1 << 55;
 /// The key is recorded.
@@ -257,11 +260,11 @@ const fn by_state(state: u64, class: Class) -> u64 {
 }
 
 impl Control {
-    /// The class of what stands in the slot, by arithmetic alone: `hide` keeps the compiler from making branches of it.
+    /// The class of what stands in the slot, by arithmetic alone, of which [`hide`] keeps the compiler from making branches.
     /// Multiplications, because the verifier walks both values of a mask that it knows to be 0 or −1.
     #[must_use]
     #[inline(always)]
-    pub fn class(self, now: u32, hide: impl Fn(u64) -> u64) -> Class {
+    pub fn class(self, now: u32) -> Class {
         let used = hide(self.0 >> 58 & 1);
         let pending = hide(self.0 >> 57 & 1);
         let protected = hide(self.0 >> 48 & 1);
@@ -284,7 +287,7 @@ mod tests {
     use super::*;
 
     fn class(bits: u64, state: u64) -> u32 {
-        Control(bits | USED).in_state(state).ending(10).class(9, |x| x).0
+        Control(bits | USED).in_state(state).ending(10).class(9).0
     }
 
     #[test]
@@ -303,8 +306,8 @@ mod tests {
         assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(class(BEGUN_BY_EGRESS, state::TIME_WAIT), 1);
         assert_eq!(class(BEGUN_BY_EGRESS, state::UDP_REPLIED), 6);
-        assert_eq!(Control(USED | PROTECTED).ending(9).class(9, |x| x), Class::EMPTY);
-        assert_eq!(Control(0).ending(10).class(9, |x| x), Class::EMPTY);
-        assert_eq!(Control(USED | PENDING).class(9, |x| x), Class::PROTECTED);
+        assert_eq!(Control(USED | PROTECTED).ending(9).class(9), Class::EMPTY);
+        assert_eq!(Control(0).ending(10).class(9), Class::EMPTY);
+        assert_eq!(Control(USED | PENDING).class(9), Class::PROTECTED);
     }
 }

@@ -5,6 +5,7 @@ use super::hash::Spot;
 use super::layout::SLOTS;
 use super::marks::{is_spilled, may_hold};
 use super::memory::Memory;
+use crate::hint::forget;
 
 /// A flow that was found.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,14 @@ pub struct Hit<P> {
     pub control: Control,
 }
 
-impl<P> Hit<P> {
+impl<P: Copy> Hit<P> {
+    /// The same, of which the verifier knows no more where it is: it would follow each of sixteen places.
+    #[inline(always)]
+    pub fn forgotten(self) -> Self {
+        let place = forget(self.choice * SLOTS + self.slot);
+        Self { slot: place & 3, choice: place >> 2 & 3, ..self }
+    }
+
     /// The slot's number in the whole table.
     #[inline(always)]
     pub const fn index(&self) -> u32 {
@@ -49,7 +57,7 @@ pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place
             if may_hold(filter, spot.tag) {
                 let line = memory.line(bucket)?;
                 if let Some((slot, control)) = in_line(memory, line, spot) {
-                    return Some(hit(memory, line, (bucket, slot, $choice), control));
+                    return Some(Hit { line, bucket, slot, choice: $choice, control });
                 }
             }
             if !is_spilled(filter, now) {
@@ -67,19 +75,7 @@ pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place
     }
     let line = memory.line(bucket)?;
     let (slot, control) = in_line(memory, line, spot)?;
-    Some(hit(memory, line, (bucket, slot, 3), control))
-}
-
-/// A hit, of which the verifier knows no more where it is: it would follow each of sixteen places.
-#[inline(always)]
-fn hit<M: Memory>(
-    memory: &M,
-    line: M::Place,
-    (bucket, slot, choice): (u32, u32, u32),
-    control: Control,
-) -> Hit<M::Place> {
-    let place = memory.forget(u64::from(choice * SLOTS + slot)) as u32;
-    Hit { line, bucket, slot: place & 3, choice: place >> 2 & 3, control }
+    Some(Hit { line, bucket, slot, choice: 3, control })
 }
 
 #[inline(always)]

@@ -12,6 +12,7 @@ use super::marks::{Mark, mark};
 use super::memory::Memory;
 use super::{ATTEMPTS, one_more};
 use crate::abi::KeyWords;
+use crate::hint::hide;
 
 /// A flow that begins.
 #[derive(Clone, Copy, Debug)]
@@ -165,14 +166,14 @@ fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<V
     let mut choice = 0;
     while choice < CHOICES {
         let view = view(memory, spot, choice, now, chance)?;
-        all.best = least::<M>(all.best, view.best);
-        all.same = M::hide(all.same | view.same);
-        all.doubted = M::hide(all.doubted | view.doubted);
-        all.unconfirmed = M::hide(all.unconfirmed | view.unconfirmed);
+        all.best = least(all.best, view.best);
+        all.same = hide(all.same | view.same);
+        all.doubted = hide(all.doubted | view.doubted);
+        all.unconfirmed = hide(all.unconfirmed | view.unconfirmed);
         if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
             break;
         }
-        choice = one_more::<M>(choice);
+        choice = one_more(choice);
     }
     Some(all)
 }
@@ -186,9 +187,9 @@ fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) 
     one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 3), spot, now, chance, &mut all);
     let is_stream =
-        M::hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
+        hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
     // Four at most, and the number has room for seven.
-    all.best += M::hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
+    all.best += hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
     Some(all)
 }
 
@@ -205,30 +206,30 @@ fn one_slot<M: Memory>(
 ) {
     let control = memory.load(line, slot * 2 + 1);
     let fingerprint = memory.load(line, slot * 2);
-    let class = u64::from(Control(control).class(now, M::hide).0);
-    let is_empty = M::hide(class.wrapping_sub(1) >> 63);
+    let class = u64::from(Control(control).class(now).0);
+    let is_empty = hide(class.wrapping_sub(1) >> 63);
     let other = (fingerprint ^ spot.fingerprint) | differs(control, spot);
-    let is_same = M::hide(M::hide((other | M::hide(other).wrapping_neg()) >> 63) ^ 1);
-    all.same = M::hide(all.same | (is_same * (is_empty ^ 1)));
-    all.crowd = M::hide(all.crowd + ((class + 8) >> 4));
+    let is_same = hide(hide((other | hide(other).wrapping_neg()) >> 63) ^ 1);
+    all.same = hide(all.same | (is_same * (is_empty ^ 1)));
+    all.crowd = hide(all.crowd + ((class + 8) >> 4));
     // Protected, in doubt, backed and keyed, and published; apart, lest the compiler compares all five bits at once.
-    let in_doubt = M::hide(control >> 48 & control >> 49 & control >> 50);
-    let asked = in_doubt & M::hide(control >> 56 & control >> 58) & 1;
-    all.doubted = M::hide(all.doubted | asked << (choice * 4 + slot));
-    all.unconfirmed = M::hide(all.unconfirmed | (asked & M::hide(control >> 59)) << (choice * 4 + slot));
+    let in_doubt = hide(control >> 48 & control >> 49 & control >> 50);
+    let asked = in_doubt & hide(control >> 56 & control >> 58) & 1;
+    all.doubted = hide(all.doubted | asked << (choice * 4 + slot));
+    all.unconfirmed = hide(all.unconfirmed | (asked & hide(control >> 59)) << (choice * 4 + slot));
     let is_taken = is_empty ^ 1;
     let end = (control & END) * is_taken;
     // Chance comes by slot, so that of equals each is the first for somebody; not among empty places, so that two CPUs that
     // begin one flow claim the same.
     let turn = (chance >> (slot * 4) << CHANCE_SHIFT & CHANCE) * is_taken;
     let rank = class << CLASS_SHIFT | end << END_SHIFT | turn | u64::from(slot);
-    all.best = least::<M>(all.best, rank);
+    all.best = least(all.best, rank);
 }
 
 /// The lesser of two numbers below 2^63, without a branch.
 #[inline(always)]
-fn least<M: Memory>(a: u64, b: u64) -> u64 {
-    let a_is_less = M::hide(M::hide(a).wrapping_sub(M::hide(b)) >> 63);
+fn least(a: u64, b: u64) -> u64 {
+    let a_is_less = hide(hide(a).wrapping_sub(hide(b)) >> 63);
     b.wrapping_add(a.wrapping_sub(b).wrapping_mul(a_is_less))
 }
 
@@ -251,7 +252,7 @@ fn take<M: Memory>(
     };
     let control_word = (slot & 3) * 2 + 1;
     let old = memory.load(line, control_word);
-    if Control(old).class(now, M::hide).0 > class.0 {
+    if Control(old).class(now).0 > class.0 {
         return false;
     }
     // Before the flow can be found.
@@ -292,7 +293,7 @@ fn end_doubted<M: Memory>(
     now: u32,
     ask: impl FnOnce(M::Place) -> Socket,
 ) -> bool {
-    let which = lowest::<M>(doubted);
+    let which = lowest(doubted);
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
     let (Some(line), Some(details), Some(record)) =
         (memory.line(bucket), memory.details(bucket), memory.record(bucket * 4 + slot))
@@ -316,12 +317,12 @@ fn end_doubted<M: Memory>(
 
 /// The lowest bit that is set, of sixteen.
 #[inline(always)]
-fn lowest<M: Memory>(mask: u64) -> u32 {
+fn lowest(mask: u64) -> u32 {
     let mut number = 0;
     let mut rest = mask;
     macro_rules! step {
         ($bits:literal) => {
-            let none = M::hide((rest & ((1 << $bits) - 1)).wrapping_sub(1) >> 63);
+            let none = hide((rest & ((1 << $bits) - 1)).wrapping_sub(1) >> 63);
             number += none * $bits;
             rest >>= none * $bits;
         };

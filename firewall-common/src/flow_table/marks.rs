@@ -82,7 +82,7 @@ fn mark_one<M: Memory>(memory: &M, bucket: u32, mark: Mark, now: u32) -> bool {
             return true;
         }
         old = was;
-        attempt = one_more::<M>(attempt);
+        attempt = one_more(attempt);
     }
     false
 }
@@ -108,7 +108,9 @@ const fn released(filter: u64) -> u64 {
 #[inline(always)]
 const fn until(filter: u64, end: u32, now: u32) -> u64 {
     let longest = UNTIL / 2;
-    let asked = ((end >> TIME_SHIFT) as u64 + 1).saturating_sub((now >> TIME_SHIFT) as u64);
+    let asked = ((end >> TIME_SHIFT) as u64 + 1).wrapping_sub((now >> TIME_SHIFT) as u64);
+    // 0 where that is negative, without a branch.
+    let asked = asked & (asked >> 63).wrapping_sub(1);
     let wanted = if asked > longest { longest } else { asked };
     if wanted <= left(filter, now) {
         return filter;

@@ -54,18 +54,4 @@ pub trait Memory {
 
     /// A number that nobody outside can foretell.
     fn random(&self) -> u32;
-
-    /// Returns `value`, of which the verifier then knows nothing: where the ways through a state machine meet, it would
-    /// follow each with what it knows of the bits. The identity elsewhere; programs store and load it.
-    #[inline(always)]
-    fn forget(&self, value: u64) -> u64 {
-        value
-    }
-
-    /// Returns `value`, of which the compiler then knows nothing: it would turn the arithmetic on it into branches, each of
-    /// which doubles what the verifier has to look at. The identity elsewhere.
-    #[inline(always)]
-    fn hide(value: u64) -> u64 {
-        value
-    }
 }

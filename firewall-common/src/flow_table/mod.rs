@@ -30,12 +30,14 @@ pub use key::key_of;
 pub use layout::{Geometry, Line, Record, Secrets};
 pub use memory::{Memory, Place};
 
+use crate::hint::hide;
+
 /// How often a compare-and-exchange is tried. When all tries fail, a packet passes as if it had been lost before the hook:
 /// the flow stays as it was, and the next packet tries again. A new flow is not begun, and its packet is dropped.
 pub const ATTEMPTS: u32 = 4;
 
 /// One more, which the compiler does not know: it would unroll loops, and give each round a stack of its own.
 #[inline(always)]
-fn one_more<M: Memory>(number: u32) -> u32 {
-    M::hide(u64::from(number + 1)) as u32
+fn one_more(number: u32) -> u32 {
+    hide(u64::from(number + 1)) as u32
 }

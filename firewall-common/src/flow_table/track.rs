@@ -5,9 +5,12 @@ use super::control::{Class, Control, DOUBT, KEYED, PROTECTED, state};
 use super::find::{Hit, find};
 use super::hash::Spot;
 use super::insert::{Fresh, Inserted, insert_once};
-use super::life::{Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, remember_syn};
+use super::life::{
+    Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, is_undisturbed_by, remember_syn,
+};
 use super::memory::Memory;
 use crate::abi::KeyWords;
+use crate::hint::blur;
 use crate::packet::tcp_flag;
 
 /// A packet's key and where its flow may stand.
@@ -32,30 +35,52 @@ pub enum Tracking<P> {
     Again,
 }
 
-/// Looks a packet's flow up and follows it. `socket` is asked for the packet's own flow, at most once.
+/// What a look at a packet's flow says, before anything else is known.
+pub enum Glance<P> {
+    /// There is none.
+    NoFlow,
+    /// The packet passes, and leaves it as it is.
+    Undisturbed,
+    /// [`track`] says.
+    Flow(Hit<P>),
+}
+
+/// Looks a packet's flow up.
+#[inline(always)]
+pub fn glance<M: Memory>(memory: &M, spot: &Spot, facts: &Facts) -> Glance<M::Place> {
+    match find(memory, spot, facts.now) {
+        None => Glance::NoFlow,
+        Some(hit) if is_undisturbed_by(hit.control, facts) => Glance::Undisturbed,
+        Some(hit) => Glance::Flow(hit.forgotten()),
+    }
+}
+
+/// Follows a packet of a flow. `socket` is asked for that flow, at most once.
 #[inline(always)]
 pub fn track<M: Memory>(
     memory: &M,
     tracked: Tracked<'_>,
+    mut hit: Hit<M::Place>,
     facts: &Facts,
     lifetimes: &Lifetimes,
-    renewal: u32,
     socket: impl FnOnce() -> Socket,
 ) -> Tracking<M::Place> {
-    let Some(mut hit) = find(memory, tracked.spot, facts.now) else {
-        return Tracking::Rules(None);
-    };
     let (bucket, word) = (hit.bucket, hit.control_word());
     let beside = beside(memory, bucket, word, hit.control, facts);
     let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, beside, facts, lifetimes);
     let answer = if asks { Some(socket()) } else { None };
-    let met = met(memory, follow(hit.control, beside, facts, lifetimes, answer), hit.control, beside);
-    // Before the control word which says that it counts. If the flow is evicted in this moment, the next owner of the slot may
-    // find it: its handshake then waits for one more answer of the responder.
-    if met.beside != beside {
-        write_beside(memory, bucket, word, met.beside);
+    let met = met(follow(hit.control, beside, facts, lifetimes, answer), hit.control, beside, tracked.spot);
+    // Before the control word which says that it counts. By an exchange: two FINs that cross on two CPUs are both remembered.
+    if met.beside != beside && !exchange_beside(memory, bucket, word, (beside, met.beside)) {
+        return Tracking::Again;
     }
-    match change_once(memory, tracked.spot, &mut hit, Time { now: facts.now, renewal }, met.control) {
+    match change_once(
+        memory,
+        tracked.spot,
+        &mut hit,
+        Time { now: facts.now, renewal: facts.second },
+        met.control,
+    ) {
         Change::Done => {}
         Change::Gone | Change::Contended => return Tracking::Again,
     }
@@ -95,7 +120,7 @@ struct Met {
 }
 
 #[inline(always)]
-fn met<M: Memory>(memory: &M, step: Step, control: Control, beside: Beside) -> Met {
+fn met(step: Step, control: Control, beside: Beside, spot: &Spot) -> Met {
     let (outcome, next, beside) = match step {
         Step::Continue(next, beside) => (Outcome::CONTINUE, next, beside),
         Step::Over => (Outcome::OVER, control, beside),
@@ -103,9 +128,9 @@ fn met<M: Memory>(memory: &M, step: Step, control: Control, beside: Beside) -> M
         Step::Cut(next) => (Outcome::CUT, next, beside),
     };
     Met {
-        outcome: Outcome(memory.forget(outcome.0)),
-        control: Control(memory.forget(next.0)),
-        beside: Beside(memory.forget(beside.0)),
+        outcome: Outcome(blur(outcome.0, spot.fingerprint)),
+        control: Control(blur(next.0, spot.fingerprint)),
+        beside: Beside(blur(beside.0, spot.fingerprint)),
     }
 }
 
@@ -151,7 +176,7 @@ pub fn admitted<M: Memory>(
     let Some(control) = begin(facts, lifetimes) else {
         return Admitted::NoFlow;
     };
-    let control = Control(memory.forget(control.0));
+    let control = Control(blur(control.0, tracked.spot.fingerprint));
     let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
     match insert_once(memory, tracked.spot, tracked.key, &fresh, lifetimes, facts.now, ask) {
         Inserted::InPlaceOf(class) => Admitted::Begun(class),
@@ -170,9 +195,12 @@ fn remember<M: Memory>(memory: &M, hit: &mut Hit<M::Place>, admitted_by: u64, fa
     };
     flag(memory, hit, |control| {
         let beside = Beside(memory.load(details, word));
-        let (next, beside) = remember_syn(control, beside, facts);
+        let (next, remembered) = remember_syn(control, beside, facts);
+        // Where another CPU remembers something at the same time, this SYN is as good as lost: it comes again.
+        if memory.compare_exchange(details, word, beside.0, remembered.0) != beside.0 {
+            return control;
+        }
         memory.store(details, word - 1, admitted_by);
-        memory.store(details, word, beside.0);
         next
     });
 }
@@ -200,8 +228,9 @@ fn is_plain(control: Control, facts: &Facts) -> bool {
 }
 
 #[inline(always)]
-fn write_beside<M: Memory>(memory: &M, bucket: u32, word: u32, beside: Beside) {
-    if let Some(details) = memory.details(bucket) {
-        memory.store(details, word, beside.0);
-    }
+fn exchange_beside<M: Memory>(memory: &M, bucket: u32, word: u32, (old, new): (Beside, Beside)) -> bool {
+    let Some(details) = memory.details(bucket) else {
+        return false;
+    };
+    memory.compare_exchange(details, word, old.0, new.0) == old.0
 }

@@ -1,8 +1,8 @@
 //! The IPv6 header and its extension headers (RFC 8200).
 
-use super::forget::forget;
 use super::{Extent, Fragment, Ip, PacketBytes, be16, be32};
 use crate::abi::{Be32, Ipv6};
+use crate::hint::forget;
 use crate::reason::Reason;
 
 const HEADER: u32 = 40;
@@ -78,7 +78,8 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>
         if !is_extension_header(ip.protocol) {
             return Ok(());
         }
-        let header: [u8; 8] = ip.load_payload(packet)?;
+        ip.must_hold(8)?;
+        let header = packet.load_in_loop(ip.payload).ok_or(Reason::Truncated)?;
         if ip.protocol == next_header::ROUTING && header[2] == 0 {
             return Err(Reason::RoutingHeader0);
         }
@@ -90,7 +91,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>
             ip.fragment = fragment(be16(&header, 2).get(), be32(&header, 4));
         }
         let length = extension_length(ip.protocol, header[1]);
-        ip.protocol = forget(u32::from(header[0])) as u8;
+        ip.protocol = header[0];
         ip.payload = forget(ip.payload + length);
         if ip.payload > ip.end {
             return Err(Reason::Truncated);

@@ -1,8 +1,8 @@
 //! The link layer: where the network header begins and of which kind it is.
 
 use super::PacketBytes;
-use super::forget::forget;
 use crate::abi::Be16;
+use crate::hint::forget;
 use crate::reason::Reason;
 
 /// What frames of an interface begin with.

@@ -4,7 +4,6 @@
 //! is about. Nothing here knows about rules or flows. Whatever cannot be read for certain is an error with the
 //! [`Reason`] of the drop: the parser never guesses and never skips.
 
-mod forget;
 pub mod icmp;
 mod ipv4;
 mod ipv6;
@@ -30,6 +29,12 @@ pub trait PacketBytes {
     /// The `N` bytes at `offset`, or `None` where the frame ends before them or `offset` is beyond
     /// [`MAX_HEADER_OFFSET`].
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// The same of eight bytes, for loops: programs call a function for it, which the verifier looks at once instead of in
+    /// every round, and of whose answer it knows nothing.
+    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
+        self.load(offset)
+    }
 }
 
 /// The bytes of one frame in memory.
@@ -101,14 +106,20 @@ impl<A: Address> Ip<A> {
     /// padding is not payload.
     #[inline(always)]
     fn load_payload<const N: usize, P: PacketBytes + ?Sized>(&self, packet: &P) -> Result<[u8; N], Reason> {
-        let missing = match self.fragment {
+        self.must_hold(N as u32)?;
+        packet.load(self.payload).ok_or(Reason::Truncated)
+    }
+
+    /// Refuses a datagram that ends before so many bytes of payload.
+    #[inline(always)]
+    const fn must_hold(&self, bytes: u32) -> Result<(), Reason> {
+        if self.payload + bytes <= self.end {
+            return Ok(());
+        }
+        Err(match self.fragment {
             Fragment::None => Reason::Truncated,
             Fragment::First { .. } | Fragment::Later { .. } => Reason::TinyFragment,
-        };
-        if self.payload + N as u32 > self.end {
-            return Err(missing);
-        }
-        packet.load(self.payload).ok_or(Reason::Truncated)
+        })
     }
 }
 

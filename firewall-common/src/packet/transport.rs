@@ -38,8 +38,8 @@ pub struct Tcp {
     pub acknowledgement: u32,
     /// Bits of [`tcp_flag`] and others.
     pub flags: u8,
-    /// Whether the segment carries data.
-    pub has_data: bool,
+    /// Bytes of data that the segment carries.
+    pub data_length: u32,
 }
 
 impl Tcp {
@@ -153,7 +153,7 @@ fn tcp<A: Address, P: PacketBytes + ?Sized>(
             sequence: be32(&header, 4).get(),
             acknowledgement: 0,
             flags: tcp_flag::ACK,
-            has_data: false,
+            data_length: 0,
         }));
     }
     let header: [u8; 20] = ip.load_payload(packet)?;
@@ -173,7 +173,7 @@ fn tcp<A: Address, P: PacketBytes + ?Sized>(
         sequence: be32(&header, 4).get(),
         acknowledgement: be32(&header, 8).get(),
         flags: header[13],
-        has_data: ip.payload + header_length < ip.end,
+        data_length: ip.end - (ip.payload + header_length),
     };
     if !tcp.flags_make_sense() {
         return Err(Reason::BadTransportHeader);

@@ -7,7 +7,7 @@ use firewall_common::flow_table::control::{
 };
 use firewall_common::flow_table::life::{Facts, Lifetimes, Socket, cut_off, drain, kind};
 use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
-use firewall_common::flow_table::track::{Admitted, Tracked, Tracking, admitted, track};
+use firewall_common::flow_table::track::{Admitted, Glance, Tracked, Tracking, admitted, glance, track};
 use firewall_common::flow_table::{Change, Geometry, Time, change, clear, find, spot};
 use firewall_common::packet::tcp_flag::{ACK, FIN, RST, SYN};
 
@@ -71,19 +71,24 @@ impl Lab {
     }
 
     fn data(&mut self, is_egress: u8) -> Fate {
-        self.packet(Facts { kind: kind::TCP, tcp_flags: ACK, has_data: 1, is_egress, ..Facts::default() })
+        self.packet(Facts { kind: kind::TCP, tcp_flags: ACK, data_length: 1, is_egress, ..Facts::default() })
     }
 
     fn packet(&mut self, facts: Facts) -> Fate {
         self.now += 1;
-        let facts = Facts { now: self.now, two_seconds: 16, ..facts };
+        let facts = Facts { now: self.now, second: 8, ..facts };
         let spot = spot(&self.heap, &KEY);
         let tracked = Tracked { key: &KEY, spot: &spot };
         let socket = || {
             self.asked.set(self.asked.get() + 1);
             self.socket.get()
         };
-        let found = match track(&self.heap, tracked, &facts, &self.lifetimes, 1, socket) {
+        let tracking = match glance(&self.heap, &spot, &facts) {
+            Glance::NoFlow => Tracking::Rules(None),
+            Glance::Undisturbed => Tracking::Passes,
+            Glance::Flow(hit) => track(&self.heap, tracked, hit, &facts, &self.lifetimes, socket),
+        };
+        let found = match tracking {
             Tracking::Passes => return Fate::Tracked,
             Tracking::Cut => return Fate::Cut,
             Tracking::Again => panic!("nobody else writes"),
@@ -217,7 +222,7 @@ fn the_hosts_own_rst_closes_and_a_forwarded_one_does_not() {
 }
 
 #[test]
-fn fins_of_both_hooks_close_at_once_and_data_takes_one_back() {
+fn fins_of_both_hooks_close_when_the_hosts_has_acknowledged_the_peers_and_data_takes_one_back() {
     let mut lab = Lab::connected(OUT);
     lab.send(OUT, FIN | ACK, (0, 0));
     assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && lab.has(BACKED) && lab.has(PROTECTED));
@@ -226,11 +231,44 @@ fn fins_of_both_hooks_close_at_once_and_data_takes_one_back() {
         lab.now += SHORT * 3;
         assert_eq!(lab.data(IN), Fate::Tracked);
     }
-    lab.send(IN, FIN | ACK, (0, 0));
+    lab.send(IN, FIN | ACK, (500, 0));
+    lab.send(IN, ACK, (501, 501));
+    lab.send(OUT, ACK, (0, 500));
+    lab.send(OUT, ACK, (0, 502));
+    assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "not acknowledged yet, or by itself");
+    lab.send(OUT, ACK, (0, 501));
     assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
     lab.socket.set(Socket::None);
     lab.data(IN);
     assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && !lab.has(BACKED));
+}
+
+#[test]
+fn the_hosts_fin_closes_if_it_acknowledges_the_peers() {
+    let mut lab = Lab::connected(IN);
+    lab.send(IN, FIN | ACK, (500, 0));
+    lab.send(OUT, FIN | ACK, (0, 501));
+    assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
+}
+
+#[test]
+fn a_forged_fin_ends_no_connection_that_the_host_has_half_closed() {
+    for host_first in [true, false] {
+        let mut lab = Lab::connected(OUT);
+        let mut sends = [(OUT, 7), (IN, 0x1234_5678)];
+        if !host_first {
+            sends.reverse();
+        }
+        for (side, number) in sends {
+            lab.send(side, FIN | ACK, (number, 300));
+        }
+        for _ in 0..10 {
+            lab.now += SHORT * 3;
+            assert_eq!(lab.send(IN, ACK, (300, 8)), Fate::Tracked);
+            assert_eq!(lab.send(OUT, ACK, (8, 300)), Fate::Tracked);
+            assert!(lab.has(PROTECTED));
+        }
+    }
 }
 
 #[test]
@@ -474,7 +512,7 @@ fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
         // What the host answers to numbers out of its window proves nothing.
         lab.data(OUT);
         lab.data(IN);
-        assert_eq!(lab.flow().unwrap().class(lab.now, |word| word), Class::PROTECTED);
+        assert_eq!(lab.flow().unwrap().class(lab.now), Class::PROTECTED);
         lab
     };
     let mut lab = handshake();

@@ -13,7 +13,7 @@ use firewall_common::flow_table::control::{
     BACKED, Control, DOUBT, FINS, KEYED, PENDING, PROTECTED, USED, state,
 };
 use firewall_common::flow_table::life::{Beside, Facts, Lifetimes, Socket, kind};
-use firewall_common::flow_table::track::{Tracked, Tracking, track};
+use firewall_common::flow_table::track::{Glance, Tracked, Tracking, glance, track};
 use firewall_common::flow_table::{
     ATTEMPTS, Change, Fresh, Geometry, Hit, Inserted, Memory, Spot, Time, change, clear, find, insert, spot,
 };
@@ -255,13 +255,15 @@ fn a_flow_that_two_begin_and_a_third_clears_is_one_flow() {
 fn two_fins(fault: Fault) {
     let memory = Shared::new(fault);
     begin(&memory, 5, protected());
-    let finish = |is_egress: u8| {
+    let send = |is_egress: u8, tcp_flags: u8| {
         move |memory: &Shared| {
+            // The peer's FIN is acknowledged with 1.
             let facts = Facts {
                 now: NOW,
-                two_seconds: 16,
+                second: 8,
                 kind: kind::TCP,
-                tcp_flags: tcp_flag::FIN | tcp_flag::ACK,
+                tcp_flags,
+                acknowledgement: 1,
                 is_egress,
                 ..Facts::default()
             };
@@ -269,7 +271,10 @@ fn two_fins(fault: Fault) {
             let tracked = Tracked { key: &key, spot: &spot };
             for _ in 0..ATTEMPTS {
                 let lifetimes = Lifetimes([100; 16]);
-                match track(memory, tracked, &facts, &lifetimes, 1, || Socket::Connected) {
+                let Glance::Flow(hit) = glance(memory, &spot, &facts) else {
+                    panic!("the flow is live, and is to be changed");
+                };
+                match track(memory, tracked, hit, &facts, &lifetimes, || Socket::Connected) {
                     Tracking::Again => {}
                     Tracking::Passes => return,
                     _ => panic!("the flow is live"),
@@ -278,8 +283,10 @@ fn two_fins(fault: Fault) {
             panic!("only one other writer, which exchanges three times at most");
         }
     };
-    let writers = [spawn(&memory, finish(0)), spawn(&memory, finish(1))];
+    let fin = tcp_flag::FIN | tcp_flag::ACK;
+    let writers = [spawn(&memory, send(0, fin)), spawn(&memory, send(1, fin))];
     writers.into_iter().for_each(|writer| writer.join().unwrap());
+    send(1, tcp_flag::ACK)(&memory);
     let control = look_up(&memory, 5).unwrap().control;
     assert_eq!(control.0 & FINS, FINS);
     assert_eq!(control.state(), state::TIME_WAIT);

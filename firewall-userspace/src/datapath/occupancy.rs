@@ -90,7 +90,7 @@ impl Datapath {
         let mut numbers = Numbers { flows: [0; _], events };
         for (bucket, slot) in table.slots() {
             let control = table.control(bucket, slot);
-            let class = control.class(now, |value| value);
+            let class = control.class(now);
             if control.is_published()
                 && let Some(flows) = numbers.flows.get_mut(class.0 as usize)
             {

@@ -107,6 +107,14 @@ pub(super) struct Tcp {
     has_socket: bool,
     spoke_since_close: Sides,
     syn: Option<Beside>,
+    fin: Option<Fin>,
+}
+
+/// The last FIN that the host has not made itself, so that anybody may have: it counts when the other side acknowledges it.
+#[derive(Clone, Copy, Debug)]
+struct Fin {
+    acknowledged_by: u32,
+    by_egress: bool,
 }
 
 /// What a segment does to the end of a flow's life.
@@ -139,6 +147,7 @@ impl Tcp {
             has_socket: false,
             spoke_since_close: Sides::default(),
             syn: None,
+            fin: None,
         }
     }
 
@@ -149,6 +158,8 @@ impl Tcp {
     /// Remembers a SYN that a rule has admitted.
     pub(super) fn remember(&mut self, met: &Met<'_>) {
         self.syn = Some(Beside { number: met.segment.sequence, by_egress: met.is_egress, at: met.now });
+        // There is room for one number.
+        self.fin = None;
     }
 
     /// Asks for the socket of a flow in doubt that had one, if the short time has passed. `false` where there is none any more:
@@ -221,6 +232,8 @@ impl Tcp {
             && met.acknowledges(syn)
         {
             self.syn = None;
+            // A FIN of the responder's SYN is acknowledged by what completes the handshake.
+            self.fin = Some(Fin { acknowledged_by: met.segment.acknowledgement, by_egress: !met.is_egress });
             return self.open(met);
         }
         Renewal::In(met.timeouts.tcp_syn)
@@ -234,8 +247,7 @@ impl Tcp {
         if met.sockets == Socket::Opening {
             self.doubt = Some(Doubt { since: met.now, is_backed: true, spoke: Sides::default() });
         }
-        self.finish(met);
-        if self.finished.both() {
+        if self.finish(met) {
             self.wait();
             return Renewal::In(met.timeouts.tcp_fin);
         }
@@ -327,17 +339,27 @@ impl Tcp {
         if is_backed { Renewal::Stays } else { Renewal::AtLatestIn(met.timeouts.tcp_doubt) }
     }
 
-    /// A FIN ends a side; data of that side afterwards shows that it did not.
-    fn finish(&mut self, met: &Met<'_>) {
+    /// A FIN ends a side; data of that side afterwards shows that it did not. Whether the connection is over: both sides have
+    /// ended, and the last FIN that may be forged is acknowledged.
+    fn finish(&mut self, met: &Met<'_>) -> bool {
+        let mut is_proven = self.fin.is_some_and(|fin| {
+            fin.by_egress != met.is_egress && fin.acknowledged_by == met.segment.acknowledgement
+        });
         let finished = self.finished.of(met.is_initiator);
         *finished = met.has(tcp::FIN) || (*finished && met.segment.data == 0);
+        if met.has(tcp::FIN) && !(met.is_egress && met.origin == Origin::Host) {
+            let after = met.segment.sequence.wrapping_add(met.segment.data.into()).wrapping_add(1);
+            self.fin = Some(Fin { acknowledged_by: after, by_egress: met.is_egress });
+            self.syn = None;
+            is_proven = false;
+        }
+        self.finished.both() && (is_proven || self.stage == Stage::TimeWait)
     }
 
     /// A segment without SYN and RST of an open connection, or of one in time-wait.
     fn talk(&mut self, met: &Met<'_>) -> Renewal {
         let (before, was_open) = (self.finished, self.stage == Stage::Open);
-        self.finish(met);
-        if self.finished.both() {
+        if self.finish(met) {
             self.wait();
             return Renewal::In(met.timeouts.tcp_fin);
         }

@@ -29,6 +29,6 @@ pub fn live_flows(line: &Line, now: u32) -> usize {
 }
 
 fn is_kept(slot: &Slot, now: u32) -> bool {
-    let class = Control(slot.control).class(now, |value| value);
+    let class = Control(slot.control).class(now);
     Control(slot.control).has(PROTECTED) && class != Class::EMPTY
 }

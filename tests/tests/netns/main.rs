@@ -40,6 +40,7 @@ mod reattach;
 mod reload;
 mod repair;
 mod replies;
+mod resize;
 mod scale;
 mod settings;
 mod sshd;

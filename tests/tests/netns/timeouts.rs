@@ -213,7 +213,10 @@ impl Peer {
             state::SYN_RECEIVED => handshake[..2].to_vec(),
             state::ESTABLISHED => handshake.to_vec(),
             state::FIN_WAIT => [&handshake[..], &[fin(Egress)]].concat(),
-            state::TIME_WAIT => [&handshake[..], &[fin(Egress), fin(Ingress)]].concat(),
+            state::TIME_WAIT => {
+                let acknowledgement = segment(Egress, tcp::ACK);
+                [&handshake[..], &[fin(Egress), fin(Ingress), acknowledgement]].concat()
+            }
             state::PICKED_UP => handshake[2..].to_vec(),
             state::UDP_ONE_WAY => udp[..1].to_vec(),
             state::UDP_REPLIED | state::UDP_STREAM => udp.to_vec(),

@@ -78,6 +78,10 @@ fn rustflags(toolchain: &Toolchain) -> Result<OsString> {
         // bpf-linker makes BTF out of it.
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
+        // 32-bit arithmetic and comparisons, which every kernel since 5.3 has.
+        OsString::from("-Ctarget-cpu=v3"),
+        // Otherwise zeros are written by a call that loops over bytes.
+        OsString::from("-Clink-arg=--disable-expand-memcpy-in-order"),
         linker,
         remap(workspace::root(), "/sgfw"),
     ];

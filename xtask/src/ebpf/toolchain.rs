@@ -16,7 +16,7 @@ use crate::{command, workspace};
 
 /// Crates that use unstable features. `RUSTC_BOOTSTRAP` lets a stable compiler accept them: aya-ebpf needs
 /// `asm_experimental_arch` for its helper calls, our programs for the bound of packet offsets.
-const UNSTABLE_CRATES: &str = "aya_ebpf,firewall";
+const UNSTABLE_CRATES: &str = "aya_ebpf,firewall,firewall_common";
 
 /// Where the compiler and `core` come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

@@ -11,7 +11,8 @@
 mod tcp;
 
 use super::control::{
-    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, PROTECTED, REPLIED, UNCONFIRMED, state,
+    ALIVE, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING, FINS, KEYED, PROTECTED, REPLIED, STATE,
+    STATE_SHIFT, UNCONFIRMED, state,
 };
 use crate::packet::icmp::Role;
 use crate::packet::{Tcp, Transport, tcp_flag};
@@ -38,7 +39,9 @@ impl Lifetimes {
     #[must_use]
     #[inline(always)]
     pub const fn end(&self, state: u64, now: u32) -> u32 {
-        now.saturating_add(self.of(state)).saturating_add(1)
+        let end = now as u64 + self.of(state) as u64 + 1;
+        // All ones beyond 32 bits, without a branch.
+        (end | (end >> 32).wrapping_neg()) as u32
     }
 }
 
@@ -58,9 +61,9 @@ pub enum Socket {
 
 /// What stands beside a flow, in a word of its own that is written before the control word which says that it counts.
 ///
-/// TCP: the acknowledgement number that the next step of a handshake must bear in the lower half; above it, in 16 bits of
-/// the time each, when the doubt began and when the SYN was seen. They wrap after two hours, which lets a question wait, or
-/// an old SYN count whose number must still be met. UDP: in the upper half, when the flow began.
+/// TCP: the acknowledgement number that the next step of a handshake must bear, or the one that a FIN is acknowledged with, in
+/// the lower half; above it, in 16 bits of the time each, when the doubt began and when the SYN was seen. They wrap after two
+/// hours, which lets a question wait, or an old SYN count whose number must still be met. UDP: in the upper half, when the flow began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Beside(pub u64);
@@ -127,22 +130,24 @@ pub struct Facts {
     pub sequence: u32,
     /// TCP: acknowledgement number in host order.
     pub acknowledgement: u32,
+    /// TCP: bytes of data.
+    pub data_length: u32,
     /// The time.
     pub now: u32,
-    /// Units of time in two seconds.
-    pub two_seconds: u32,
+    /// Units of time in a second, rounded up.
+    pub second: u32,
+    /// When a flow of the packet's kind ends that the packet finds [undisturbed](is_undisturbed_by).
+    pub undisturbed_end: u32,
     /// A number of [`kind`].
     pub kind: u8,
     /// TCP: bits of [`tcp_flag`].
     pub tcp_flags: u8,
-    /// TCP: 1 if the segment carries data.
-    pub has_data: u8,
     /// 1 if it leaves the host.
     pub is_egress: u8,
     /// 1 if it arrived at another interface before.
     pub is_forwarded: u8,
     /// Always 0.
-    pub padding: [u8; 3],
+    pub padding: u32,
 }
 
 /// What a packet is to flows.
@@ -181,7 +186,7 @@ impl Facts {
             acknowledgement: tcp.acknowledgement,
             kind: kind::TCP,
             tcp_flags: tcp.flags,
-            has_data: tcp.has_data as u8,
+            data_length: tcp.data_length,
             ..Self::nothing()
         }
     }
@@ -191,14 +196,15 @@ impl Facts {
         Self {
             sequence: 0,
             acknowledgement: 0,
+            data_length: 0,
             now: 0,
-            two_seconds: 0,
+            second: 0,
+            undisturbed_end: 0,
             kind: kind::REPLY,
             tcp_flags: 0,
-            has_data: 0,
             is_egress: 0,
             is_forwarded: 0,
-            padding: [0; 3],
+            padding: 0,
         }
     }
 
@@ -245,6 +251,43 @@ impl Facts {
     pub const fn opens(&self) -> bool {
         self.has(tcp_flag::SYN) && !self.has(tcp_flag::ACK)
     }
+}
+
+/// By kind, four bits each: the state of a flow that goes on undisturbed.
+const UNDISTURBED: u64 = by_kind(kind::REPLY, state::ICMP_REPLIED)
+    | by_kind(kind::TCP, state::ESTABLISHED)
+    | by_kind(kind::UDP, state::UDP_STREAM)
+    | by_kind(kind::QUERY, state::ICMP_REPLIED)
+    | by_kind(kind::PORTLESS, state::PORTLESS_REPLIED);
+
+const fn by_kind(kind: u8, state: u64) -> u64 {
+    state << (kind * 4)
+}
+
+/// The state that flows of a kind are in most of their lives.
+#[must_use]
+#[inline(always)]
+pub const fn undisturbed_state(kind: u8) -> u64 {
+    UNDISTURBED >> (kind as u32 * 4) & 15
+}
+
+/// Whether a packet leaves its flow exactly as it is, so that nothing is to be written: true of most packets, and said in few
+/// instructions. [`follow`] says the same, but for the end of life, which may move by a second before it is written.
+#[must_use]
+#[inline(always)]
+pub const fn is_undisturbed_by(control: Control, facts: &Facts) -> bool {
+    const MARKS: u64 = STATE | REPLIED | DRAINING | DOUBT;
+    const MARKS_OF_TCP: u64 = MARKS | PROTECTED | KEYED;
+    let state = undisturbed_state(facts.kind) << STATE_SHIFT;
+    let is_plain = if facts.is_tcp() {
+        !facts.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST)
+            && control.0 & MARKS_OF_TCP == state | REPLIED | PROTECTED | KEYED
+    } else {
+        control.0 & MARKS == state | REPLIED
+    };
+    is_plain
+        && !control.is_ended(facts.now)
+        && facts.undisturbed_end.wrapping_sub(control.end()) < facts.second
 }
 
 /// What a packet does to its flow.
@@ -323,7 +366,7 @@ fn without_states(control: Control, beside: Beside, facts: &Facts, lifetimes: &L
         next = next.with(REPLIED);
     }
     if next.has(REPLIED) {
-        let lasted = facts.now.wrapping_sub(beside.began()) >= facts.two_seconds;
+        let lasted = facts.now.wrapping_sub(beside.began()) >= 2 * facts.second;
         next = next.in_state(match next.state() {
             state::UDP_ONE_WAY | state::UDP_REPLIED if lasted => state::UDP_STREAM,
             state::UDP_ONE_WAY => state::UDP_REPLIED,
@@ -409,4 +452,4 @@ pub fn begin(facts: &Facts, lifetimes: &Lifetimes) -> Option<Control> {
     Some(Control(side).in_state(state).ending(lifetimes.end(state, facts.now)))
 }
 
-const _: () = assert!(size_of::<Facts>() == 24);
+const _: () = assert!(size_of::<Facts>() == 32);

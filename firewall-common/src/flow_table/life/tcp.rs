@@ -4,11 +4,11 @@
 //! lock.
 
 use super::super::control::{
-    ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, Control, DOUBT, DRAINING,
-    FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, SYN_BY_EGRESS, UNCONFIRMED,
-    state,
+    ALIVE, ALIVE_INITIATOR, ALIVE_RESPONDER, BACKED, BEGUN_BY_EGRESS, BESIDE_BY_EGRESS, Control, DOUBT,
+    DRAINING, FIN_BY_INITIATOR, FIN_BY_RESPONDER, FINS, PROTECTED, REPLIED, SYN_BESIDE, UNCONFIRMED, state,
 };
 use super::{Beside, DOUBTED, Facts, Lifetimes, Socket, Step, renewed};
+use crate::hint::{blur, hide};
 use crate::packet::tcp_flag;
 
 /// How far an acknowledgement that a handshake expects may lie beyond the SYN: TCP Fast Open lets both sides send data
@@ -22,7 +22,7 @@ pub(super) const fn begins_doubt(control: Control, facts: &Facts) -> bool {
         state::ESTABLISHED | state::FIN_WAIT => {
             facts.has(tcp_flag::FIN) || (facts.has(tcp_flag::RST) && !facts.is_made_here())
         }
-        state::TIME_WAIT => facts.has_data != 0,
+        state::TIME_WAIT => facts.data_length != 0,
         _ => false,
     }
 }
@@ -77,8 +77,8 @@ const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> 
 /// Of several SYNs the last one counts. It changes nothing until the other side acknowledges it.
 #[inline(always)]
 pub(super) const fn remember_syn(control: Control, beside: Beside, facts: &Facts) -> (Control, Beside) {
-    let side = if facts.is_egress != 0 { SYN_BY_EGRESS } else { 0 };
-    let remembered = control.without(SYN_BY_EGRESS).with(SYN_BESIDE | side);
+    let side = if facts.is_egress != 0 { BESIDE_BY_EGRESS } else { 0 };
+    let remembered = control.without(BESIDE_BY_EGRESS).with(SYN_BESIDE | side);
     (remembered, beside.expecting(facts.sequence.wrapping_add(1)).syn_at(facts.now))
 }
 
@@ -110,8 +110,10 @@ impl Segment<'_> {
             return Step::Continue(self.renewed(control), beside);
         }
         // What was remembered of the connection before, on the same addresses and ports, is over.
-        let fresh = control.without(DOUBT | BACKED | ALIVE | UNCONFIRMED | SYN_BESIDE | SYN_BY_EGRESS);
-        self.becomes_established(fresh, beside)
+        let fresh = control.without(DOUBT | BACKED | ALIVE | UNCONFIRMED | SYN_BESIDE | BESIDE_BY_EGRESS);
+        // The responder's FIN, if the SYN-ACK had one: this acknowledges it.
+        let side = if self.facts.is_egress != 0 { 0 } else { BESIDE_BY_EGRESS };
+        self.becomes_established(fresh.with(side), beside.expecting(self.facts.acknowledgement))
     }
 
     /// The segment that establishes a flow renews it, though it may have a FIN.
@@ -132,16 +134,16 @@ impl Segment<'_> {
             return Step::Continue(next, beside);
         }
         let takes_over = control.has(SYN_BESIDE)
-            && (self.facts.is_egress != 0) != control.has(SYN_BY_EGRESS)
+            && (self.facts.is_egress != 0) != control.has(BESIDE_BY_EGRESS)
             && beside.syn_is_young(self.lifetimes, self.facts.now)
             && beside.is_expected(self.facts);
         if !takes_over {
             return Step::Continue(control, beside);
         }
-        let side = if control.has(SYN_BY_EGRESS) { BEGUN_BY_EGRESS } else { 0 };
+        let side = if control.has(BESIDE_BY_EGRESS) { BEGUN_BY_EGRESS } else { 0 };
         let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
         let marks = PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | FINS;
-        let marks = marks | SYN_BESIDE | SYN_BY_EGRESS | BEGUN_BY_EGRESS;
+        let marks = marks | SYN_BESIDE | BESIDE_BY_EGRESS | BEGUN_BY_EGRESS;
         let next = control.without(marks).with(side | fin | REPLIED).in_state(state::SYN_RECEIVED);
         Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
     }
@@ -221,18 +223,27 @@ impl Segment<'_> {
     }
 
     /// A segment without SYN and RST. A FIN marks its side as done; data from that side afterwards shows that the FIN was
-    /// forged, or was overtaken, and takes the mark away. Both marks close the flow; one is a doubt.
+    /// forged, or was overtaken, and takes the mark away. One mark is a doubt. Both close the flow once the other side has
+    /// acknowledged what may be forged: the last FIN that the host has not made.
     #[inline(always)]
     fn established(&self, control: Control, beside: Beside) -> Step {
         let mine = if self.from_initiator { FIN_BY_INITIATOR } else { FIN_BY_RESPONDER };
         let mut next = if self.from_initiator { control } else { control.with(REPLIED) };
+        let mut is_proven = self.acknowledges_fin(control, beside);
+        let mut beside = beside;
         if self.facts.has(tcp_flag::FIN) {
             next = next.with(mine);
-        } else if self.facts.has_data != 0 {
+            if !self.facts.is_made_here() {
+                (next, beside) = self.remember_fin(next, beside);
+                is_proven = 0;
+            }
+        } else if self.facts.data_length != 0 {
             next = next.without(mine);
         }
+        next = Control(blur(next.0, control.0));
+        beside = Beside(blur(beside.0, control.0));
         let fins = next.0 & FINS;
-        if fins == FINS {
+        if fins == FINS && (is_proven != 0 || control.state() == state::TIME_WAIT) {
             return Step::Continue(over(next, state::TIME_WAIT, self.lifetimes, self.facts.now), beside);
         }
         let state = if fins == 0 { state::ESTABLISHED } else { state::FIN_WAIT };
@@ -244,6 +255,27 @@ impl Segment<'_> {
             next = self.less_doubtful(next);
         }
         Step::Continue(self.renewed(next), beside)
+    }
+
+    /// 1 if a segment acknowledges the FIN that is remembered: its number must be met exactly, for nothing comes after a FIN,
+    /// and by the other side. Without branches, for every segment is asked.
+    #[inline(always)]
+    fn acknowledges_fin(&self, control: Control, beside: Beside) -> u64 {
+        let difference = u64::from(self.facts.acknowledgement ^ beside.expected());
+        let is_met = hide(difference.wrapping_sub(1)) >> 63;
+        let is_of_other_side =
+            u64::from(self.facts.is_egress) ^ control.0 >> BESIDE_BY_EGRESS.trailing_zeros();
+        let is_fin = !(control.0 >> SYN_BESIDE.trailing_zeros());
+        hide(is_met & is_of_other_side & is_fin & 1)
+    }
+
+    /// A FIN that the host has not made counts when it is acknowledged. Of several the last one counts. What was remembered of
+    /// a SYN is forgotten: it comes again if it is in earnest.
+    #[inline(always)]
+    const fn remember_fin(&self, control: Control, beside: Beside) -> (Control, Beside) {
+        let side = if self.facts.is_egress != 0 { BESIDE_BY_EGRESS } else { 0 };
+        let after = self.facts.sequence.wrapping_add(self.facts.data_length).wrapping_add(1);
+        (control.without(SYN_BESIDE | BESIDE_BY_EGRESS).with(side), beside.expecting(after))
     }
 
     /// One side has sent a FIN. The end of life stays as it is, except for a flow that was closed.

@@ -173,9 +173,7 @@ impl Copying {
                 // What is there has begun, or was copied, since; it may have become worth more in the old tables meanwhile.
                 let is_protected = fresh.control.has(PROTECTED);
                 let may_stay = |there: Control| {
-                    !is_protected
-                        || there.has(PROTECTED)
-                        || there.class(*now, |value| value) <= Class::CLOSING
+                    !is_protected || there.has(PROTECTED) || there.class(*now) <= Class::CLOSING
                 };
                 let added = self.table.add(&by_side(key, entry), &fresh, *now, may_stay);
                 without_room += u64::from(added == Added::NoRoom);

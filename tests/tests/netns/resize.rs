@@ -1,0 +1,71 @@
+//! `interface reload --flow-entries` gives the flow table another size, and its flows move along.
+
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
+
+use crate::support::{Conversation, close_egress, create_group, json, on_every_hook, probe_during};
+
+on_every_hook!(
+    the_table_grows_and_shrinks_with_its_flows,
+    a_table_that_would_be_too_small_is_refused_and_nothing_is_changed,
+);
+
+const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
+
+fn protect_with_table(host: &Host, hook: IngressHook, flow_entries: u32) {
+    create_group(host, "app", &[ADMITTED]);
+    host.sgfw(&format!(
+        "interface attach {INTERFACE} --group app --ingress-hook {hook} --flow-entries {flow_entries}"
+    ))
+    .expect_success();
+    // So that nothing but their flows lets the server's answers out.
+    close_egress(host, "app");
+}
+
+/// A number of the flow table, as `status` says it.
+fn number(host: &Host, of: &str) -> u64 {
+    json(host, "status")["FlowTable"][of].as_u64().unwrap()
+}
+
+fn the_table_grows_and_shrinks_with_its_flows(hook: IngressHook) {
+    const DENIED: u16 = 9000;
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    let _server = Conversation::listen(app, 80);
+    protect_with_table(app, hook, 1024);
+    let mut conversations = Family::ALL.map(|family| Conversation::open(client, app, family, 80));
+    conversations.iter_mut().for_each(Conversation::exchange);
+    let small = number(app, "Slots");
+
+    let denied = probe_during(client, app, DENIED, || {
+        for flow_entries in [100_000, 2048, 1024] {
+            app.sgfw(&format!("interface reload --flow-entries {flow_entries}")).expect_success();
+            assert!(number(app, "Capacity") >= flow_entries);
+            conversations.iter_mut().for_each(Conversation::exchange);
+            // A flow that the move had lost could not be begun again by the server's side.
+            app.sgfw("rule revoke --group app --ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16")
+                .expect_success();
+            conversations.iter_mut().for_each(Conversation::exchange);
+            app.sgfw(&format!("rule authorize --group app {ADMITTED}")).expect_success();
+        }
+    });
+
+    assert_eq!(denied.arrived, 0, "of {} that may not enter", denied.sent);
+    assert_eq!(number(app, "Slots"), small);
+}
+
+fn a_table_that_would_be_too_small_is_refused_and_nothing_is_changed(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    let _server = Conversation::listen(app, 80);
+    protect_with_table(app, hook, 1024);
+    let mut conversations: Vec<_> =
+        (0..100).map(|number| Conversation::open(client, app, Family::ALL[number % 2], 80)).collect();
+    conversations.iter_mut().for_each(Conversation::exchange);
+    let slots = number(app, "Slots");
+
+    let error = app.sgfw("interface reload --flow-entries 1").expect_failure(65);
+
+    assert!(error.contains("of the connections that are tracked find no place"), "{error}");
+    assert_eq!(number(app, "Slots"), slots);
+    conversations.iter_mut().for_each(Conversation::exchange);
+}
