@@ -13,6 +13,7 @@ mod ebpf;
 mod environment;
 mod features;
 mod fuzz;
+mod guest;
 mod kernels;
 mod lint;
 mod requirement;
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Load the programs into other kernels, each in a machine under QEMU.
     Kernels(kernels::Arguments),
+    /// Run tests of devices and modules that a host may lack, in a machine under QEMU.
+    Guest(guest::Arguments),
     /// Run everything that must pass before a change lands: lint, verify-ebpf, test, kernels, fuzz.
     Ci,
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::Guest(arguments) => guest::run(&arguments),
         Command::Ci => ci::run(),
     };
     match outcome {

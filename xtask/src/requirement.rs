@@ -167,6 +167,17 @@ pub(crate) const GUEST: &[Requirement] = &[
     Requirement::program("depmod", "apt-get install kmod"),
 ];
 
+/// To boot other kernels on AArch64, beside [`GUEST`].
+pub(crate) const GUEST_ARM64: &[Requirement] = &[
+    Requirement::program("qemu-system-aarch64", "apt-get install qemu-system-arm"),
+    Requirement::program(
+        "aarch64-linux-gnu-gcc",
+        "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    ),
+    Requirement::path("/usr/bin/rustc", "/usr/bin/rustc", "apt-get install rustc-web"),
+    Requirement::path("/usr/bin/cargo", "/usr/bin/cargo", "apt-get install cargo-web"),
+];
+
 /// To measure.
 pub(crate) const BENCH: &[Requirement] = &[
     Requirement::program("iperf3", "apt-get install iperf3"),

@@ -15,7 +15,7 @@ use crate::ebpf::provenance::Provenance;
 use crate::ebpf::verify;
 use crate::steps::{Failure, Steps};
 use crate::test_report::Report;
-use crate::{environment, requirement, workspace};
+use crate::{environment, guest, kernels, requirement, workspace};
 
 /// Options of `test`.
 #[derive(clap::Args, Default)]
@@ -23,7 +23,8 @@ pub(crate) struct Arguments {
     /// Run only these rings.
     #[arg(long = "ring", value_enum)]
     rings: Vec<Ring>,
-    /// After the rings, run the floods, the comparisons and the crash tests at full length: some ten minutes each.
+    /// After the rings, run the floods, the comparisons and the crash tests at full length: some ten minutes each. Then the
+    /// whole flow on other kernels, and the tests of devices in a guest.
     #[arg(long)]
     soak: bool,
     /// Run only tests whose name contains this.
@@ -171,6 +172,10 @@ fn run_soak(steps: &mut Steps) {
         let repeat = format!("{variable}={value} {}", command::line(&test));
         steps.step(&format!("soak, {name} with {variable}={value}"), &repeat, || command::run(&mut test));
     }
+    let flow = || kernels::run(&kernels::Arguments::with_flow());
+    steps.step("soak, the whole flow on other kernels", "cargo xtask kernels --flow", flow);
+    let devices = || guest::run(&guest::Arguments::default());
+    steps.step("soak, devices in a guest", "cargo xtask guest", devices);
 }
 
 /// With one set of packages whatever is to run: another one would compile dependencies with other features.

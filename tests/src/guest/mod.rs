@@ -1,13 +1,15 @@
-//! What a guest under QEMU does as its first process: it loads every program into its kernel, says on the console what
-//! became of each, and ends the machine. `cargo xtask kernels` boots it and reads the console.
+//! What a guest under QEMU does as its first process. It loads every program into its kernel and says on the console what
+//! became of each (`cargo xtask kernels`), or it runs tests (`kernels --flow`, `cargo xtask guest`). Then it ends the machine.
 //!
 //! Lines for xtask begin with `sgfw-guest:`:
-//! `loaded PROGRAM INSTRUCTIONS`, `refused PROGRAM REASON`, `control PROGRAM loaded|REASON`, `finished`.
+//! `loaded PROGRAM INSTRUCTIONS`, `refused PROGRAM REASON`, `control PROGRAM loaded|REASON`, `tests passed|failed`,
+//! `finished`.
 
 use std::env;
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -46,7 +48,11 @@ pub fn run() -> Result<()> {
     ensure!(getpid().as_raw() == 1, "this is the first process of a guest: `cargo xtask kernels` boots it");
     mount_filesystems()?;
     let mut console = OpenOptions::new().write(true).open("/dev/console").context("open the console")?;
-    match load_programs(&mut console) {
+    let outcome = match env::var("SGFW_TESTS") {
+        Ok(filters) => run_tests(&mut console, &filters),
+        Err(_) => load_programs(&mut console),
+    };
+    match outcome {
         Ok(()) => writeln!(console, "{MARK} finished")?,
         Err(error) => writeln!(console, "{MARK} failed {error:#}")?,
     }
@@ -68,6 +74,36 @@ fn mount_filesystems() -> Result<()> {
             .with_context(|| format!("mount {kind} on {target}"))?;
     }
     Ok(())
+}
+
+/// Runs tests, one after another: the machine is slow. `filters` are as `netns/vlan::,prog/tables::`, each a test binary and
+/// what names contain.
+fn run_tests(console: &mut File, filters: &str) -> Result<()> {
+    load_drivers();
+    let mut has_passed = true;
+    for (binary, filter) in filters.split(',').filter_map(|filter| filter.split_once('/')) {
+        let status = Command::new(format!("/bin/{binary}"))
+            .args(["--test-threads=1", "--include-ignored", filter])
+            // Inherited by everything that tests start.
+            .env("PATH", "/bin:/sbin")
+            .env("SGFW_BIN", "/bin/sgfw")
+            .env("SGFW_REQUIRE_BPF", "1")
+            .stdout(console.try_clone().context("the console")?)
+            .stderr(console.try_clone().context("the console")?)
+            .status()
+            .context("start the tests")?;
+        has_passed &= status.success();
+    }
+    writeln!(console, "{MARK} tests {}", if has_passed { "passed" } else { "failed" })?;
+    Ok(())
+}
+
+/// Those of the guest's cards: where no udev runs, no device asks for its own. A kernel may lack one; the tests of that card
+/// find none then.
+fn load_drivers() {
+    for driver in ["virtio_pci", "virtio_net", "vmxnet3"] {
+        let _ = Command::new("/sbin/modprobe").args(["--quiet", driver]).status();
+    }
 }
 
 fn load_programs(console: &mut File) -> Result<()> {

@@ -56,3 +56,4 @@ mod virtual_devices;
 mod vlan;
 mod vpn;
 mod whole_flow;
+mod without_tcx;

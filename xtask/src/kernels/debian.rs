@@ -1,13 +1,14 @@
-//! Debian's kernels for cloud machines: small, and with everything built in that loading a program needs.
+//! Debian's kernels.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::{fmt, fs};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
+use super::apt::{self, Apt};
 use crate::{command, workspace};
 
 /// The series that are always there in Debian 12's suites: its own kernel and that of Debian 13.
@@ -41,6 +42,15 @@ impl fmt::Display for Series {
     }
 }
 
+/// Which drivers a kernel comes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// For cloud machines: small, and with everything that loading a program needs.
+    Cloud,
+    /// For any machine.
+    Generic,
+}
+
 /// A package with a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
@@ -52,59 +62,103 @@ pub(crate) struct Package {
 
 impl Package {
     /// Of a name as `linux-image-6.1.0-57-cloud-amd64`; `None` for other packages, as those that only depend on one.
-    fn parse(name: &str) -> Option<Self> {
-        let version = name.strip_prefix("linux-image-")?.strip_suffix("-cloud-amd64")?;
+    fn parse(name: &str, suffix: &str) -> Option<Self> {
+        let version = name.strip_prefix("linux-image-")?.strip_suffix(suffix)?;
+        if ["-cloud", "-rt"].iter().any(|flavour| version.ends_with(flavour)) {
+            return None;
+        }
         let numbers: Vec<u32> =
             version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
         let [major, minor, _, ..] = numbers[..] else { return None };
         Some(Self { name: name.to_owned(), series: Series::new(major, minor), numbers })
     }
+
+    fn folder(&self) -> PathBuf {
+        workspace::target().join("kernels").join(&self.name)
+    }
+
+    /// Its modules, once it is unpacked: a folder that is named by the kernel's version.
+    pub(crate) fn modules(&self) -> Result<PathBuf> {
+        let root = self.folder().join("root");
+        let found = ["lib/modules", "usr/lib/modules"].iter().find_map(|inside| find(&root.join(inside), ""));
+        found.with_context(|| format!("{} has no modules", self.name))
+    }
 }
 
-/// The newest package of each series, or, if none is named, of those that are wanted and of the newest one.
-pub(crate) fn packages(series: &[Series]) -> Result<Vec<Package>> {
-    let found = command::output(Command::new("apt-cache").args([
-        "search",
-        "--names-only",
-        "^linux-image-[0-9].*-cloud-amd64$",
-    ]))?;
-    choose(&found, series)
+/// The newest package of each series, or, if none is named, of those that are always there and of the newest one.
+pub(crate) fn packages(apt: &Apt, flavour: Flavour, series: &[Series]) -> Result<Vec<Package>> {
+    let suffix = match flavour {
+        Flavour::Cloud => format!("-cloud-{}", apt.architecture.name()),
+        Flavour::Generic => format!("-{}", apt.architecture.name()),
+    };
+    let found = apt.search(&format!("^linux-image-[0-9].*{suffix}$"))?;
+    choose(&found, &suffix, series, if apt.has_own_suite { &[] } else { &WANTED })
 }
 
-fn choose(found: &str, series: &[Series]) -> Result<Vec<Package>> {
+/// All packages, the newest first; there is one at least.
+fn sorted(found: &str, suffix: &str) -> Result<Vec<Package>> {
     let mut packages: Vec<_> =
-        found.lines().filter_map(|line| Package::parse(line.split(' ').next()?)).collect();
+        found.lines().filter_map(|line| Package::parse(line.split(' ').next()?, suffix)).collect();
     packages.sort_by_key(|package| Reverse(package.numbers.clone()));
-    let newest = packages.first().context("apt knows no kernel for cloud machines: apt-get update")?.series;
-    let mut wanted =
-        if series.is_empty() { WANTED.into_iter().chain([newest]).collect() } else { series.to_vec() };
+    if packages.is_empty() {
+        bail!("apt knows no linux-image-*{suffix}: apt-get update");
+    }
+    Ok(packages)
+}
+
+fn choose(found: &str, suffix: &str, series: &[Series], default: &[Series]) -> Result<Vec<Package>> {
+    let packages = sorted(found, suffix)?;
+    let newest = packages[0].series;
+    let mut wanted = series.to_vec();
+    if wanted.is_empty() {
+        wanted.extend(default.iter().copied().chain([newest]));
+    }
     wanted.dedup();
     wanted
         .into_iter()
         .map(|series| {
             let package = packages.iter().find(|package| package.series == series);
-            package.cloned().with_context(|| format!("apt knows no linux-image-{series}.*-cloud-amd64"))
+            package.cloned().with_context(|| format!("apt knows no linux-image-{series}.*{suffix}"))
         })
         .collect()
 }
 
-/// The image of a package, which is downloaded once.
-pub(crate) fn image(package: &Package) -> Result<PathBuf> {
-    let folder = workspace::target().join("kernels").join(&package.name);
-    if let Some(image) = find(&folder.join("root/boot"), "vmlinuz-") {
+/// The image of a package, which is downloaded and unpacked once.
+pub(crate) fn image(apt: &Apt, package: &Package) -> Result<PathBuf> {
+    let folder = package.folder();
+    let root = folder.join("root");
+    if let Some(image) = image_in(&root) {
         return Ok(image);
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    command::run(Command::new("apt-get").args(["download", "--quiet", &package.name]).current_dir(&folder))?;
-    let archive = find(&folder, "linux-image-").context("apt-get has downloaded no package")?;
-    command::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder.join("root")))?;
-    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
-    let image = find(&folder.join("root/boot"), "vmlinuz-");
-    ensure!(image.is_some(), "{} has no kernel", package.name);
-    image.context("no kernel")
+    let depends = unpack(apt, &package.name, &folder)?;
+    // From 7.0 on the kernel and its modules stand in packages of their own.
+    for part in depends.split([',', ' ']).filter(|word| is_part(word)) {
+        unpack(apt, part, &folder)?;
+    }
+    image_in(&root).with_context(|| format!("{} has no kernel", package.name))
 }
 
-fn find(folder: &PathBuf, prefix: &str) -> Option<PathBuf> {
+fn is_part(package: &str) -> bool {
+    package.starts_with("linux-binary-") || package.starts_with("linux-modules-")
+}
+
+/// Downloads and unpacks a package, and returns what it depends on.
+fn unpack(apt: &Apt, package: &str, folder: &Path) -> Result<String> {
+    apt.download(package, folder)?;
+    let archive = find(folder, &format!("{package}_")).context("apt-get has downloaded no package")?;
+    apt::extract(&archive, &folder.join("root"))?;
+    let depends = command::output(Command::new("dpkg-deb").arg("--field").arg(&archive).arg("Depends"))?;
+    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+    Ok(depends)
+}
+
+fn image_in(root: &Path) -> Option<PathBuf> {
+    let with_modules = || find(&find(&root.join("usr/lib/modules"), "")?, "vmlinuz");
+    find(&root.join("boot"), "vmlinuz-").or_else(with_modules)
+}
+
+fn find(folder: &Path, prefix: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     entries
         .map(|entry| entry.path())
@@ -120,8 +174,10 @@ mod tests {
                          linux-image-6.12-cloud-amd64 - Linux (meta-package)\n\
                          linux-image-6.12.117+deb12-cloud-amd64 - Linux 6.12\n";
 
+    const CLOUD: &str = "-cloud-amd64";
+
     fn names(found: &str, series: &[Series]) -> Vec<String> {
-        choose(found, series).unwrap().into_iter().map(|package| package.name).collect()
+        choose(found, CLOUD, series, &WANTED).unwrap().into_iter().map(|package| package.name).collect()
     }
 
     #[test]
@@ -135,6 +191,13 @@ mod tests {
     fn a_newer_series_is_added() {
         let found = format!("{FOUND}linux-image-7.3.4+deb13-cloud-amd64 - Linux 7.3\n");
         assert_eq!(names(&found, &[])[2], "linux-image-7.3.4+deb13-cloud-amd64");
-        assert!(choose(&found, &[Series::new(6, 6)]).is_err());
+        assert!(choose(&found, CLOUD, &[Series::new(6, 6)], &WANTED).is_err());
+    }
+
+    #[test]
+    fn a_flavour_is_not_taken_for_another() {
+        let names = ["6.1.0-9-cloud-amd64", "6.1.0-9-rt-amd64", "6.1.0-8-amd64", "6.1.0-9-amd64-unsigned"];
+        let found: String = names.iter().map(|name| format!("linux-image-{name} - Linux\n")).collect();
+        assert_eq!(choose(&found, "-amd64", &[], &[]).unwrap()[0].name, "linux-image-6.1.0-8-amd64");
     }
 }

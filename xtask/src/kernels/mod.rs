@@ -3,31 +3,60 @@
 //! Each kernel boots under QEMU's software emulation, so that no machine needs KVM. Its only process
 //! (`tests/src/guest`) loads all programs and says on the console how many instructions the verifier walked through;
 //! the number is compared with a budget, since what newer verifiers accept older ones may find too long. On a kernel that
-//! needs the bound on packet offsets, programs without it must be refused: so this check can fail.
+//! needs the bound on packet offsets, programs without it must be refused: so this check can fail. With `--flow` a second
+//! guest then takes an interface from attaching to detaching, by a test of ring c.
 
+pub(crate) mod apt;
+pub(crate) mod architecture;
 pub(crate) mod debian;
+mod filesystem;
 pub(crate) mod guest;
+pub(crate) mod programs;
 mod report;
+pub(crate) mod test_guest;
 
 use std::path::PathBuf;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::requirement;
-use debian::Series;
-use guest::Initramfs;
+use apt::Apt;
+use architecture::Architecture;
+use debian::{Flavour, Package, Series};
+use filesystem::Initramfs;
+use guest::Network;
+use programs::Programs;
 use report::Report;
+use test_guest::TestGuest;
 
 /// Options of `kernels`.
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
-    /// The series of Debian's kernels, as 6.1; the default is 6.1, 6.12 and the newest that apt knows.
+    /// The series of Debian's kernels, as 6.1; the default is 6.1, 6.12 and the newest that apt knows, of --suite the newest.
     #[arg(value_name = "VERSION")]
     series: Vec<Series>,
     /// Boot this image (a vmlinuz or bzImage) instead.
     #[arg(long, value_name = "FILE", conflicts_with = "series")]
     image: Option<PathBuf>,
+    /// Then take an interface from attaching to detaching on each kernel; where it has no TCX, see that this is refused, and
+    /// let the programs decide frames.
+    #[arg(long, conflicts_with = "image")]
+    flow: bool,
+    /// Take the kernels from this suite of Debian, as trixie-backports, instead of those that apt is configured for.
+    #[arg(long, value_name = "SUITE")]
+    suite: Option<String>,
+    /// The kind of processor; another one than the machine's own takes a cross compiler and half an hour.
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+}
+
+impl Arguments {
+    /// The default, and then the whole flow.
+    pub(crate) fn with_flow() -> Self {
+        Self { flow: true, ..Self::default() }
+    }
 }
 
 /// What a kernel is held to.
@@ -38,29 +67,59 @@ struct Budget {
     instructions: u32,
     /// Whether programs without the bound on packet offsets are refused.
     needs_bound: bool,
+    /// Whether programs can be attached: Linux 6.6 and newer have TCX.
+    has_tcx: bool,
+}
+
+impl Budget {
+    /// The tests that `--flow` runs: the whole flow, or what a kernel without TCX can show of it.
+    const fn tests(&self) -> &'static str {
+        if self.has_tcx { "netns/whole_flow::" } else { "netns/without_tcx::,prog/tables::" }
+    }
 }
 
 /// By the first series; a kernel is held to the last that is not newer than itself. A quarter above the most that was
 /// measured: 172 158 (`ingress_tc_log`) on 6.1, 105 108 (`egress_tc_log`) on 6.12.117. No verifier walks beyond a million.
 const BUDGETS: [Budget; 2] = [
-    Budget { from: Series::new(6, 1), instructions: 215_000, needs_bound: true },
-    Budget { from: Series::new(6, 12), instructions: 131_000, needs_bound: false },
+    Budget { from: Series::new(6, 1), instructions: 215_000, needs_bound: true, has_tcx: false },
+    Budget { from: Series::new(6, 12), instructions: 131_000, needs_bound: false, has_tcx: true },
 ];
 
 /// A kernel to boot.
 struct Kernel {
     name: String,
     image: PathBuf,
+    /// With its modules, which tests need; an image alone has none.
+    package: Option<Package>,
     budget: Option<&'static Budget>,
 }
 
 /// Boots the kernels, all at the same time, and compares what they say with the budgets.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     requirement::ensure_all(requirement::GUEST)?;
-    let kernels = kernels(arguments)?;
-    let initramfs = guest::build_initramfs()?;
+    let apt = Apt::of(arguments.suite.as_deref(), arguments.arch)?;
+    let kernels = kernels(&apt, arguments)?;
+    let programs = Programs::of(&apt)?;
+    let mut faults = load(&programs, &kernels)?;
+    if arguments.flow {
+        for kernel in &kernels {
+            if let Err(error) = flow(&apt, &programs, kernel) {
+                faults.push(format!("{error:#}"));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        bail!("kernels do not take the programs as they should\n{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// Loads the programs into each kernel, and returns what is not as it should be.
+fn load(programs: &Programs, kernels: &[Kernel]) -> Result<Vec<String>> {
+    let initramfs = filesystem::minimal(programs)?;
     let outcomes: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| boot(kernel, &initramfs))).collect();
+        let boot = |kernel| boot(programs.architecture, kernel, &initramfs);
+        let runs: Vec<_> = kernels.iter().map(|kernel| scope.spawn(move || boot(kernel))).collect();
         runs.into_iter().map(thread::ScopedJoinHandle::join).collect()
     });
     let mut faults = Vec::new();
@@ -76,29 +135,41 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Err(_) => faults.push(format!("{}: the thread that boots it panicked", kernel.name)),
         }
     }
-    if !faults.is_empty() {
-        bail!("kernels do not take the programs as they should\n{}", faults.join("\n"));
-    }
+    Ok(faults)
+}
+
+/// Runs the tests of a kernel that is held to a budget, in a guest with its modules.
+fn flow(apt: &Apt, programs: &Programs, kernel: &Kernel) -> Result<()> {
+    let (Some(package), Some(budget)) = (&kernel.package, kernel.budget) else {
+        return Ok(());
+    };
+    let guest = TestGuest::build(apt, programs, package)?;
+    let start = Instant::now();
+    guest.run(budget.tests(), Network::None)?;
+    let (tests, seconds) = (budget.tests(), start.elapsed().as_secs());
+    println!("{}\n  passed in {seconds} s: {tests}", kernel.name);
     Ok(())
 }
 
-fn kernels(arguments: &Arguments) -> Result<Vec<Kernel>> {
+fn kernels(apt: &Apt, arguments: &Arguments) -> Result<Vec<Kernel>> {
     if let Some(image) = &arguments.image {
         // Its series is not known before it runs, so that it is held to no budget: the figures are printed.
-        return Ok(vec![Kernel { name: image.display().to_string(), image: image.clone(), budget: None }]);
+        let name = image.display().to_string();
+        return Ok(vec![Kernel { name, image: image.clone(), package: None, budget: None }]);
     }
-    let packages = debian::packages(&arguments.series)?;
+    let packages = debian::packages(apt, Flavour::Cloud, &arguments.series)?;
     packages
         .into_iter()
         .map(|package| {
             let budget = BUDGETS.iter().rfind(|budget| budget.from <= package.series);
-            Ok(Kernel { image: debian::image(&package)?, name: package.name, budget })
+            let (name, image) = (package.name.clone(), debian::image(apt, &package)?);
+            Ok(Kernel { name, image, package: Some(package), budget })
         })
         .collect()
 }
 
-fn boot(kernel: &Kernel, initramfs: &Initramfs) -> Result<Report> {
+fn boot(architecture: Architecture, kernel: &Kernel, initramfs: &Initramfs) -> Result<Report> {
     let needs_bound = kernel.budget.is_some_and(|budget| budget.needs_bound);
     let variables = if needs_bound { "SGFW_CONTROL=1" } else { "" };
-    Report::parse(&guest::boot(&kernel.image, initramfs, variables)?)
+    Report::parse(&guest::boot(architecture, &kernel.image, initramfs, variables, Network::None)?)
 }

@@ -104,7 +104,8 @@ mod tests {
     use super::super::debian::Series;
     use super::*;
 
-    const BUDGET: Budget = Budget { from: Series::new(6, 1), instructions: 10, needs_bound: true };
+    const BUDGET: Budget =
+        Budget { from: Series::new(6, 1), instructions: 10, needs_bound: true, has_tcx: false };
 
     fn console(instructions: u32, control: &str) -> String {
         let mut console = String::from("[    1.0] booting\n");
