@@ -7,7 +7,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
 use super::{ApplyError, Changed, Instance, quotas};
-use crate::datapath::{self, Attachment, Datapath};
+use crate::datapath::{self, Attachment, Datapath, NewAttachment};
 use crate::host;
 use crate::model::{
     GroupId, GroupReference, IngressHook, Interface, InterfaceId, InterfaceOptions, ModelError,
@@ -38,6 +38,8 @@ pub struct Attached {
     pub interface: Interface,
     /// Its programs.
     pub attachment: Attachment,
+    /// Why native XDP was refused, in the driver's words, where it was tried.
+    pub native_xdp_refused: Option<String>,
     /// How many connections that were open already are tracked now. Failing to find them does not
     /// fail the attachment.
     pub taken_over: Result<usize, ApplyError>,
@@ -237,13 +239,13 @@ pub(super) fn tracking_open_connections(
     datapath: &mut Datapath,
     interface: Interface,
     published: &Published,
-    attach: impl FnOnce(&mut Datapath, &Interface) -> Result<Attachment, ApplyError>,
+    attach: impl FnOnce(&mut Datapath, &Interface) -> Result<NewAttachment, ApplyError>,
 ) -> Result<Attached, ApplyError> {
     let before = take_over(datapath, &interface, published);
-    let attachment = attach(datapath, &interface)?;
+    let NewAttachment { attachment, native_xdp_refused } = attach(datapath, &interface)?;
     // Once more, for those that were opened meanwhile.
     let taken_over = before.and_then(|before| Ok(before + take_over(datapath, &interface, published)?));
-    Ok(Attached { interface, attachment, taken_over })
+    Ok(Attached { interface, attachment, native_xdp_refused, taken_over })
 }
 
 fn publish_detached(

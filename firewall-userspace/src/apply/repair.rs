@@ -201,10 +201,10 @@ fn completed(
     let found = Interface { name, ..interface.clone() };
     tracking_open_connections(datapath, found, published, |datapath, found| {
         let Interface { name, ingress_hook, log_drops, .. } = found;
-        let attachment = datapath.attach_missing(live, name, *ingress_hook, *log_drops)?;
+        let attached = datapath.attach_missing(live, name, *ingress_hook, *log_drops)?;
         if are_stale {
-            datapath.reload(&attachment, name, *log_drops, datapath)?;
+            datapath.reload(&attached.attachment, name, *log_drops, datapath)?;
         }
-        Ok(attachment)
+        Ok(attached)
     })
 }

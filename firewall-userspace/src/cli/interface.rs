@@ -281,11 +281,15 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
     if let Some(mount_point) = &arguments.mount_bpffs {
         mount(mount_point)?;
     }
-    let Attached { interface, attachment, taken_over } = interfaces::attach(instance, &request)?;
+    let Attached { interface, attachment, native_xdp_refused, taken_over } =
+        interfaces::attach(instance, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     let mode = if interface.options.audit { " in audit mode" } else { "" };
     output
         .note(format_args!("{} is attached{mode}; ingress by {ingress}, egress by {egress}", interface.name));
+    if let Some(reason) = native_xdp_refused {
+        output.note(format_args!("native XDP was refused: {reason}"));
+    }
     match taken_over {
         Ok(0) => {}
         Ok(count) => output.note(format_args!("live connections taken over: {count}")),

@@ -18,7 +18,7 @@ use super::hook::ingress_choices;
 use super::links::LiveLinks;
 use super::load::load;
 use super::pin::Pin;
-use super::{Datapath, DatapathError, OBJECT};
+use super::{Datapath, DatapathError, OBJECT, native_xdp};
 use crate::model::IngressHook;
 
 /// Names of the programs: plain, and with a log line for each dropped packet.
@@ -122,6 +122,15 @@ pub struct Attachment {
     pub egress: EgressAttachment,
 }
 
+/// An interface that programs were put on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttachment {
+    /// Where they are.
+    pub attachment: Attachment,
+    /// Why native XDP was refused, in the driver's words, where it was tried.
+    pub native_xdp_refused: Option<String>,
+}
+
 impl Datapath {
     /// Attaches the programs to an interface of the current network namespace. The policy for `slot` must be in force
     /// already: from this moment on it decides.
@@ -135,7 +144,7 @@ impl Datapath {
         interface: &str,
         hook: IngressHook,
         log_drops: bool,
-    ) -> Result<Attachment, DatapathError> {
+    ) -> Result<NewAttachment, DatapathError> {
         let device = device::find(interface)?;
         // Before anything is taken off.
         ingress_choices(interface, &device, hook)?;
@@ -155,7 +164,7 @@ impl Datapath {
         interface: &str,
         hook: IngressHook,
         log_drops: bool,
-    ) -> Result<Attachment, DatapathError> {
+    ) -> Result<NewAttachment, DatapathError> {
         let device = device::find(interface)?;
         require_tcx(interface)?;
         self.remove_dead_pins(live)?;
@@ -178,17 +187,20 @@ impl Datapath {
                 Some(attach_tc(&mut programs, names.egress_tc, interface, TcAttachType::Egress, order)?)
             }
         };
+        let mut native_xdp_refused = None;
         let (ingress, ingress_link) = match live.ingress {
             Some(ingress) => (ingress, None),
             None => {
-                let (ingress, link) = attach_ingress(&mut programs, names, interface, &device, &choices)?;
+                let refused = &mut native_xdp_refused;
+                let (ingress, link) =
+                    attach_ingress(&mut programs, names, interface, &device, &choices, refused)?;
                 (ingress, Some(link))
             }
         };
         let attachment =
             Attachment { slot: live.slot, ifindex: device.index, ingress, egress: EgressAttachment::Tcx };
         self.pin(&attachment, egress_link, ingress_link)?;
-        Ok(attachment)
+        Ok(NewAttachment { attachment, native_xdp_refused })
     }
 
     /// Loads the programs for a slot, sharing this instance's maps, without attaching them.
@@ -258,13 +270,14 @@ pub fn require_tcx(interface: &str) -> Result<(), DatapathError> {
     }
 }
 
-/// Tries the hooks in turn; the last one's error is the one that counts.
+/// Tries the hooks in turn; the last one's error is the one that counts. `refused` says why native XDP was not to be had.
 fn attach_ingress(
     programs: &mut Ebpf,
     names: &ProgramNames,
     interface: &str,
     device: &Device,
     choices: &[IngressAttachment],
+    refused: &mut Option<String>,
 ) -> Result<(IngressAttachment, FdLink), DatapathError> {
     let mut failure = DatapathError::NoSuchInterface { name: interface.to_owned() };
     for choice in choices {
@@ -278,10 +291,32 @@ fn attach_ingress(
         };
         match attached {
             Ok(link) => return Ok((*choice, link)),
-            Err(error) => failure = error,
+            Err(error) => {
+                if *choice == IngressAttachment::XdpNative {
+                    *refused = why_refused(programs, name, device, &error);
+                }
+                failure = error;
+            }
         }
     }
     Err(failure)
+}
+
+/// In the driver's words, or the kernel's if it has none.
+fn why_refused(
+    programs: &mut Ebpf,
+    name: &'static str,
+    device: &Device,
+    error: &DatapathError,
+) -> Option<String> {
+    let DatapathError::Program { source, .. } = error else {
+        return None;
+    };
+    let program: &mut Xdp = program_of_type(programs, name).ok()?;
+    native_xdp::refusal(device, program).or_else(|| match &**source {
+        ProgramError::SyscallError(error) => Some(error.io_error.to_string()),
+        _ => None,
+    })
 }
 
 fn attach_xdp(

@@ -11,12 +11,13 @@ use super::attach::{IngressAttachment, LinkLayer};
 use super::device::{self, Device};
 use crate::model::IngressHook;
 
-/// Why the ingress packets of an interface are decided where they are.
+/// Why the ingress packets of an interface are decided where they are. The driver's own words are to be had only while it
+/// refuses ([`NewAttachment`](super::NewAttachment)): nothing is stored about attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookReason {
     /// It was asked for.
     Asked,
-    /// XDP was asked for, and the driver has none of its own.
+    /// XDP was asked for, and native XDP was not to be had.
     GenericXdp,
     /// The device has native XDP and is no software device.
     NativeXdp,
@@ -24,7 +25,7 @@ pub enum HookReason {
     SoftwareDevice,
     /// The device has no Ethernet header.
     NoEthernetHeader,
-    /// The driver has no native XDP, or another program has it.
+    /// Native XDP was not to be had.
     NoNativeXdp,
 }
 
@@ -34,13 +35,18 @@ impl HookReason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Asked => "it was asked for",
-            Self::GenericXdp => "xdp was asked for, and the driver has no native XDP",
+            Self::GenericXdp => {
+                "xdp was asked for, and native XDP was not to be had: the driver has none, or not with these offloads, queues or MTU"
+            }
             Self::NativeXdp => "native XDP is the cheapest place to drop a packet",
             Self::SoftwareDevice => {
                 "the device is made of software, where native XDP would cost bulk TCP its segmentation offload"
             }
             Self::NoEthernetHeader => "the device has no Ethernet header, which XDP needs",
-            Self::NoNativeXdp => "the driver has no native XDP, or another program has it",
+            Self::NoNativeXdp => {
+                "native XDP was not to be had: the driver has none, or not with these offloads, queues or MTU, or another \
+                 program has it"
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ mod links;
 mod load;
 pub mod log;
 mod migrate;
+mod native_xdp;
 mod occupancy;
 mod pin;
 mod publish;
@@ -50,7 +51,7 @@ use firewall_common::flow_table::{Geometry, Secrets};
 use flow_table::{TABLE_MAPS, random_secrets};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, require_tcx};
+pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, NewAttachment, require_tcx};
 pub use clock::Units;
 pub use counters::CounterRow;
 pub use cut::Over;
