@@ -22,7 +22,7 @@
 //! | prefixes with host bits collide | `case 21 host bits of a rule's prefix do not count`, `peer::host_bits_are_cleared_and_reported` |
 //! | an LPM trie that many prefixes overwhelm | `many_prefixes::every_entry_of_a_long_prefix_list_counts`; how long that takes is for benchmarks |
 //! | the verifier refuses the programs on another kernel | `tables::xdp_ingress_and_tc_egress_agree_with_the_tables`, on each kernel that CI runs it on |
-//! | native XDP refused because of hardware LRO | no test: it takes a NIC. Where the driver refuses, `auto` means TC, and `status` says so |
+//! | native XDP refused because of hardware LRO | `devices::a_card_that_refuses_native_xdp_decides_elsewhere_and_says_why` |
 //! | jumbo frames refused or unread by XDP | `large_packets::jumbo_frames_pass_whole` |
 //! | native and generic XDP differ | `virtual_devices::a_bridge_device_is_protected` (generic), every other test on XDP (native) |
 //! | a filter gap on restart (CVE-2023-27595; Datadog and Cilium, 2022) | `bug_classes::a_change_of_policy_leaves_no_gap`, `reload::programs_are_replaced_without_a_gap` |

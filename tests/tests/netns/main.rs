@@ -14,6 +14,7 @@ mod concurrency;
 mod confirm;
 mod crash;
 mod detach;
+mod devices;
 mod dhcp;
 mod dns;
 mod exempt;
