@@ -77,7 +77,7 @@ fn mount_filesystems() -> Result<()> {
 }
 
 /// Runs tests, one after another: the machine is slow. `filters` are as `netns/vlan::,prog/tables::`, each a test binary and
-/// what names contain.
+/// what the names contain.
 fn run_tests(console: &mut File, filters: &str) -> Result<()> {
     load_drivers();
     let mut has_passed = true;

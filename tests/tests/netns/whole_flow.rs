@@ -1,5 +1,6 @@
 //! Everything that an operator does with an interface, in one go, under connections that are held. It needs little of the
-//! machine and loads programs twice, so that it also runs in guests with other kernels (`cargo xtask kernels`).
+//! machine and loads programs twice, so that it also runs in guests with other kernels (`cargo xtask kernels
+//! --flow`).
 
 use std::fs;
 use std::thread::sleep;

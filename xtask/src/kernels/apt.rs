@@ -62,12 +62,10 @@ impl Apt {
         let archives = folder.join("cache/archives");
         let archives =
             fs::read_dir(&archives).with_context(|| format!("cannot read {}", archives.display()))?;
-        for archive in archives.flatten().map(|entry| entry.path()) {
-            if archive.extension().is_some_and(|extension| extension == "deb") {
-                extract(&archive, root)?;
-            }
-        }
-        Ok(())
+        let archives = archives.flatten().map(|entry| entry.path());
+        let mut packages =
+            archives.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        in_one_step(root, |root| packages.try_for_each(|archive| extract(&archive, root)))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -90,6 +88,17 @@ impl Apt {
         }
         command
     }
+}
+
+/// Fills a folder that is there when all of it is: what was interrupted is begun anew.
+pub(crate) fn in_one_step(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = folder.with_added_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    }
+    fs::create_dir_all(&unfinished).with_context(|| format!("cannot create {}", unfinished.display()))?;
+    fill(&unfinished)?;
+    fs::rename(&unfinished, folder).with_context(|| format!("cannot rename {}", unfinished.display()))
 }
 
 /// Unpacks the files of a package.

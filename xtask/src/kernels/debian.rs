@@ -125,29 +125,28 @@ fn choose(found: &str, suffix: &str, series: &[Series], default: &[Series]) -> R
 
 /// The image of a package, which is downloaded and unpacked once.
 pub(crate) fn image(apt: &Apt, package: &Package) -> Result<PathBuf> {
-    let folder = package.folder();
-    let root = folder.join("root");
+    let root = package.folder().join("root");
     if let Some(image) = image_in(&root) {
         return Ok(image);
     }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let depends = unpack(apt, &package.name, &folder)?;
-    // From 7.0 on the kernel and its modules stand in packages of their own.
-    for part in depends.split([',', ' ']).filter(|word| is_part(word)) {
-        unpack(apt, part, &folder)?;
-    }
+    apt::in_one_step(&root, |root| {
+        let depends = unpack(apt, &package.name, root)?;
+        // The newest kernels and their modules stand in packages of their own.
+        let parts = depends.split([',', ' ']).filter(|word| is_part(word));
+        parts.map(|part| unpack(apt, part, root)).try_for_each(|unpacked| unpacked.map(drop))
+    })?;
     image_in(&root).with_context(|| format!("{} has no kernel", package.name))
 }
 
 fn is_part(package: &str) -> bool {
-    package.starts_with("linux-binary-") || package.starts_with("linux-modules-")
+    ["linux-base-", "linux-binary-", "linux-modules-"].iter().any(|prefix| package.starts_with(prefix))
 }
 
 /// Downloads and unpacks a package, and returns what it depends on.
-fn unpack(apt: &Apt, package: &str, folder: &Path) -> Result<String> {
-    apt.download(package, folder)?;
-    let archive = find(folder, &format!("{package}_")).context("apt-get has downloaded no package")?;
-    apt::extract(&archive, &folder.join("root"))?;
+fn unpack(apt: &Apt, package: &str, root: &Path) -> Result<String> {
+    apt.download(package, root)?;
+    let archive = find(root, &format!("{package}_")).context("apt-get has downloaded no package")?;
+    apt::extract(&archive, root)?;
     let depends = command::output(Command::new("dpkg-deb").arg("--field").arg(&archive).arg("Depends"))?;
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
     Ok(depends)

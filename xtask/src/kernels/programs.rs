@@ -1,5 +1,6 @@
 //! The programs of this repository that guests run, for their kind of processor.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +34,7 @@ impl Programs {
         }
         requirement::ensure_all(requirement::GUEST_ARM64)?;
         let root = workspace::target().join("kernels").join(format!("root-{}", architecture.name()));
-        if !root.join("usr/lib/rustlib").exists() {
+        if !root.exists() {
             apt.unpack(&PACKAGES, &root)?;
         }
         Ok(Self { architecture, root: Some(root) })
@@ -49,13 +50,10 @@ impl Programs {
 
     /// Builds `sgfw` and the tests, and returns the paths of `sgfw` and of these test binaries.
     pub(crate) fn tests(&self, binaries: &[&str]) -> Result<(PathBuf, Vec<PathBuf>)> {
-        // On this machine with all packages, as the tests are built elsewhere: nothing is compiled for this alone.
-        let packages: &[&str] = match self.root {
-            None => &["--workspace"],
-            Some(_) => &["--package", "firewall-tests", "--package", "firewall-userspace"],
-        };
-        let mut build = self.cargo(&["test", "--locked", "--no-run", "--message-format=json"]);
-        let messages = command::output(build.args(packages))?;
+        // With all packages, as the tests are built elsewhere: no dependency is compiled for this alone.
+        let mut build = self.cargo(&["build", "--locked", "--workspace", "--bin", "sgfw"]);
+        build.args(binaries.iter().flat_map(|name| ["--test", name])).arg("--message-format=json");
+        let messages = command::output(&mut build)?;
         let paths = binaries.iter().map(|name| test_binary(&messages, name)).collect::<Result<_>>()?;
         Ok((self.built().join("sgfw"), paths))
     }
@@ -66,8 +64,7 @@ impl Programs {
             None => command::find(name),
             Some(root) => ["bin", "sbin", "usr/bin", "usr/sbin"]
                 .iter()
-                .map(|folder| root.join(folder).join(name))
-                .find(|path| path.is_file()),
+                .find_map(|folder| resolve(root, root.join(folder).join(name))),
         };
         found.with_context(|| format!("{name} is missing"))
     }
@@ -148,12 +145,21 @@ fn needed(file: &Path, names: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// The file that a path names where `root` is the root: links to absolute paths lead into it.
+fn resolve(root: &Path, path: PathBuf) -> Option<PathBuf> {
+    match fs::read_link(&path) {
+        Ok(target) if target.is_absolute() => resolve(root, root.join(target.strip_prefix("/").ok()?)),
+        Ok(target) => resolve(root, path.parent()?.join(target)),
+        Err(_) => path.is_file().then_some(path),
+    }
+}
+
 /// A library in the folder of unpacked packages, and where it is to be.
 fn library(root: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
     let folders = ["lib", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu"];
     let found = folders.iter().map(|folder| Path::new("/").join(folder).join(name)).find_map(|inside| {
-        let path = root.join(inside.strip_prefix("/").ok()?);
-        path.exists().then_some((path, inside))
+        let path = resolve(root, root.join(inside.strip_prefix("/").ok()?))?;
+        Some((path, inside))
     });
     found.with_context(|| format!("no package has the library {name}"))
 }

@@ -62,8 +62,8 @@ impl<'a> TestGuest<'a> {
         Ok(Self { programs, apt, package, initramfs: filesystem::pack(&root)? })
     }
 
-    /// Boots the kernel and runs the tests that begin as `filters` say (`netns/vlan::,prog/tables::`); what they said is the
-    /// outcome.
+    /// Boots the kernel and runs the tests whose names contain what `filters` say (`netns/vlan::,prog/tables::`), and returns
+    /// what they said.
     pub(crate) fn run(&self, filters: &str, network: Network) -> Result<String> {
         let image = debian::image(self.apt, self.package)?;
         let variables = format!("SGFW_TESTS={filters}");
