@@ -15,8 +15,7 @@ use crate::{requirement, workspace};
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// What guests of another kind of processor run beside the programs of this repository, and what those are built with.
-const PACKAGES: [&str; 7] =
-    ["bpftool", "ethtool", "iproute2", "iputils-ping", "kmod", "libgcc-s1", "libstd-rust-web-dev"];
+const PACKAGES: [&str; 6] = ["bpftool", "ethtool", "iproute2", "kmod", "libgcc-s1", "libstd-rust-web-dev"];
 
 /// Where the programs of guests come from.
 pub(crate) struct Programs {
