@@ -11,7 +11,7 @@ use crate::kernels::programs::Programs;
 use crate::kernels::test_guest::TestGuest;
 use crate::{environment, requirement};
 
-/// VLAN devices, bonds, cards with native XDP and one that refuses it.
+/// VLAN devices, bonds, cards with native XDP and one that refuses it; and `virtual_devices::`, bridges and macvlan devices.
 const DEVICES: &str = "devices::";
 
 /// The series of Debian 13.
