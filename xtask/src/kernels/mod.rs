@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Take the kernels from this suite of Debian, as trixie-backports, instead of those that apt is configured for.
     #[arg(long, value_name = "SUITE")]
     suite: Option<String>,
-    /// The kind of processor; another one than the machine's own takes a cross compiler and half an hour.
+    /// The kind of processor; for another one than the machine's own everything is built once more, in some ten minutes.
     #[arg(long, value_enum, default_value_t)]
     arch: Architecture,
 }
