@@ -51,10 +51,10 @@ impl<P: Copy> Hit<P> {
 #[inline(always)]
 pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place>> {
     macro_rules! choice {
-        ($choice:literal) => {
-            let bucket = spot.bucket($choice);
-            let filter = memory.load(memory.filter(bucket)?, 0);
+        ($choice:literal, $filter:expr) => {
+            let filter = $filter;
             if may_hold(filter, spot.tag) {
+                let bucket = spot.bucket($choice);
                 let line = memory.line(bucket)?;
                 if let Some((slot, control)) = in_line(memory, line, spot) {
                     return Some(Hit { line, bucket, slot, choice: $choice, control });
@@ -65,14 +65,16 @@ pub fn find<M: Memory>(memory: &M, spot: &Spot, now: u32) -> Option<Hit<M::Place
             }
         };
     }
-    choice!(0);
-    choice!(1);
-    choice!(2);
-    let bucket = spot.bucket(3);
-    let filter = memory.load(memory.filter(bucket)?, 0);
-    if !may_hold(filter, spot.tag) {
+    let filter = |choice| Some(memory.load(memory.filter(spot.bucket(choice))?, 0));
+    choice!(0, filter(0)?);
+    // At once, so that their cache misses do not come one after the other.
+    let (far, farther, outer) = (filter(1)?, filter(2)?, filter(3)?);
+    choice!(1, far);
+    choice!(2, farther);
+    if !may_hold(outer, spot.tag) {
         return None;
     }
+    let bucket = spot.bucket(3);
     let line = memory.line(bucket)?;
     let (slot, control) = in_line(memory, line, spot)?;
     Some(Hit { line, bucket, slot, choice: 3, control })

@@ -163,6 +163,7 @@ pub fn has_place<M: Memory>(memory: &M, spot: &Spot, now: u32) -> bool {
 #[inline(always)]
 fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
     let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
+    touch(memory, spot);
     let mut choice = 0;
     while choice < CHOICES {
         let view = view(memory, spot, choice, now, chance)?;
@@ -176,6 +177,13 @@ fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<V
         choice = one_more(choice);
     }
     Some(all)
+}
+
+/// Loads a word of each line that may be looked at, so that their cache misses come at once and not one after the other.
+#[inline(always)]
+fn touch<M: Memory>(memory: &M, spot: &Spot) {
+    let one = |choice| memory.line(spot.bucket(choice)).map(|line| memory.load(line, 0));
+    let _ = (one(0), one(1), one(2), one(3));
 }
 
 #[inline(always)]

@@ -32,7 +32,7 @@ impl Extent {
     pub(super) const fn repetitions(self) -> u32 {
         match self {
             Self::Full => 15,
-            Self::Quick => 3,
+            Self::Quick => 15,
             Self::Smoke => 1,
         }
     }

@@ -15,7 +15,7 @@ use crate::lab::IngressHook;
 use crate::prog::{Harness, Ingress};
 use crate::scenario::{Arrival, Scenario, Step, notation};
 
-const RUNS: u32 = 1_000_000;
+const RUNS: u32 = 300_000;
 
 /// The programs of a hook.
 struct Programs {
