@@ -119,7 +119,8 @@ fn begun<S: Stages>(stages: &mut S) -> Reason {
     let mut tries = 0;
     let mut may_ask = true;
     while tries < ATTEMPTS {
-        match stages.begin(may_ask) {
+        // The last one asks nothing, so that it says whether there is a place.
+        match stages.begin(may_ask && tries + 1 < ATTEMPTS) {
             Beginning::Decided(reason) => return reason,
             Beginning::Again => {}
             Beginning::AgainWithoutAsking => may_ask = false,

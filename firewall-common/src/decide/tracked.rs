@@ -22,12 +22,16 @@ pub enum Following {
 /// Looks the packet's flow up and follows it; one try.
 ///
 /// AWS: "responses to allowed traffic are allowed regardless of the rules", and a tracked flow outlives the rule that
-/// admitted it; so a live flow is all it takes.
+/// admitted it; so a live flow is all it takes. But what leaves by the interface that it came in by speaks for no host behind
+/// another one: whoever is on the wire there could complete, and end, the connections of all of them.
 #[inline(always)]
 pub fn follow<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Following {
     let flows = tables.flows();
     case.spot = spot(flows, &case.key);
     case.found.is_some = 0;
+    if case.facts.is_forwarded != 0 && tables.was_received_here() && !tables.leads_back_here(&case.key) {
+        return Following::Rules;
+    }
     let hit = match track::glance(flows, &case.spot, &case.facts) {
         Glance::NoFlow => return Following::Rules,
         Glance::Undisturbed => return Following::Decided(Reason::Tracked),

@@ -2,7 +2,7 @@
 
 use super::change::write_key;
 use super::control::{
-    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, UNCONFIRMED, USED, VERSION, VERSIONS,
+    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
 };
 use super::find::differs;
 use super::hash::Spot;
@@ -38,6 +38,8 @@ pub enum Inserted {
     Contended,
     /// The same, and the socket of a flow in doubt was asked for, which has ended: worth another try, without asking.
     Asked,
+    /// The socket of a flow in doubt was asked for, which goes on: worth another try, with another one.
+    AskedInVain,
 }
 
 /// A place and its worth, to be compared as one number, lowest first:
@@ -93,7 +95,8 @@ struct View {
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
 /// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its record: `ask`,
-/// if there is one. One that is not confirmed comes first.
+/// if there is one. Chance says of which, one that is not confirmed first, and whether its short time is over does not matter:
+/// a connection that the host has no more holds no place against one that begins.
 #[inline(always)]
 pub fn insert_once<M: Memory>(
     memory: &M,
@@ -116,8 +119,12 @@ pub fn insert_once<M: Memory>(
             return Inserted::Refused;
         };
         let doubted = if view.unconfirmed == 0 { view.doubted } else { view.unconfirmed };
-        let ended = doubted != 0 && end_doubted(memory, spot, doubted, lifetimes, now, ask);
-        return if ended { Inserted::Asked } else { Inserted::Refused };
+        if doubted == 0 {
+            return Inserted::Refused;
+        }
+        let turned = turned(doubted, memory.random());
+        let ended = end_doubted(memory, spot, turned, lifetimes, now, ask);
+        return if ended { Inserted::Asked } else { Inserted::AskedInVain };
     }
     let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
     if take(memory, spot, place, class, key, fresh, now) {
@@ -141,10 +148,12 @@ pub fn insert<M: Memory>(
     let mut may_ask = true;
     let mut attempt = 0;
     loop {
-        let ask = if may_ask { Some(&mut ask) } else { None };
+        let ask = if may_ask && attempt < ATTEMPTS { Some(&mut ask) } else { None };
         let inserted = insert_once(memory, spot, key, fresh, lifetimes, now, ask);
         match inserted {
-            Inserted::Contended | Inserted::Asked if attempt < ATTEMPTS => attempt += 1,
+            Inserted::Contended | Inserted::Asked | Inserted::AskedInVain if attempt < ATTEMPTS => {
+                attempt += 1;
+            }
             _ => return inserted,
         }
         if inserted == Inserted::Asked {
@@ -291,33 +300,34 @@ fn take<M: Memory>(
     true
 }
 
+/// A mask of sixteen places and, above it, by how much it is turned around, so that each of its bits may be the lowest.
+#[inline(always)]
+fn turned(mask: u64, chance: u32) -> (u64, u32) {
+    let by = chance & 15;
+    (mask >> by | mask << (16 - by) & 0xffff, by)
+}
+
 /// Asks for the socket of one flow in doubt, and ends the flow if there is none.
 #[inline(always)]
 fn end_doubted<M: Memory>(
     memory: &M,
     spot: &Spot,
-    doubted: u64,
+    (doubted, by): (u64, u32),
     lifetimes: &Lifetimes,
     now: u32,
     ask: impl FnOnce(M::Place) -> Socket,
 ) -> bool {
-    let which = lowest(doubted);
+    let which = lowest(doubted) + by & 15;
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
-    let (Some(line), Some(details), Some(record)) =
-        (memory.line(bucket), memory.details(bucket), memory.record(bucket * 4 + slot))
-    else {
+    let (Some(line), Some(record)) = (memory.line(bucket), memory.record(bucket * 4 + slot)) else {
         return false;
     };
     let control_word = slot * 2 + 1;
     let old = memory.load(line, control_word);
-    let beside = Beside(memory.load_after(details, slot * 2 + 1, old));
-    let control = Control(old);
-    if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED
-        || !(control.has(UNCONFIRMED) || beside.doubt_is_due(control, lifetimes, now))
-    {
+    if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED {
         return false;
     }
-    let settled = settle(control, ask(record), lifetimes, now);
+    let settled = settle(Control(old), ask(record), lifetimes, now);
     // If another flow has taken the slot since, with another key in the record, its version differs and the exchange fails. The buckets before this one keep
     // a count for the flow that ends here, which claims too much and is counted again by user space.
     memory.compare_exchange(line, control_word, old, settled.0) == old && !settled.has(PROTECTED)

@@ -182,7 +182,7 @@ pub fn admitted<M: Memory>(
         Inserted::InPlaceOf(class) => Admitted::Begun(class),
         Inserted::Same => Admitted::Tracked,
         Inserted::Refused => Admitted::Full,
-        Inserted::Contended => Admitted::Again,
+        Inserted::Contended | Inserted::AskedInVain => Admitted::Again,
         Inserted::Asked => Admitted::AgainWithoutAsking,
     }
 }

@@ -240,6 +240,10 @@ fn fins_of_both_hooks_close_when_the_hosts_has_acknowledged_the_peers_and_data_t
     assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
     lab.socket.set(Socket::None);
     lab.data(IN);
+    lab.send(OUT, ACK, (0, 501));
+    lab.data(IN);
+    assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED), "one side alone proves nothing");
+    lab.data(OUT);
     assert!(lab.state() == state::FIN_WAIT && lab.has(DOUBT) && !lab.has(BACKED));
 }
 

@@ -1,7 +1,7 @@
 //! The table against a list of flows, which knows nothing of hashes, marks or masks: only which flow stands in which place, and
 //! what a place is worth in words.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use firewall_common::abi::{KEY_IS_IPV6, KEY_WORDS};
 use firewall_common::flow_table::change::Time;
@@ -10,7 +10,7 @@ use firewall_common::flow_table::control::{
 };
 use firewall_common::flow_table::life::{Beside, Lifetimes, Socket};
 use firewall_common::flow_table::{
-    Change, Fresh, Geometry, Hit, Inserted, Memory, Spot, change, clear, find, insert, spot,
+    ATTEMPTS, Change, Fresh, Geometry, Hit, Inserted, Memory, Spot, change, clear, find, insert, spot,
 };
 
 use crate::heap::{At, Heap, draw};
@@ -217,15 +217,17 @@ impl Pair {
         let fresh = Fresh { control: flow.control(), admitted_by: self.rule_set, beside: Beside::default() };
         let key_words = words(key);
         let answer = [Socket::Connected, Socket::TimeWait, Socket::None][self.below(3) as usize];
-        let asked = Cell::new(None);
+        let asked = RefCell::new(Vec::new());
         let ask = |record: At| {
-            let key = [0, 1, 2, 3, 4].map(|word| self.heap.load(record, word));
-            assert!(asked.replace(Some(key)).is_none(), "asked twice");
+            asked.borrow_mut().push([0, 1, 2, 3, 4].map(|word| self.heap.load(record, word)));
             answer
         };
         let lifetimes = Lifetimes::default();
         let inserted = insert(&self.heap, &spot, &key_words, &fresh, &lifetimes, self.now, ask);
-        if let Some(asked) = asked.get() {
+        let asked = asked.into_inner();
+        // Once more only where the socket is connected.
+        assert!(asked.len() <= if answer == Socket::Connected { ATTEMPTS as usize + 1 } else { 1 });
+        for asked in asked {
             assert!(refusing && least(self) == Worth::Protected);
             self.answered(&asked, answer, &places);
             self.seen[14] += 1;
@@ -236,7 +238,7 @@ impl Pair {
                 assert!(!before.unwrap().is_ended(self.now));
                 self.seen[2] += 1;
             }
-            Inserted::Refused => {
+            Inserted::Refused | Inserted::AskedInVain => {
                 assert_eq!(least, Worth::Protected);
                 assert!(before.is_none_or(|flow| flow.is_ended(self.now)));
                 self.seen[3] += 1;

@@ -169,7 +169,7 @@ impl FlowTable {
                 }
                 Inserted::Same => return Added::Existing,
                 Inserted::Refused => return Added::NoRoom,
-                Inserted::Contended | Inserted::Asked => {}
+                Inserted::Contended | Inserted::Asked | Inserted::AskedInVain => {}
             }
         }
         Added::NoRoom

@@ -228,6 +228,10 @@ impl Oracle {
 
     /// How a packet of a live flow ends, which follows it. A flow that is over is never heard of again.
     fn decide_by_flow(&mut self, place: Place<'_>, packet: &Packet) -> Option<Fate> {
+        // Nobody knows whom it is from.
+        if place.direction == Direction::Egress && place.origin == Origin::SameInterface {
+            return None;
+        }
         let index = self.flow_of(place, packet)?;
         let mut flow = self.flows[index].clone();
         let fate = if flow.is_live(self.now) {

@@ -320,6 +320,7 @@ impl Tcp {
 
     fn wait(&mut self) {
         self.stage = Stage::TimeWait;
+        self.spoke_since_close = Sides::default();
         (self.doubt, self.has_socket) = (None, false);
         self.finished = Sides { initiator: true, responder: true };
     }
@@ -360,8 +361,18 @@ impl Tcp {
     fn talk(&mut self, met: &Met<'_>) -> Renewal {
         let (before, was_open) = (self.finished, self.stage == Stage::Open);
         if self.finish(met) {
-            self.wait();
+            if was_open {
+                self.wait();
+            }
             return Renewal::In(met.timeouts.tcp_fin);
+        }
+        if !was_open {
+            // Data after both FINs, which anybody may send: until both have sent some, it is the host's socket that says.
+            *self.spoke_since_close.of(met.is_initiator) = true;
+            if met.sockets != Socket::Connected && !self.spoke_since_close.both() {
+                self.finished = before;
+                return Renewal::Stays;
+            }
         }
         self.stage = Stage::Open;
         if !was_open {

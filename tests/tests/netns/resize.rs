@@ -1,5 +1,8 @@
 //! `interface reload --flow-entries` gives the flow table another size, and its flows move along.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
 
 use crate::support::{Conversation, close_egress, create_group, json, on_every_hook, probe_during};
@@ -42,10 +45,9 @@ fn the_table_grows_and_shrinks_with_its_flows(hook: IngressHook) {
             assert!(number(app, "Capacity") >= flow_entries);
             conversations.iter_mut().for_each(Conversation::exchange);
             // A flow that the move had lost could not be begun again by the server's side.
-            app.sgfw("rule revoke --group app --ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16")
-                .expect_success();
+            app.sgfw(&format!("rule revoke app {ADMITTED}")).expect_success();
             conversations.iter_mut().for_each(Conversation::exchange);
-            app.sgfw(&format!("rule authorize --group app {ADMITTED}")).expect_success();
+            app.sgfw(&format!("rule authorize app {ADMITTED}")).expect_success();
         }
     });
 
@@ -56,16 +58,24 @@ fn the_table_grows_and_shrinks_with_its_flows(hook: IngressHook) {
 fn a_table_that_would_be_too_small_is_refused_and_nothing_is_changed(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
     let (client, app) = (lab.host("client"), lab.host("app"));
-    let _server = Conversation::listen(app, 80);
-    protect_with_table(app, hook, 1024);
-    let mut conversations: Vec<_> =
-        (0..100).map(|number| Conversation::open(client, app, Family::ALL[number % 2], 80)).collect();
-    conversations.iter_mut().for_each(Conversation::exchange);
+    protect_with_table(app, hook, 4096);
+    let address = SocketAddr::from((app.address(Family::V4), 80));
+    let listener = app.namespace().run(|| TcpListener::bind(address)).unwrap();
+    // More than a table for 1 024 has places at all.
+    let mut connections: Vec<_> = (0..1600)
+        .map(|_| {
+            let connected = client.namespace().run(|| TcpStream::connect(address)).unwrap();
+            (connected, listener.accept().unwrap().0)
+        })
+        .collect();
     let slots = number(app, "Slots");
 
-    let error = app.sgfw("interface reload --flow-entries 1").expect_failure(65);
+    let error = app.sgfw("interface reload --flow-entries 1024").expect_failure(65);
 
     assert!(error.contains("of the connections that are tracked find no place"), "{error}");
     assert_eq!(number(app, "Slots"), slots);
-    conversations.iter_mut().for_each(Conversation::exchange);
+    for (near, far) in &mut connections {
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut [0]).unwrap();
+    }
 }

@@ -243,7 +243,15 @@ impl Segment<'_> {
         next = Control(blur(next.0, control.0));
         beside = Beside(blur(beside.0, control.0));
         let fins = next.0 & FINS;
-        if fins == FINS && (is_proven != 0 || control.state() == state::TIME_WAIT) {
+        if control.state() == state::TIME_WAIT {
+            if fins == FINS {
+                return Step::Continue(self.renewed(next), beside);
+            }
+            if !self.goes_on(control) {
+                return Step::Continue(control.with(self.alive()), beside);
+            }
+        }
+        if fins == FINS && is_proven != 0 {
             return Step::Continue(over(next, state::TIME_WAIT, self.lifetimes, self.facts.now), beside);
         }
         let state = if fins == 0 { state::ESTABLISHED } else { state::FIN_WAIT };
@@ -255,6 +263,13 @@ impl Segment<'_> {
             next = self.less_doubtful(next);
         }
         Step::Continue(self.renewed(next), beside)
+    }
+
+    /// Whether data on a flow that both sides have closed is more than what anybody can send: the host has a socket, or both
+    /// sides have sent some.
+    #[inline(always)]
+    const fn goes_on(&self, control: Control) -> bool {
+        matches!(self.socket, Some(Socket::Connected)) || control.with(self.alive()).0 & ALIVE == ALIVE
     }
 
     /// 1 if a segment acknowledges the FIN that is remembered: its number must be met exactly, for nothing comes after a FIN,
