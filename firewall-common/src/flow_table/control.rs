@@ -260,7 +260,7 @@ const fn by_state(state: u64, class: Class) -> u64 {
 }
 
 impl Control {
-    /// The class of what stands in the slot, by arithmetic alone, of which [`hide`] keeps the compiler from making branches.
+    /// The class of what stands in the slot, by arithmetic alone, of which `hide` keeps the compiler from making branches.
     /// Multiplications, because the verifier walks both values of a mask that it knows to be 0 or −1.
     #[must_use]
     #[inline(always)]

@@ -317,7 +317,7 @@ fn end_doubted<M: Memory>(
     now: u32,
     ask: impl FnOnce(M::Place) -> Socket,
 ) -> bool {
-    let which = lowest(doubted) + by & 15;
+    let which = (lowest(doubted) + by) & 15;
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
     let (Some(line), Some(record)) = (memory.line(bucket), memory.record(bucket * 4 + slot)) else {
         return false;

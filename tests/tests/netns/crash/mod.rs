@@ -40,10 +40,14 @@ fn changes_killed_at_random_leave_what_is_stored_in_force(hook: IngressHook) {
     let mut random = Random(0x5eed_0042);
     under_watch(hook, |client, app| {
         let end = Instant::now() + if is_soak() { SOAK_DURATION } else { DURATION };
-        let latest_kill = latest_kill(app);
+        let mut latest_kill = latest_kill(app);
         let (mut acknowledged, mut killed) = (0_u32, 0_u32);
         let mut before = Stored::of(app);
-        while Instant::now() < end {
+        // A machine that has become slower since may need more time for one to end.
+        while Instant::now() < end || acknowledged == 0 {
+            if Instant::now() >= end {
+                latest_kill *= 2;
+            }
             let change = Change::random(&mut random);
             let kill_after = random.below(latest_kill.as_micros().try_into().unwrap());
             let kill_after = Duration::from_micros(kill_after);
@@ -72,15 +76,18 @@ fn a_change_killed_at_any_part_of_its_way_is_repaired(hook: IngressHook) {
     under_watch(hook, |client, app| {
         let latest_kill = latest_kill(app);
         let mut endings = BTreeSet::new();
-        for moment in 0..MOMENTS {
+        let mut moment = 0;
+        // A machine that has become slower since may need more moments until a change has ended.
+        while moment < MOMENTS || !endings.contains(&Ended::Successfully) {
             let port = PORTS.start;
             let is_open = Stored::of(app).ports.contains(&port);
             let change = if is_open { Change::Revoke(port) } else { Change::Authorize(port) };
             endings.insert(killed_after(app, &change.command(app), latest_kill * moment / MOMENTS));
             app.sgfw("repair").expect_success();
             assert_in_force(client, app, &Stored::of(app), port);
+            moment += 1;
         }
-        assert!(endings.contains(&Ended::Killed) && endings.contains(&Ended::Successfully), "{endings:?}");
+        assert!(endings.contains(&Ended::Killed), "{endings:?}");
     });
 }
 
