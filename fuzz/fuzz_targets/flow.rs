@@ -285,7 +285,8 @@ impl Flow {
             assert!(has_socket, "nobody has said that there is a socket");
         }
         if is && !was {
-            let undoes_fins = self.control.state() == state::TIME_WAIT && facts.data_length != 0;
+            // One of both is left.
+            let undoes_fins = self.control.0 & FINS == FINS && facts.data_length != 0;
             let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
             let is_unconfirmed = next.has(UNCONFIRMED) && answer == Some(Socket::Opening);
             assert!(
