@@ -300,7 +300,7 @@ fn take<M: Memory>(
     true
 }
 
-/// A mask of sixteen places and, above it, by how much it is turned around, so that each of its bits may be the lowest.
+/// A mask of sixteen places, turned around by chance so that each of its bits may be the lowest, and by how much.
 #[inline(always)]
 fn turned(mask: u64, chance: u32) -> (u64, u32) {
     let by = chance & 15;

@@ -7,6 +7,7 @@ use super::hash::Spot;
 use super::insert::{Fresh, Inserted, insert_once};
 use super::life::{
     Beside, Facts, Lifetimes, Socket, Step, asks_for_socket, begin, follow, is_undisturbed_by, remember_syn,
+    undisturbed_state,
 };
 use super::memory::Memory;
 use crate::abi::KeyWords;
@@ -220,11 +221,7 @@ fn beside<M: Memory>(memory: &M, bucket: u32, word: u32, control: Control, facts
 #[inline(always)]
 fn is_plain(control: Control, facts: &Facts) -> bool {
     let plain = !facts.has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST);
-    let states = 1 << state::ESTABLISHED
-        | 1 << state::UDP_STREAM
-        | 1 << state::ICMP_REPLIED
-        | 1 << state::PORTLESS_REPLIED;
-    plain && !control.has(DOUBT) && states >> control.state() & 1 != 0
+    plain && !control.has(DOUBT) && control.state() == undisturbed_state(facts.kind)
 }
 
 #[inline(always)]

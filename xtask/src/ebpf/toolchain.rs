@@ -15,7 +15,8 @@ use crate::requirement::{self, Requirement};
 use crate::{command, workspace};
 
 /// Crates that use unstable features. `RUSTC_BOOTSTRAP` lets a stable compiler accept them: aya-ebpf needs
-/// `asm_experimental_arch` for its helper calls, our programs for the bound of packet offsets.
+/// `asm_experimental_arch` for its helper calls, our programs and the decision core for what neither the compiler nor the
+/// verifier is to know.
 const UNSTABLE_CRATES: &str = "aya_ebpf,firewall,firewall_common";
 
 /// Where the compiler and `core` come from.
