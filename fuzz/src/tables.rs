@@ -94,6 +94,8 @@ pub struct Answers {
     pub service_classes: Vec<u16>,
     /// Answers about sockets.
     pub sockets: Vec<Socket>,
+    /// How many of them are about other flows, which an insert asks for.
+    pub others: usize,
     /// How often a packet was said to have found no place.
     pub refusals: usize,
     /// How often a flow was said to have begun.
@@ -309,6 +311,7 @@ impl Tables for FuzzTables {
             assert!(hit.is_some(), "asked for the socket of no flow");
         }
         let mut answers = self.answers.borrow_mut();
+        answers.others += usize::from(matches!(key, SocketOf::Record(_)));
         let socket = match self.contents.sockets >> (answers.sockets.len() % 4 * 2) & 3 {
             0 => Socket::None,
             1 => Socket::TimeWait,
