@@ -211,7 +211,8 @@ pub fn socket(context: *mut c_void, key: *const u64) -> Socket {
     match state {
         1..=5 | 8 | 9 | 11 => Socket::Connected,
         6 => Socket::TimeWait,
-        10 | 12 => Socket::Opening,
+        10 => Socket::Listening,
+        12 => Socket::Opening,
         _ => Socket::None,
     }
 }

@@ -71,6 +71,7 @@ enum Answer {
     Connected,
     TimeWait,
     Opening,
+    Listening,
     None,
 }
 
@@ -163,6 +164,7 @@ impl Flow {
             Answer::Connected => Socket::Connected,
             Answer::TimeWait => Socket::TimeWait,
             Answer::Opening => Socket::Opening,
+            Answer::Listening => Socket::Listening,
             Answer::None => Socket::None,
         });
         let step = follow(self.control, self.beside, &facts, &LIFETIMES, answer);
@@ -187,8 +189,12 @@ impl Flow {
                 true
             }
             Step::Over => {
-                let is_told =
-                    matches!(answer, Some(Socket::None | Socket::Opening)) && self.control.has(BACKED);
+                let is_none = match answer {
+                    Some(Socket::None | Socket::Listening) => true,
+                    Some(Socket::Opening) => !self.control.has(UNCONFIRMED),
+                    _ => false,
+                };
+                let is_told = is_none && self.control.has(BACKED);
                 assert!(self.control.is_ended(self.now) || is_told, "a live flow is over");
                 // For good, whatever comes and however long flows may live by then.
                 let later = Facts { now: self.now + 1, ..facts };
@@ -281,14 +287,15 @@ impl Flow {
         assert!(!is || next.has(PROTECTED), "only what is protected is in doubt");
         assert!(!next.has(BACKED) || next.has(PROTECTED), "only what is protected is backed");
         if next.has(BACKED) && !self.control.has(BACKED) {
-            let has_socket = matches!(answer, Some(Socket::Connected | Socket::Opening));
+            let has_socket = matches!(answer, Some(Socket::Connected | Socket::Opening | Socket::Listening));
             assert!(has_socket, "nobody has said that there is a socket");
         }
         if is && !was {
             // One of both is left.
             let undoes_fins = self.control.0 & FINS == FINS && facts.data_length != 0;
             let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
-            let is_unconfirmed = next.has(UNCONFIRMED) && answer == Some(Socket::Opening);
+            let is_unconfirmed =
+                next.has(UNCONFIRMED) && matches!(answer, Some(Socket::Opening | Socket::Listening));
             assert!(
                 has(facts, RST | FIN) || undoes_fins || completes || is_unconfirmed,
                 "{facts:?} puts in doubt"

@@ -202,7 +202,8 @@ impl Reader<'_> {
             }
             3 => self.frame_without_ip()?,
             4 => {
-                let sockets = [Socket::Connected, Socket::TimeWait, Socket::Opening, Socket::None];
+                let sockets =
+                    [Socket::Connected, Socket::TimeWait, Socket::Opening, Socket::Listening, Socket::None];
                 Step::Sockets(*self.bytes.choose(&sockets)?)
             }
             5 => Step::Sweep,

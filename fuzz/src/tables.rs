@@ -46,8 +46,8 @@ pub struct Contents {
     pub exempt: u8,
     /// How many slots of the flow table hold flows of others that never end.
     pub taken: u8,
-    /// What the kernel says about sockets, by turns, two bits each.
-    pub sockets: u8,
+    /// What the kernel says about sockets, by turns, four bits each.
+    pub sockets: u16,
     /// Whether egress packets were forwarded (the lowest bit) and came in by the same interface (the next one), and, by the
     /// last byte of the source, whether the way back leads there.
     pub hairpins: u8,
@@ -312,10 +312,11 @@ impl Tables for FuzzTables {
         }
         let mut answers = self.answers.borrow_mut();
         answers.others += usize::from(matches!(key, SocketOf::Record(_)));
-        let socket = match self.contents.sockets >> (answers.sockets.len() % 4 * 2) & 3 {
+        let socket = match self.contents.sockets >> (answers.sockets.len() % 4 * 4) & 7 {
             0 => Socket::None,
             1 => Socket::TimeWait,
             2 => Socket::Opening,
+            3 => Socket::Listening,
             _ => Socket::Connected,
         };
         answers.sockets.push(socket);

@@ -327,9 +327,14 @@ fn end_doubted<M: Memory>(
     if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED {
         return false;
     }
-    let settled = settle(Control(old), ask(record), lifetimes, now);
-    // If another flow has taken the slot since, with another key in the record, its version differs and the exchange fails. The buckets before this one keep
-    // a count for the flow that ends here, which claims too much and is counted again by user space.
+    // Here a handshake that the host waits for is worth less than the flow that begins: strangers could begin any number.
+    let socket = match ask(record) {
+        Socket::Opening => Socket::None,
+        other => other,
+    };
+    let settled = settle(Control(old), socket, lifetimes, now);
+    // If another flow has taken the slot since, with another key in the record, its version differs and the exchange fails. The
+    // buckets before this one keep a count for the flow that ends here, which claims too much and is counted again by user space.
     memory.compare_exchange(line, control_word, old, settled.0) == old && !settled.has(PROTECTED)
 }
 

@@ -524,10 +524,35 @@ fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
     lab.now += SHORT + 10;
     lab.data(IN);
     assert!(lab.has(PROTECTED) && !lab.has(DOUBT | UNCONFIRMED));
-    let mut lab = handshake();
-    lab.socket.set(Socket::None);
+    for gone in [Socket::None, Socket::Listening] {
+        let mut lab = handshake();
+        lab.socket.set(gone);
+        lab.now += SHORT + 10;
+        lab.admits = [false; 2];
+        assert_eq!(lab.data(IN), Fate::Denied);
+        assert_eq!(lab.flow(), None);
+    }
+}
+
+#[test]
+fn a_handshake_that_the_host_still_waits_for_goes_on() {
+    let mut lab = Lab::new();
+    lab.send(IN, SYN, (100, 0));
+    lab.send(OUT, SYN | ACK, (900, 101));
+    lab.socket.set(Socket::Opening);
+    lab.send(IN, ACK, (101, 901));
+    lab.admits = [false; 2];
+    for _ in 0..3 {
+        lab.now += SHORT + 10;
+        assert_eq!(lab.data(IN), Fate::Tracked);
+        assert!(lab.has(PROTECTED) && lab.has(DOUBT) && lab.has(UNCONFIRMED));
+    }
+    // Of a connection that was complete, it is the handshake of another one.
+    let mut lab = Lab::connected(IN);
+    lab.socket.set(Socket::Connected);
+    lab.send(IN, RST, (101, 901));
+    lab.socket.set(Socket::Opening);
     lab.now += SHORT + 10;
     lab.admits = [false; 2];
     assert_eq!(lab.data(IN), Fate::Denied);
-    assert_eq!(lab.flow(), None);
 }

@@ -275,7 +275,7 @@ impl Pair {
         );
         match answer {
             Socket::Connected => flow.doubted = false,
-            Socket::TimeWait | Socket::Opening | Socket::None => {
+            Socket::TimeWait | Socket::Opening | Socket::Listening | Socket::None => {
                 (flow.protected, flow.doubted, flow.backed) = (false, false, false);
                 flow.state = state::TIME_WAIT;
                 flow.end = if answer == Socket::TimeWait { now + 1 } else { now };

@@ -13,7 +13,7 @@ use super::{ApplyError, Instance};
 use crate::datapath::{
     Ask, Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, Flows, LiveLinks, Occupancy,
 };
-use crate::host;
+use crate::host::{self, TcpStage};
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
 use crate::store::{Snapshot, UnconfirmedGeneration};
 
@@ -219,8 +219,9 @@ fn settle(datapath: &Datapath, asks: &[Ask]) -> Result<u64, ApplyError> {
     }
     let connections = host::tcp_connections()?;
     datapath.settle_flows(asks, |ask| match connections.get(&(ask.local, ask.remote)) {
-        Some(false) => Socket::Connected,
-        Some(true) => Socket::TimeWait,
+        Some(TcpStage::Connected) => Socket::Connected,
+        Some(TcpStage::Opening) => Socket::Opening,
+        Some(TcpStage::TimeWait) => Socket::TimeWait,
         None => Socket::None,
     })?;
     Ok(asks.len() as u64)

@@ -17,5 +17,5 @@ pub use interface::{addresses, index_of, name_of, names};
 pub use kernel::require_root;
 pub use namespace::{current as current_namespace, enter as enter_namespace};
 pub use session::{SshSession, ssh_session};
-pub use sockets::{Connection, ConnectionProtocol, connections, tcp_connections};
+pub use sockets::{Connection, ConnectionProtocol, TcpStage, connections, tcp_connections};
 pub use user::user_name;

@@ -12,7 +12,8 @@ use netlink_packet_sock_diag::inet::{
     ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, Timer,
 };
 use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage, TCP_CLOSE, TCP_LISTEN, TCP_TIME_WAIT,
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage, TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV,
+    TCP_TIME_WAIT,
 };
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_SOCK_DIAG;
@@ -68,19 +69,30 @@ pub fn connections(addresses: &HashSet<IpAddr>, ifindex: u32) -> Result<Vec<Conn
     Ok(connections)
 }
 
-/// The TCP connections of the current network namespace, by local and remote end, and whether their sockets are in TIME-WAIT:
-/// those too that nobody owns any more in FIN-WAIT-2. A handshake that is not complete is none.
-pub fn tcp_connections() -> Result<HashMap<(SocketAddr, SocketAddr), bool>, HostError> {
+/// How far a TCP connection is; of two sockets with the same ends, bound to interfaces of their own, the later one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TcpStage {
+    /// TIME-WAIT, or FIN-WAIT-2 without an owner.
+    TimeWait,
+    /// A SYN has been answered, and the handshake is not complete.
+    Opening,
+    /// From SYN-SENT to LAST-ACK.
+    Connected,
+}
+
+/// The TCP connections of the current network namespace, by local and remote end.
+pub fn tcp_connections() -> Result<HashMap<(SocketAddr, SocketAddr), TcpStage>, HostError> {
     let mut connections = HashMap::new();
     for family in [AF_INET, AF_INET6] {
-        let request =
-            request(IPPROTO_TCP, family, connected() | StateFlags::SYN_SENT | StateFlags::TIME_WAIT);
-        dump(&request, |response| {
-            let is_over =
-                response.header.state == TCP_TIME_WAIT || response.header.timer == Some(Timer::TimeWait);
+        let states = connected() | StateFlags::SYN_SENT | StateFlags::SYN_RECV | StateFlags::TIME_WAIT;
+        dump(&request(IPPROTO_TCP, family, states), |response| {
+            let stage = match (response.header.state, &response.header.timer) {
+                (TCP_TIME_WAIT, _) | (_, Some(Timer::TimeWait)) => TcpStage::TimeWait,
+                (TCP_SYN_RECV, _) => TcpStage::Opening,
+                _ => TcpStage::Connected,
+            };
             if let Some(Socket { local, role: Role::Connected { remote }, .. }) = socket(response) {
-                // Of two with the same ends, bound to interfaces of their own, the live one counts.
-                connections.entry((local, remote)).and_modify(|all| *all &= is_over).or_insert(is_over);
+                connections.entry((local, remote)).and_modify(|all| *all = stage.max(*all)).or_insert(stage);
             }
         })?;
     }

@@ -85,6 +85,8 @@ enum Stage {
 struct Doubt {
     since: u64,
     is_backed: bool,
+    /// Whether it began with a handshake that the host had not completed.
+    is_unconfirmed: bool,
     /// Who has sent a segment since.
     spoke: Sides,
 }
@@ -179,13 +181,17 @@ impl Tcp {
             return true;
         }
         match sockets {
-            Socket::Opening | Socket::None => return false,
+            // Of a connection that was there before, it is another one's.
+            Socket::Opening if doubt.is_unconfirmed => self.doubt = Some(Doubt { since: now, ..doubt }),
+            Socket::Opening | Socket::Listening | Socket::None => return false,
             Socket::TimeWait => {
                 self.wait();
                 *end = now + u64::from(timeouts.tcp_fin);
             }
             // An orphan may go without a packet.
-            Socket::Connected if self.finished.any() => self.doubt = Some(Doubt { since: now, ..doubt }),
+            Socket::Connected if self.finished.any() => {
+                self.doubt = Some(Doubt { since: now, is_unconfirmed: false, ..doubt });
+            }
             Socket::Connected => self.doubt = None,
         }
         true
@@ -242,10 +248,15 @@ impl Tcp {
     /// The segment that completes the handshake, or shows that a connection in mid-stream is one. It may have a FIN.
     fn open(&mut self, met: &Met<'_>) -> Renewal {
         self.stage = Stage::Open;
-        self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening);
+        self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening | Socket::Listening);
         // The host has not completed the handshake, and may throw the segment away.
-        if met.sockets == Socket::Opening {
-            self.doubt = Some(Doubt { since: met.now, is_backed: true, spoke: Sides::default() });
+        if matches!(met.sockets, Socket::Opening | Socket::Listening) {
+            self.doubt = Some(Doubt {
+                since: met.now,
+                is_backed: true,
+                is_unconfirmed: true,
+                spoke: Sides::default(),
+            });
         }
         if self.finish(met) {
             self.wait();
@@ -336,7 +347,8 @@ impl Tcp {
         }
         let is_backed = sockets == Socket::Connected;
         self.has_socket = is_backed;
-        self.doubt = Some(Doubt { since: met.now, is_backed, spoke: Sides::default() });
+        self.doubt =
+            Some(Doubt { since: met.now, is_backed, is_unconfirmed: false, spoke: Sides::default() });
         if is_backed { Renewal::Stays } else { Renewal::AtLatestIn(met.timeouts.tcp_doubt) }
     }
 

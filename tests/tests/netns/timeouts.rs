@@ -4,6 +4,7 @@
 //! answer comes just before the end, another one just after it, and no rule admits either. Real peers ask and answer
 //! where they do so late; what they would not do by themselves, packet sockets do for every state of a flow.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::thread::sleep;
@@ -13,8 +14,10 @@ use firewall_common::abi::Direction::{self, Egress, Ingress};
 use firewall_common::flow_table::control::state;
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, PacketSocket, Topology, receive};
 use firewall_tests::packets::{Frame, IcmpBody, Packet, Segment, Transport, tcp};
-use nix::libc::linger;
+use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use nix::{setsockopt_impl, sockopt_impl};
 use serde_json::Value;
 
 use crate::support::{json, on_every_hook, protect};
@@ -24,6 +27,7 @@ on_every_hook!(
     an_answer_to_an_echo_request_may_be_late,
     a_flow_in_any_state_ends_by_the_timeout_of_the_state,
     a_connection_that_the_host_resets_is_over_soon,
+    a_client_may_be_silent_before_the_listener_has_completed_its_handshake,
 );
 
 /// How long before and after the end an answer comes.
@@ -104,11 +108,39 @@ fn a_connection_that_the_host_resets_is_over_soon(hook: IngressHook) {
     let _accepted = listener.accept().unwrap();
     assert_eq!(states(), ["established"]);
     // A RST instead of a FIN.
-    setsockopt(&connection, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    setsockopt(&connection, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
     drop(connection);
     assert_eq!(states(), ["closed"]);
     sleep(TIMEOUT + MARGIN);
     assert_eq!(states(), [""; 0]);
+}
+
+sockopt_impl!(DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32);
+
+/// A listener with `TCP_DEFER_ACCEPT` completes no handshake before the client has said something. Until then the host has no
+/// connection, and neither its next packet nor a sweep takes the flow for one that was given up.
+fn a_client_may_be_silent_before_the_listener_has_completed_its_handshake(hook: IngressHook) {
+    let lab = client_and_app();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    // Not open to everybody, or no state would be kept.
+    protect(app, hook, "app", &["--ingress --protocol tcp --port 80 --cidr 10.0.0.0/8 --cidr fd00::/8"]);
+    app.sgfw(&format!("interface set-timeouts {INTERFACE} --tcp-closed 1")).expect_success();
+    app.sgfw(&format!("interface set-options {INTERFACE} --tcp-strict on")).expect_success();
+    for family in Family::ALL {
+        let listener = app.namespace().run(|| TcpListener::bind((app.address(family), 80))).unwrap();
+        setsockopt(&listener, DeferAccept, &60).unwrap();
+        // Of the listener, and of what it accepts.
+        setsockopt(&listener, sockopt::ReceiveTimeout, &TimeVal::new(5, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connection = client.namespace().run(|| TcpStream::connect(address)).unwrap();
+        sleep(Duration::from_secs(4));
+        assert_eq!(json(app, "flows expire")["Removed"], 0, "{family:?}");
+        connection.write_all(b"question").unwrap();
+        let (mut accepted, _) = listener.accept().unwrap_or_else(|error| panic!("{family:?}: {error}"));
+        let mut heard = [0; 8];
+        accepted.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"question", "{family:?}");
+    }
 }
 
 /// Timeouts that AWS gives a range have the least of it. All differ by more than two margins, so that a flow that ends

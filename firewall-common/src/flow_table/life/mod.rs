@@ -52,9 +52,10 @@ pub enum Socket {
     Connected,
     /// TIME-WAIT, or FIN-WAIT-2 without an owner.
     TimeWait,
-    /// A listening one, or one whose handshake is not complete: the host is an end of the flow that a handshake is completed
-    /// on, and has no connection otherwise.
+    /// NEW-SYN-RECV: the host has answered a SYN, and waits for the rest of the handshake.
     Opening,
+    /// LISTEN: the host may have answered a SYN with a cookie, and remembers nothing.
+    Listening,
     /// None.
     None,
 }
@@ -413,7 +414,8 @@ pub const fn drain(control: Control, end: u32) -> Control {
 
 /// What an answer makes of a flow in doubt that was backed by a socket.
 ///
-/// A half-closed flow stays in doubt, to be asked for again: its socket may go without a packet.
+/// A half-closed flow stays in doubt, to be asked for again: its socket may go without a packet. So does one whose handshake
+/// the host has not completed: a listener with `TCP_DEFER_ACCEPT` waits for the first data.
 #[must_use]
 #[inline(always)]
 pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now: u32) -> Control {
@@ -421,7 +423,10 @@ pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now
         Socket::Connected if control.has(FINS) => control.without(UNCONFIRMED),
         Socket::Connected => control.without(DOUBT | ALIVE | UNCONFIRMED),
         Socket::TimeWait => tcp::time_wait(control, lifetimes, now),
-        Socket::Opening | Socket::None => tcp::time_wait(control, lifetimes, now).ending(now),
+        Socket::Opening if control.has(UNCONFIRMED) => control,
+        Socket::Opening | Socket::Listening | Socket::None => {
+            tcp::time_wait(control, lifetimes, now).ending(now)
+        }
     }
 }
 

@@ -168,7 +168,7 @@ impl Segment<'_> {
     const fn protected(&self, control: Control) -> Control {
         let marks = match self.socket {
             Some(Socket::Connected) => BACKED,
-            Some(Socket::Opening) => BACKED | DOUBT | UNCONFIRMED,
+            Some(Socket::Opening | Socket::Listening) => BACKED | DOUBT | UNCONFIRMED,
             _ => 0,
         };
         control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | marks)

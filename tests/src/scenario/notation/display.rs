@@ -146,6 +146,7 @@ const fn socket_word(socket: Socket) -> &'static str {
         Socket::Connected => "connected",
         Socket::TimeWait => "time-wait",
         Socket::Opening => "opening",
+        Socket::Listening => "listening",
         Socket::None => "none",
     }
 }

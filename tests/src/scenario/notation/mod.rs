@@ -17,7 +17,8 @@
 //!   returned tcp C:1>D:2 SYN                     a frame that leaves by the interface that it came in by
 //!   wait 31
 //!   fill                                         established flows of others take every place but those of protected flows
-//!   sockets connected                            what the kernel says about the socket of any flow: or `time-wait`, `opening`, `none`
+//!   sockets connected                            what the kernel says about the socket of any flow: or `time-wait`,
+//!                                                `opening`, `listening`, `none`
 //!   sweep                                        ended flows are removed
 //!   flows 1                                      so many are live, those of `fill` aside
 //! ```
@@ -146,8 +147,9 @@ fn parse_sockets(text: &str) -> Result<Socket> {
         "connected" => Socket::Connected,
         "time-wait" => Socket::TimeWait,
         "opening" => Socket::Opening,
+        "listening" => Socket::Listening,
         "none" => Socket::None,
-        _ => bail!("`{text}` is none of `connected`, `time-wait`, `none`"),
+        _ => bail!("`{text}` is none of `connected`, `time-wait`, `opening`, `listening`, `none`"),
     })
 }
 

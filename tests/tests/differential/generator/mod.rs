@@ -90,8 +90,14 @@ impl Generator {
                 self.change(&mut policy);
                 steps.push(Step::Publish(policy.clone()));
             } else if self.knows_sockets && self.random.random_range(0..1000) < SOCKETS {
-                let sockets =
-                    [Socket::Connected, Socket::Connected, Socket::TimeWait, Socket::Opening, Socket::None];
+                let sockets = [
+                    Socket::Connected,
+                    Socket::Connected,
+                    Socket::TimeWait,
+                    Socket::Opening,
+                    Socket::Listening,
+                    Socket::None,
+                ];
                 steps.push(Step::Sockets(self.pick(&sockets)));
             } else if self.chance(WAITING) {
                 let seconds = self.pick(&WAITS);
