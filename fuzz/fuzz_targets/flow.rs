@@ -140,6 +140,8 @@ struct History {
     since_close: [bool; 2],
     /// Whether it has carried one without RST and FIN since the doubt.
     since_doubt: [bool; 2],
+    /// Whether the kernel has said that the connection is in TIME-WAIT: both FINs count then, and nobody knows their numbers.
+    is_told_of_fins: bool,
 }
 
 impl Flow {
@@ -172,6 +174,7 @@ impl Flow {
             Step::Continue(next, beside) => {
                 self.check(&facts, answer, next);
                 self.remember(&facts, next);
+                self.history.is_told_of_fins |= answer == Some(Socket::TimeWait);
                 (self.control, self.beside) = (next, beside);
                 true
             }
@@ -338,9 +341,12 @@ impl Flow {
             && acknowledges(facts, syn)
     }
 
-    /// Whether the FIN of the other hook is acknowledged, or is the answer's of a handshake that this completes.
+    /// Whether the FIN of the other hook is acknowledged, or is the answer's of a handshake that this completes, or known of the
+    /// kernel.
     fn is_proven(&self, facts: &Facts) -> bool {
-        facts.acknowledgement == self.history.fins[1 - hook(facts)] || self.is_handshake()
+        facts.acknowledgement == self.history.fins[1 - hook(facts)]
+            || self.is_handshake()
+            || self.history.is_told_of_fins
     }
 
     fn remember(&mut self, facts: &Facts, next: Control) {
@@ -355,7 +361,8 @@ impl Flow {
             *history = History { syns, ..History::default() };
             history.finished[here] = has(facts, FIN);
         }
-        if has(facts, FIN) {
+        // A SYN-ACK that answers nothing is passed, and means nothing, whatever flags it has.
+        if has(facts, FIN) && (!has(facts, SYN) || takes_over || next.state() == state::SYN_RECEIVED) {
             history.fins[here] = facts.sequence.wrapping_add(facts.data_length).wrapping_add(1);
         }
         if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
