@@ -1,8 +1,9 @@
 //! What is stored beside what the kernel has.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 
-use firewall_common::abi::{RULE_SET, UNTRACKED};
+use firewall_common::abi::{Direction, RULE_SET, UNTRACKED};
 use firewall_common::flow_table::life::Socket;
 use ipnet::IpNet;
 
@@ -177,7 +178,11 @@ pub fn flows(instance: &Instance) -> Result<LiveFlows, ApplyError> {
 
 /// The live flows, judged by what a snapshot holds.
 pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<LiveFlows, ApplyError> {
-    let Flows { rows, unnamed } = datapath.flows()?;
+    let Flows { mut rows, unnamed } = datapath.flows()?;
+    if rows.iter().any(|row| row.needs_socket) && host::current_namespace()? == snapshot.namespace()? {
+        let connections = host::tcp_connections()?;
+        rows.retain(|row| !row.needs_socket || connections.contains_key(&ends(row)));
+    }
     if rows.is_empty() {
         // Compiling for nothing is what takes the time.
         return Ok(LiveFlows { flows: Vec::new(), unnamed });
@@ -196,6 +201,15 @@ pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result
         }
     };
     Ok(LiveFlows { flows: rows.into_iter().map(with_names).collect(), unnamed })
+}
+
+/// The end on this host, and the other one.
+fn ends(row: &FlowRow) -> (SocketAddr, SocketAddr) {
+    let (initiator, responder) = (row.initiator.into(), row.responder.into());
+    match row.started_by {
+        Direction::Egress => (initiator, responder),
+        Direction::Ingress => (responder, initiator),
+    }
 }
 
 /// Sweeps ended flows out of the flow table, and settles doubts about those of sockets. Nothing is stored, so no lock is taken.

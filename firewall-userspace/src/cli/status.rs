@@ -248,10 +248,11 @@ fn class_table(table: &Occupancy) -> Table {
 /// How many flows there are, and how many of those that are never evicted there may be.
 fn capacity(table: &Occupancy) -> String {
     format!(
-        "{} live flows; room for {} protected ones, {} % taken. Packets dropped for want of a place: {}.",
+        "{} live flows, {} of them protected; no flow is refused below {} protected ones. Packets dropped for want of a \
+         place: {}.",
         table.flows(),
+        table.protected(),
         table.capacity,
-        table.percent(),
         table.refused
     )
 }

@@ -13,7 +13,7 @@ use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
     BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, VERSIONS, state,
 };
-use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
+use firewall_common::flow_table::life::{Beside, DOUBTED, Lifetimes};
 use firewall_common::flow_table::sweep::{Listed, alter};
 
 use super::clock::Units;
@@ -49,6 +49,8 @@ pub struct FlowRow {
     pub protected: bool,
     /// Whether a RST or FIN was seen that proves nothing.
     pub doubt: bool,
+    /// Whether it is to be asked whether the host still has a socket for it: the flow is over if not.
+    pub needs_socket: bool,
     /// Seconds since the last packet, to within one; 0 for a flow that was cut or is to be, of which nobody knows.
     pub idle_seconds: u64,
     /// Seconds until the flow ends if it stays idle.
@@ -154,6 +156,8 @@ impl Reader {
             state: state::name(control.state())?,
             protected: control.has(PROTECTED),
             doubt: control.has(DOUBT),
+            needs_socket: control.0 & (DOUBT | BACKED) == DOUBT | BACKED
+                && Beside(detail.beside).doubt_is_due(control, &settings.lifetimes, self.now),
             idle_seconds: if is_over { 0 } else { self.units.seconds(idle) },
             expires_in_seconds: self.units.seconds(left),
             cut_in_seconds: is_over.then(|| if is_cut { 0 } else { self.units.seconds(left) }),

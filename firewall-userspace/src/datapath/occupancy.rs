@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use aya::maps::{MapData, PerCpuArray};
 use firewall_common::abi::{flow_event, map};
 use firewall_common::flow_table::Class;
+use firewall_common::flow_table::control::{DOUBT, PROTECTED};
 
 use super::clock::{Units, jiffies, jiffies_per_second};
 use super::{Datapath, DatapathError};
@@ -42,12 +43,17 @@ impl Occupancy {
         self.classes.iter().map(|class| class.flows).sum()
     }
 
-    /// How much of the capacity is taken by flows that make room for no other.
+    /// Flows that make room for no other, those in doubt aside.
+    #[must_use]
+    pub fn protected(&self) -> u64 {
+        let is_kept = |class: &&ClassRow| class.name == Class::PROTECTED.name();
+        self.classes.iter().filter(is_kept).map(|class| class.flows).sum()
+    }
+
+    /// How much of the capacity they take; more than 100 where chance has been kind.
     #[must_use]
     pub fn percent(&self) -> u64 {
-        let is_kept = |class: &&ClassRow| class.name == Class::PROTECTED.name();
-        let kept: u64 = self.classes.iter().filter(is_kept).map(|class| class.flows).sum();
-        kept * 100 / self.capacity.max(1)
+        self.protected() * 100 / self.capacity.max(1)
     }
 
     fn new(numbers: &Numbers, capacity: u32, slots: u32, first_refused_at: Option<SystemTime>) -> Self {
@@ -90,7 +96,9 @@ impl Datapath {
         let mut numbers = Numbers { flows: [0; _], events };
         for (bucket, slot) in table.slots() {
             let control = table.control(bucket, slot);
-            let class = control.class(now);
+            // To an insert one that a socket backs is worth more than one of which nobody knows; people ask for what is in doubt.
+            let in_doubt = control.0 & (PROTECTED | DOUBT) == PROTECTED | DOUBT && !control.is_ended(now);
+            let class = if in_doubt { Class::DOUBTED } else { control.class(now) };
             if control.is_published()
                 && let Some(flows) = numbers.flows.get_mut(class.0 as usize)
             {

@@ -27,6 +27,7 @@ on_every_hook!(
     an_answer_to_an_echo_request_may_be_late,
     a_flow_in_any_state_ends_by_the_timeout_of_the_state,
     a_connection_that_the_host_resets_is_over_soon,
+    a_connection_that_the_peer_resets_is_over_soon,
     a_client_may_be_silent_before_the_listener_has_completed_its_handshake,
 );
 
@@ -113,6 +114,35 @@ fn a_connection_that_the_host_resets_is_over_soon(hook: IngressHook) {
     assert_eq!(states(), ["closed"]);
     sleep(TIMEOUT + MARGIN);
     assert_eq!(states(), [""; 0]);
+}
+
+/// The RST may be forged, so the flow goes on until somebody asks for its socket: whoever looks at flows does.
+fn a_connection_that_the_peer_resets_is_over_soon(hook: IngressHook) {
+    let lab = client_and_app();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    protect(app, hook, "app", &[]);
+    app.sgfw(&format!("interface set-timeouts {INTERFACE} --tcp-closed 1")).expect_success();
+    let flows = || json(app, "flows list")["Flows"].as_array().unwrap().len();
+    let class = |name: &str| {
+        let mut table = json(app, "status")["FlowTable"]["Classes"].take();
+        let mut rows = table.as_array_mut().unwrap().iter();
+        rows.find(|row| row["Class"] == name).unwrap()["Flows"].as_u64().unwrap()
+    };
+    let listener = client.namespace().run(|| TcpListener::bind((client.address(Family::V4), 80))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = app.namespace().run(|| TcpStream::connect(address)).unwrap();
+    let _accepted = listener.accept().unwrap();
+    let _connection = app.namespace().run(|| TcpStream::connect(address)).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    assert_eq!((class("protected"), class("doubted")), (2, 0));
+    setsockopt(&accepted, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(accepted);
+    assert_eq!((flows(), class("protected"), class("doubted")), (2, 1, 1));
+    sleep(Duration::from_secs(3));
+    assert_eq!((flows(), class("protected"), class("doubted")), (1, 1, 1));
+    assert_eq!(json(app, "flows expire")["AskedForSocket"], 1);
+    assert_eq!((flows(), class("protected"), class("doubted")), (1, 1, 0));
+    drop(kept);
 }
 
 sockopt_impl!(DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32);
