@@ -6,7 +6,7 @@ use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
     CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey, InterfaceSettings,
     IntervalNode, Ipv6, KEY_WORDS, MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
-    flow_event,
+    UPPER_HALF_LINES, UpperHalves, flow_event,
 };
 use firewall_common::decide::Case;
 use firewall_common::flow_table::Geometry;
@@ -18,6 +18,7 @@ const FLOW_SLOTS: usize = Geometry::for_entries(DEFAULT_FLOW_ENTRIES).slots() as
 const FLOW_EVENT_COUNT: usize = flow_event::COUNT as usize;
 const FRAGMENTED: usize = FRAGMENT_ENTRIES as usize;
 const INTERFACES: usize = MAX_INTERFACES as usize;
+const UPPER_HALVES: usize = UPPER_HALF_LINES as usize;
 const SERVICE_ELEMENTS: usize = SERVICE_CHUNKS as usize;
 const COUNTED: usize = (MAX_INTERFACES * 2 * REASON_SLOTS) as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
@@ -36,9 +37,10 @@ const fn words<T>() -> usize {
     size_of::<T>() / 4
 }
 
-// Inner maps of a policy half. Trees, tries and hashes are created with as many entries as the policy has; the sizes here
+// Inner maps of a policy half. Nodes, tries and hashes are created with as many entries as the policy has; the sizes here
 // are only those of the template. The other arrays keep their size, so the kernel can inline the lookup.
-pub type AddressesV4 = Array<Words<{ words::<IntervalNode>() }>, 1, { ANY_SIZE | MMAPABLE }>;
+pub type AddressesV4 = Array<UpperHalves, UPPER_HALVES, MMAPABLE>;
+pub type IntervalsV4 = Array<Words<{ words::<IntervalNode>() }>, 1, { ANY_SIZE | MMAPABLE }>;
 pub type AddressesV6 = LpmTrie<Ipv6, u32, 1>;
 pub type Services = Array<[u16; SERVICE_CHUNK], SERVICE_ELEMENTS, MMAPABLE>;
 pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
@@ -49,6 +51,9 @@ pub static GENERATION: Array<u64, 2, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();
+
+#[btf_map]
+pub static INTERVALS_V4: ArrayOfMaps<IntervalsV4, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
 pub static ADDRESSES_V6: ArrayOfMaps<AddressesV6, SLOTS> = ArrayOfMaps::new();

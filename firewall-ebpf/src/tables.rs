@@ -69,11 +69,15 @@ impl<C: HookContext> Tables for KernelTables<C> {
 
     #[inline(always)]
     fn address_class_v4(&self, half: Half, address: &Ipv4) -> u32 {
-        let Some(tree) = maps::ADDRESSES_V4.get(half.slot()) else {
-            return 0;
-        };
-        // SAFETY: as above.
-        class_in(|index| tree.get(index).map(|node| unsafe { &*ptr::from_ref(node).cast() }), *address)
+        class_in(
+            |line| maps::ADDRESSES_V4.get_value(half.slot(), &line),
+            |index| {
+                let node = maps::INTERVALS_V4.get_value(half.slot(), &index)?;
+                // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are a node.
+                Some(unsafe { &*ptr::from_ref(node).cast() })
+            },
+            *address,
+        )
     }
 
     #[inline(always)]

@@ -1,8 +1,10 @@
-//! The interval tree: IPv4 address → address class in at most four nodes.
+//! The index of IPv4 addresses: IPv4 address → address class.
 //!
-//! Prefixes with classes cut the addresses into *intervals* of one class each. Their first addresses, sorted, make a tree
-//! of 256 children a node: one node serves 256 intervals, two 65 536. The compiler builds it
-//! (`firewall-userspace/src/compile/intervals.rs`), and the programs search it by [`class_in`].
+//! Prefixes with classes cut the addresses into *intervals* of one class each. The upper half of an address is looked up
+//! directly: there is an entry for each /16, which is its class if it has only one, or the number of a *node* otherwise. A
+//! node has the sorted first addresses of up to 256 intervals, those of many /16s where each has few. Only a /16 of more
+//! has a node of nodes. The compiler builds the index (`firewall-userspace/src/compile/intervals.rs`), and the programs
+//! search it by [`class_in`].
 
 use bytemuck::{Pod, Zeroable};
 
@@ -12,14 +14,20 @@ use crate::hint::hide;
 /// Entries of a node.
 pub const INTERVAL_NODE_ENTRIES: usize = ROW * ROW;
 
-/// Bit of an entry's value: the rest is the index of a node one level further down, not an address class.
+/// Bit of an entry's value: the rest is the index of a node, not an address class.
 pub const CHILD_NODE: u32 = 1 << 31;
 
 /// 16 numbers are one cache line.
 const ROW: usize = 16;
 
-/// Nodes from the root to a leaf: as many as the intervals of all 2³² addresses would take.
-const MAX_DEPTH: usize = 4;
+/// The entries of 16 /16s, one after the other, by the upper 12 bits of an address.
+pub type UpperHalves = [u32; ROW];
+
+/// Lines of [`UpperHalves`].
+pub const UPPER_HALF_LINES: u32 = 1 << 12;
+
+/// Nodes from an entry to a class: as many as the intervals of all addresses of a /16 would take.
+const MAX_DEPTH: usize = 2;
 
 /// A node: sorted entries of a first address, in host order, and the value from there to the next entry.
 ///
@@ -60,24 +68,31 @@ impl IntervalNode {
     }
 }
 
-/// Searches the tree whose root is node 0. Where a node is missing the class is 0, which no rule names.
+/// Looks the class of an address up. Where a line or a node is missing the class is 0, which no rule names.
 #[must_use]
 #[inline(always)]
-pub fn class_in<'a>(node: impl Fn(u32) -> Option<&'a IntervalNode>, address: Ipv4) -> u32 {
+pub fn class_in<'a>(
+    line: impl Fn(u32) -> Option<&'a UpperHalves>,
+    node: impl Fn(u32) -> Option<&'a IntervalNode>,
+    address: Ipv4,
+) -> u32 {
+    let address = address.0.get();
+    let Some(line) = line(address >> 20) else {
+        return 0;
+    };
+    let mut value = line[(address >> 16) as usize % ROW];
     // If the compiler knew that this is 32 bits it would make comparisons, and branches, of the subtractions below.
-    let address = hide(address.0.get().into());
-    let mut index = 0;
+    let address = hide(address.into());
     for _ in 0..MAX_DEPTH {
-        let Some(node) = node(index) else {
-            return 0;
-        };
-        let value = node.value(address);
         if value & CHILD_NODE == 0 {
             return value;
         }
-        index = value & !CHILD_NODE;
+        let Some(node) = node(value & !CHILD_NODE) else {
+            return 0;
+        };
+        value = node.value(address);
     }
-    0
+    if value & CHILD_NODE == 0 { value } else { 0 }
 }
 
 /// Where the last number stands that is not above `address`. The first one never counts as above.
@@ -99,5 +114,6 @@ const fn last_not_above(numbers: &[u32; ROW], address: u64) -> usize {
 const _: () = {
     // A whole number of cache lines, and of the 8 bytes that elements of arrays are rounded to.
     assert!(size_of::<IntervalNode>() == 33 * 64);
-    assert!(INTERVAL_NODE_ENTRIES.pow(MAX_DEPTH as u32) as u64 == 1 << 32);
+    assert!(INTERVAL_NODE_ENTRIES.pow(MAX_DEPTH as u32) == 1 << 16);
+    assert!(UPPER_HALF_LINES as usize * ROW == 1 << 16);
 };

@@ -16,7 +16,9 @@ pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{
     AnyFlowKey, FlowKey, FragmentEntry, FragmentKey, KEY_IS_IPV6, KEY_WORDS, KeyWords, query_from,
 };
-pub use intervals::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, class_in};
+pub use intervals::{
+    CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, UPPER_HALF_LINES, UpperHalves, class_in,
+};
 pub use policy::{
     CellKey, EXEMPT, InterfaceSettings, MANAGEMENT, RULE_SET, SERVICE_CHUNK, SERVICE_CHUNKS, SERVICE_INDEXES,
     ServiceIndex, UNTRACKED, UntrackedServices, exempt_flag, interface_flag,
@@ -43,9 +45,11 @@ pub mod map {
     /// `ARRAY[2] u64`, mmap-able: the generation word, and the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation
     /// as jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was published.
     pub const GENERATION: &str = "GENERATION";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: nodes of the tree IPv4 address → address class
-    /// ([`IntervalNode`](super::IntervalNode)), by half.
+    /// `ARRAY_OF_MAPS[3] ARRAY`: upper half of an IPv4 address → address class, or number of a node
+    /// ([`UpperHalves`](super::UpperHalves)), by half of the policy.
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
+    /// `ARRAY_OF_MAPS[3] ARRAY`: the nodes of [`ADDRESSES_V4`] ([`IntervalNode`](super::IntervalNode)), by half.
+    pub const INTERVALS_V4: &str = "INTERVALS_V4";
     /// `ARRAY_OF_MAPS[3] LPM_TRIE`: IPv6 prefix → address class, by half.
     pub const ADDRESSES_V6: &str = "ADDRESSES_V6";
     /// `ARRAY_OF_MAPS[3] ARRAY`: service index → service class, by half.

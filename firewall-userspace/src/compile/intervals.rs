@@ -1,11 +1,12 @@
-//! Address classes by interval instead of by prefix, and the tree of them that the programs search.
+//! Address classes by interval instead of by prefix, and the index of them that the programs search.
 //!
 //! A longest-prefix match finds one class for every address; where it changes, an interval begins. Asked by `datapath` for
-//! the tree of IPv4, and by `plan` for what two policies make of every address.
+//! the index of IPv4, and by `plan` for what two policies make of every address.
 
+use std::mem::take;
 use std::ops::Add;
 
-use firewall_common::abi::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode};
+use firewall_common::abi::{CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, UpperHalves};
 
 use super::CompiledPolicy;
 
@@ -28,11 +29,77 @@ impl CompiledPolicy {
         intervals(spans, u128::MAX)
     }
 
-    /// The nodes of the interval tree of IPv4, the root first.
+    /// The index of IPv4 addresses.
     #[must_use]
-    pub fn interval_tree_v4(&self) -> Vec<IntervalNode> {
-        tree(self.intervals_v4())
+    pub fn address_index_v4(&self) -> AddressIndex {
+        AddressIndex::new(&self.intervals_v4())
     }
+}
+
+/// The index of IPv4 addresses, as the programs search it ([`class_in`](firewall_common::abi::class_in)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressIndex {
+    /// [`UPPER_HALF_LINES`] lines.
+    pub upper_halves: Vec<UpperHalves>,
+    /// The nodes that they refer to; one at the least, for the kernel has no array of no elements.
+    pub nodes: Vec<IntervalNode>,
+}
+
+impl AddressIndex {
+    /// Of sorted intervals, the first of which begins at 0.0.0.0.
+    fn new(intervals: &[(u32, u32)]) -> Self {
+        let mut entries = Vec::with_capacity(1 << 16);
+        let mut nodes = Vec::new();
+        // The intervals of the node that is being filled, and the one in which the /16 begins.
+        let (mut filling, mut first) = (0..0, 0);
+        for upper_half in 0..=u16::MAX {
+            let last_address = u32::from(upper_half) << 16 | 0xffff;
+            let begins_in_it = intervals[first..].iter().take_while(|(start, _)| *start <= last_address);
+            let end = first + begins_in_it.count();
+            if let [(_, class)] = intervals[first..end] {
+                entries.push(class);
+            } else if end - first > INTERVAL_NODE_ENTRIES {
+                finish(&mut nodes, &intervals[take(&mut filling)]);
+                entries.push(CHILD_NODE | number(nodes.len()));
+                nodes.extend(node_of_nodes(&intervals[first..end], number(nodes.len())));
+            } else {
+                if filling.is_empty() || end - filling.start > INTERVAL_NODE_ENTRIES {
+                    finish(&mut nodes, &intervals[take(&mut filling)]);
+                    filling = first..end;
+                }
+                filling.end = end;
+                entries.push(CHILD_NODE | number(nodes.len()));
+            }
+            // The last one goes on, unless another begins with the next /16.
+            let goes_on = intervals.get(end).is_none_or(|(start, _)| *start > last_address + 1);
+            first = if goes_on { end - 1 } else { end };
+        }
+        finish(&mut nodes, &intervals[filling]);
+        if nodes.is_empty() {
+            nodes.push(IntervalNode::new(&[]));
+        }
+        Self { upper_halves: entries.as_chunks().0.to_vec(), nodes }
+    }
+}
+
+/// Ends the node that is being filled, if there is one.
+fn finish(nodes: &mut Vec<IntervalNode>, intervals: &[(u32, u32)]) {
+    if !intervals.is_empty() {
+        nodes.push(IntervalNode::new(intervals));
+    }
+}
+
+/// The nodes of a /16 of more intervals than one has entries: the first one, which will have this number, refers to the others.
+fn node_of_nodes(intervals: &[(u32, u32)], number: u32) -> Vec<IntervalNode> {
+    let leaves = intervals.chunks(INTERVAL_NODE_ENTRIES);
+    let entries: Vec<_> =
+        leaves.clone().zip(number + 1..).map(|(leaf, number)| (leaf[0].0, CHILD_NODE | number)).collect();
+    std::iter::once(IntervalNode::new(&entries)).chain(leaves.map(IntervalNode::new)).collect()
+}
+
+/// There are fewer nodes than addresses.
+fn number(nodes: usize) -> u32 {
+    u32::try_from(nodes).unwrap_or(u32::MAX)
 }
 
 /// The intervals of spans, which are prefixes: first address, last address and class. What contains one comes before it.
@@ -73,28 +140,6 @@ fn begin<N: PartialEq>(intervals: &mut Vec<(N, u32)>, start: N, class: u32) {
     }
 }
 
-/// The nodes over sorted intervals, level by level from the root.
-fn tree(intervals: Vec<(u32, u32)>) -> Vec<IntervalNode> {
-    let mut levels = vec![intervals];
-    while let Some(below) = levels.last().filter(|level| level.len() > INTERVAL_NODE_ENTRIES) {
-        // Where each node of that level begins, and its position there.
-        let nodes = below.chunks(INTERVAL_NODE_ENTRIES).zip(0..);
-        let level = nodes.map(|(entries, position)| (entries[0].0, position)).collect();
-        levels.push(level);
-    }
-    let mut nodes = Vec::new();
-    while let Some(mut level) = levels.pop() {
-        if !levels.is_empty() {
-            let first_child = nodes.len() + level.len().div_ceil(INTERVAL_NODE_ENTRIES);
-            // There are fewer nodes than addresses.
-            let first_child = u32::try_from(first_child).unwrap_or(u32::MAX);
-            level.iter_mut().for_each(|(_, position)| *position = CHILD_NODE | (first_child + *position));
-        }
-        nodes.extend(level.chunks(INTERVAL_NODE_ENTRIES).map(IntervalNode::new));
-    }
-    nodes
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -111,8 +156,12 @@ mod tests {
         CompiledPolicy { interfaces: Vec::new(), addresses_v4, addresses_v6, services, cells }
     }
 
-    fn found(tree: &[IntervalNode], address: u32) -> u32 {
-        class_in(|index| tree.get(index as usize), Ipv4::from_bytes(address.to_be_bytes()))
+    fn found(index: &AddressIndex, address: u32) -> u32 {
+        class_in(
+            |line| index.upper_halves.get(line as usize),
+            |node| index.nodes.get(node as usize),
+            Ipv4::from_bytes(address.to_be_bytes()),
+        )
     }
 
     fn by_longest_prefix(prefixes: &[(Ipv4Net, u32)], address: u32) -> u32 {
@@ -138,39 +187,61 @@ mod tests {
         ) {
             let prefixes: Vec<(Ipv4Net, u32)> = prefixes.into_iter().collect();
             let policy = policy(prefixes.clone());
-            let (intervals, tree) = (policy.intervals_v4(), policy.interval_tree_v4());
+            let (intervals, index) = (policy.intervals_v4(), policy.address_index_v4());
             let ends = prefixes.iter().flat_map(|(prefix, _)| {
                 let [first, last] = [prefix.network(), prefix.broadcast()].map(Ipv4Addr::to_bits);
                 [first.saturating_sub(1), first, last, last.saturating_add(1)]
             });
             for address in ends.chain(addresses).chain([0, u32::MAX]) {
                 let expected = by_longest_prefix(&prefixes, address);
-                prop_assert_eq!(found(&tree, address), expected, "{}", Ipv4Addr::from_bits(address));
+                prop_assert_eq!(found(&index, address), expected, "{}", Ipv4Addr::from_bits(address));
             }
             prop_assert!(intervals.is_sorted_by(|one, next| one.0 < next.0 && one.1 != next.1));
         }
     }
 
     #[test]
-    fn a_tree_is_as_deep_as_its_intervals_need() {
+    fn there_are_as_many_nodes_as_the_intervals_need() {
         // Every other address of as many as it takes, so that each prefix is two intervals.
-        for (prefixes, nodes) in [(0, 1), (127, 1), (128, 3), (32_767, 257), (32_768, 260)] {
+        for (prefixes, nodes) in [(0, 1), (128, 1), (129, 3), (32_767, 257), (32_768, 257), (32_769, 258)] {
             let hosts = (0..prefixes).map(|host| Ipv4Addr::from_bits(0x0a00_0000 + 2 * host));
-            let tree = policy(hosts.map(|host| (host.into(), 7)).collect()).interval_tree_v4();
-            assert_eq!(tree.len(), nodes, "{prefixes} prefixes");
+            let index = policy(hosts.map(|host| (host.into(), 7)).collect()).address_index_v4();
+            assert_eq!(index.nodes.len(), nodes, "{prefixes} prefixes");
             for address in 0..=2 * prefixes {
                 let class = if address % 2 == 0 && address < 2 * prefixes { 7 } else { 0 };
-                assert_eq!(found(&tree, 0x0a00_0000 + address), class, "{address} of {prefixes} prefixes");
+                assert_eq!(found(&index, 0x0a00_0000 + address), class, "{address} of {prefixes} prefixes");
             }
-            assert_eq!([found(&tree, 0), found(&tree, u32::MAX)], [0, 0]);
+            assert_eq!([found(&index, 0), found(&index, u32::MAX)], [0, 0]);
         }
     }
 
     #[test]
-    fn where_a_node_is_missing_no_rule_names_the_address() {
+    fn prefixes_that_lie_apart_share_nodes() {
+        // A host in each /16: four intervals of each are one more than its neighbours share.
+        let hosts = (0..1000).map(|host: u32| (Ipv4Addr::from_bits(0x0a00_0007 + (host << 16)).into(), 7));
+        let index = policy(hosts.collect()).address_index_v4();
+        assert_eq!(index.nodes.len(), 8, "2000 intervals in nodes of 256");
+        for host in 0..1000_u32 {
+            let address = 0x0a00_0007 + (host << 16);
+            assert_eq!([-1, 0, 1].map(|by| found(&index, address.wrapping_add_signed(by))), [0, 7, 0]);
+        }
+        // Whole ones need no node.
+        let whole =
+            (0..1000_u32).map(|upper| (Ipv4Net::new(Ipv4Addr::from_bits(upper << 17), 16).unwrap(), 7));
+        let index = policy(whole.collect()).address_index_v4();
+        let classes = [0x0002_0000, 0x0002_ffff, 0x0003_0000].map(|address| found(&index, address));
+        assert_eq!(classes, [7, 7, 0]);
+        assert_eq!(index.nodes, [IntervalNode::new(&[])]);
+    }
+
+    #[test]
+    fn where_a_line_or_a_node_is_missing_no_rule_names_the_address() {
         let hosts = (0..200).map(|host| (Ipv4Addr::from_bits(0x0a00_0000 + 2 * host).into(), 7));
-        let tree = policy(hosts.collect()).interval_tree_v4();
-        assert_eq!((found(&tree, 0x0a00_0000), found(&tree[..1], 0x0a00_0000)), (7, 0));
-        assert_eq!(found(&[], 0x0a00_0000), 0);
+        let index = policy(hosts.collect()).address_index_v4();
+        let nodes = index.nodes[..1].to_vec();
+        let without_leaves = AddressIndex { nodes, ..index.clone() };
+        let without_lines = AddressIndex { upper_halves: Vec::new(), ..index.clone() };
+        let classes = [index, without_leaves, without_lines].map(|index| found(&index, 0x0a00_0000));
+        assert_eq!(classes, [7, 0, 0]);
     }
 }

@@ -77,9 +77,10 @@ const MAPS: &str = "maps";
 const RESIZED: &str = "maps-resized";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 14] = [
+const PINNED_MAPS: [&str; 15] = [
     map::GENERATION,
     map::ADDRESSES_V4,
+    map::INTERVALS_V4,
     map::ADDRESSES_V6,
     map::SERVICES,
     map::CELLS,

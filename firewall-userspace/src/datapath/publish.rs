@@ -115,7 +115,8 @@ impl Datapath {
             Ok::<_, DatapathError>((v4, returned(v6.join())?, services, returned(cells.join())?, settings))
         })?;
         let mut puts = Puts::default();
-        puts.start(self, map::ADDRESSES_V4, slot, v4)?;
+        puts.start(self, map::ADDRESSES_V4, slot, v4.0)?;
+        puts.start(self, map::INTERVALS_V4, slot, v4.1)?;
         puts.start(self, map::ADDRESSES_V6, slot, v6)?;
         puts.start(self, map::SERVICES, slot, services)?;
         puts.start(self, map::CELLS, slot, cells)?;
@@ -184,8 +185,13 @@ const fn next_generation(in_force: u64, newer_than: u64) -> u64 {
     if candidate & 1 == in_force & 1 { candidate + 1 } else { candidate }
 }
 
-fn addresses_v4(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
-    filled_array(map::ADDRESSES_V4, &policy.interval_tree_v4(), BPF_F_MMAPABLE | BPF_F_INNER_MAP)
+/// The two arrays of the index.
+fn addresses_v4(policy: &CompiledPolicy) -> Result<(MapData, MapData), DatapathError> {
+    let index = policy.address_index_v4();
+    Ok((
+        filled_array(map::ADDRESSES_V4, &index.upper_halves, BPF_F_MMAPABLE)?,
+        filled_array(map::INTERVALS_V4, &index.nodes, BPF_F_MMAPABLE | BPF_F_INNER_MAP)?,
+    ))
 }
 
 fn addresses_v6(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {

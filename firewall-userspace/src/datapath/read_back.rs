@@ -43,7 +43,9 @@ impl Datapath {
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn holds(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
         let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
-        Ok(self.holds_array(map::ADDRESSES_V4, &policy.interval_tree_v4())?
+        let index = policy.address_index_v4();
+        Ok(self.holds_array(map::ADDRESSES_V4, &index.upper_halves)?
+            && self.holds_array(map::INTERVALS_V4, &index.nodes)?
             && self.holds_array(map::SERVICES, chunks)?
             && self.holds_addresses_v6(policy)?
             && self.holds_cells(policy)?

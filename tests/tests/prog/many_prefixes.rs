@@ -44,7 +44,7 @@ fn every_entry_of_a_long_prefix_list_counts() {
     let entries = if is_soak { ENTRIES_OF_SOAK } else { ENTRIES };
     let mut harness = Harness::new(Ingress::Xdp).unwrap();
     harness.publish(&lists(entries)).unwrap();
-    for map in [map::ADDRESSES_V4, map::ADDRESSES_V6] {
+    for map in [map::ADDRESSES_V4, map::INTERVALS_V4, map::ADDRESSES_V6] {
         let bytes = harness.memory_of(map).unwrap();
         assert!(bytes <= BYTES_PER_PREFIX * u64::from(entries), "{map} has {bytes} bytes");
     }
