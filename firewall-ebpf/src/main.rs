@@ -112,7 +112,7 @@ fn log<P: HookPacket>(packet: impl FnOnce() -> P, direction: Direction, decision
 }
 
 /// Counts the packet. The counters are per CPU and programs run with softirqs off, so a plain addition loses nothing. On
-/// PREEMPT_RT, where a softirq may be preempted, it may lose one.
+/// PREEMPT_RT that would not hold, and user space attaches none there.
 #[inline(always)]
 fn count(direction: Direction, decision: Decision) {
     let length = stages::length();

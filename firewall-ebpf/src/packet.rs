@@ -285,7 +285,7 @@ fn bounded(offset: u32) -> usize {
 
 /// Loads with a helper that writes to memory. The memory is the CPU's own and not the stack, which is too small for a
 /// buffer per load; nothing else runs on the CPU between the two steps, for both hooks run with softirqs off,
-/// egress in the context of a process too. On PREEMPT_RT, where a softirq may be preempted, that does not hold.
+/// egress in the context of a process too. On PREEMPT_RT that would not hold, and user space attaches no program there.
 #[inline(always)]
 fn load_by_helper<const N: usize>(helper: impl FnOnce(*mut u8) -> i64) -> Option<[u8; N]> {
     const { assert!(N <= SCRATCH_BYTES) };

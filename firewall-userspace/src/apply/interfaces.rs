@@ -53,6 +53,7 @@ pub struct Attached {
 pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, ApplyError> {
     host::require_root()?;
     let ifindex = host::index_of(&request.interface)?;
+    host::require_no_preempt_rt()?;
     datapath::require_tcx(&request.interface)?;
     let (mut store, lock) = instance.lock()?;
     if store.snapshot()?.interfaces()?.is_empty() {

@@ -61,6 +61,9 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, ApplyError> {
     if is_in_force && !has_lost {
         return Ok(found.into_iter().map(Found::unchanged).collect());
     }
+    if has_lost {
+        host::require_no_preempt_rt()?;
+    }
 
     let mut datapath = match existing {
         Some(datapath) if !has_lost => datapath,

@@ -283,7 +283,7 @@ fn host_status(error: &HostError) -> ExitStatus {
     match error {
         HostError::NotRoot => ExitStatus::NotPermitted,
         HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => ExitStatus::NotPermitted,
-        HostError::CannotMount { .. } => ExitStatus::Unavailable,
+        HostError::PreemptRt | HostError::CannotMount { .. } => ExitStatus::Unavailable,
         HostError::NoSuchNamespace { .. } | HostError::NoSuchInterface { .. } => ExitStatus::InvalidData,
         HostError::CannotEnterNamespace { .. }
         | HostError::UnknownNamespace(_)

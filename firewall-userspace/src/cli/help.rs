@@ -163,6 +163,9 @@ fn host_help(error: &HostError) -> Option<String> {
         HostError::NotRoot | HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => {
             "run it as root, for example with sudo".to_owned()
         }
+        HostError::PreemptRt => {
+            "boot the distribution's kernel without it; Debian's is linux-image-amd64".to_owned()
+        }
         HostError::NoSuchNamespace { .. } => "`ip netns list` shows the network namespaces".to_owned(),
         HostError::NoSuchInterface { existing, .. } => format!("there are: {}", existing.join(", ")),
         _ => return None,

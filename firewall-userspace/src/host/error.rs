@@ -12,6 +12,9 @@ pub enum HostError {
     /// The process is not root.
     #[error("this needs root")]
     NotRoot,
+    /// The kernel preempts programs.
+    #[error("programs of sgfw do not run on a kernel with PREEMPT_RT")]
+    PreemptRt,
     /// There is no network namespace of that name.
     #[error("cannot open the network namespace {name} ({})", path.display())]
     NoSuchNamespace {

@@ -14,7 +14,7 @@ mod user;
 pub use bpffs::mount as mount_bpffs;
 pub use error::HostError;
 pub use interface::{addresses, index_of, name_of, names};
-pub use kernel::require_root;
+pub use kernel::{require_no_preempt_rt, require_root};
 pub use namespace::{current as current_namespace, enter as enter_namespace};
 pub use session::{SshSession, ssh_session};
 pub use sockets::{Connection, ConnectionProtocol, TcpStage, connections, tcp_connections};

@@ -301,6 +301,7 @@ fn of_the_store() -> Vec<(&'static str, Evidence)> {
 fn of_the_host() -> Vec<(&'static str, Evidence)> {
     evidence!(HostError {
         NotRoot => Rendered("a process without root; tested between namespaces"),
+        PreemptRt => Rendered("a kernel with PREEMPT_RT"),
         NoSuchNamespace => Shown("cannot open the network namespace"),
         CannotEnterNamespace => Rendered("a process without root; tested between namespaces"),
         UnknownNamespace => Rendered(FAILS_ALONE),

@@ -125,6 +125,7 @@ fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
         ),
         ("StoreError::DefaultGroup", store(StoreError::DefaultGroup(no_random))),
         ("HostError::NotRoot", HostError::NotRoot.into()),
+        ("HostError::PreemptRt", HostError::PreemptRt.into()),
         (
             "HostError::CannotEnterNamespace",
             HostError::CannotEnterNamespace { name: lab(), source: Errno::EPERM }.into(),
