@@ -5,6 +5,8 @@
 
 #![no_main]
 
+use std::mem::take;
+
 use arbitrary::Arbitrary;
 use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
@@ -83,6 +85,8 @@ enum Acknowledgement {
     BeyondSyn(u32),
     /// The last FIN of the other hook.
     OfFin,
+    /// So many bytes beyond the last segment of the other hook.
+    BeyondData(u32),
 }
 
 fuzz_target!(|input: Input| {
@@ -91,7 +95,7 @@ fuzz_target!(|input: Input| {
         return;
     };
     let first = Packet { is_egress: input.begun_by_egress, ..*first };
-    let facts = facts(input.protocol, &first, input.now.into(), true, (0, 0));
+    let facts = facts(input.protocol, &first, input.now.into(), true, (0, 0, 0));
     let Some(control) = begin(&facts, &LIFETIMES) else {
         assert!(has(&facts, RST), "{facts:?} begins no flow");
         return;
@@ -126,22 +130,32 @@ struct Flow {
 }
 
 /// By hook: ingress, egress.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct History {
     /// Number and time of the last SYN, answers among them.
     syns: [Option<(u32, u32)>; 2],
-    /// Whether it has carried a segment without RST at all.
-    spoke: [bool; 2],
     /// Whether it has sent a FIN, and no data after it.
     finished: [bool; 2],
     /// What acknowledges its last FIN.
     fins: [u32; 2],
+    /// The ends of its segments without RST.
+    ends: [Vec<u32>; 2],
     /// Whether it has carried a segment without RST since the host's RST.
     since_close: [bool; 2],
     /// Whether it has carried one without RST and FIN since the doubt.
     since_doubt: [bool; 2],
     /// Whether the kernel has said that the connection is in TIME-WAIT: both FINs count then, and nobody knows their numbers.
     is_told_of_fins: bool,
+}
+
+/// What a hook has carried: the number of its last SYN, what acknowledges its last FIN, and the end of its last segment.
+type Said = (u32, u32, u32);
+
+impl History {
+    fn said(&self, hook: usize) -> Said {
+        let syn = self.syns[hook].map_or(0, |(number, _)| number);
+        (syn, self.fins[hook], self.ends[hook].last().copied().unwrap_or(0))
+    }
 }
 
 impl Flow {
@@ -157,9 +171,8 @@ impl Flow {
             return false;
         }
         let there = usize::from(!packet.is_egress);
-        let syn = self.history.syns[there].map_or(0, |(number, _)| number);
         let is_initiator = packet.is_egress == self.control.has(BEGUN_BY_EGRESS);
-        let facts = facts(self.protocol, packet, self.now, is_initiator, (syn, self.history.fins[there]));
+        let facts = facts(self.protocol, packet, self.now, is_initiator, self.history.said(there));
         let asks = !self.control.is_ended(self.now)
             && asks_for_socket(self.control, self.beside, &facts, &LIFETIMES);
         let answer = asks.then_some(match packet.socket {
@@ -257,9 +270,14 @@ impl Flow {
                     );
                 }
                 state::PICKED_UP => {
-                    assert!(is_initiator && self.history.spoke[1 - hook(facts)], "one side alone");
+                    let mut ends = self.history.ends[1 - hook(facts)].iter();
+                    let is_heard = ends.any(|end| facts.acknowledgement.wrapping_sub(*end) < 65_536);
+                    assert!(is_initiator && has(facts, ACK) && is_heard, "nothing is acknowledged");
                 }
-                state::CLOSED => assert!(self.history.since_close[1 - hook(facts)], "one side alone"),
+                state::CLOSED => {
+                    assert!(self.history.since_close[1 - hook(facts)], "one side alone");
+                    assert_eq!(answer, Some(Socket::Connected), "no socket");
+                }
                 state::TIME_WAIT => assert!(facts.data_length != 0, "nothing undoes the FINs"),
                 other => panic!("state {other} is protected"),
             }
@@ -358,7 +376,7 @@ impl Flow {
         if takes_over {
             // A new connection: of the old one nothing counts.
             let syns = history.syns;
-            *history = History { syns, ..History::default() };
+            *history = History { syns, ends: take(&mut history.ends), ..History::default() };
             history.finished[here] = has(facts, FIN);
         }
         // A SYN-ACK that answers nothing is passed, and means nothing, whatever flags it has.
@@ -368,12 +386,14 @@ impl Flow {
         if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
             history.syns[here] = Some((facts.sequence, self.now));
         }
+        if !has(facts, RST | SYN) {
+            history.ends[here].push(facts.sequence.wrapping_add(facts.data_length));
+        }
         if has(facts, RST) {
             if next.state() == state::CLOSED && !was_closed {
                 history.since_close = [false; 2];
             }
         } else if !has(facts, SYN) || is_handshake || next.state() == state::SYN_RECEIVED {
-            history.spoke[here] = true;
             history.since_close[here] = true;
             history.since_doubt[here] |= !has(facts, FIN);
             // Until the handshake is complete only SYNs say something.
@@ -403,13 +423,14 @@ impl Flow {
     }
 }
 
-/// `there` is what the other hook has carried: the number of its last SYN, and what acknowledges its last FIN.
-fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, there: (u32, u32)) -> Facts {
+/// `there` is what the other hook has said.
+fn facts(protocol: Protocol, packet: &Packet, now: u32, is_initiator: bool, there: Said) -> Facts {
     let is_tcp = protocol == Protocol::Tcp;
     let number = match packet.acknowledgement {
         Acknowledgement::Any(number) => number,
         Acknowledgement::BeyondSyn(bytes) => there.0.wrapping_add(bytes),
         Acknowledgement::OfFin => there.1,
+        Acknowledgement::BeyondData(bytes) => there.2.wrapping_add(bytes),
     };
     Facts {
         now,

@@ -2,7 +2,7 @@
 
 use super::change::write_key;
 use super::control::{
-    BACKED, Class, Control, DOUBT, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
+    BACKED, Class, Control, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
 };
 use super::find::differs;
 use super::hash::Spot;
@@ -36,9 +36,9 @@ pub enum Inserted {
     Refused,
     /// Another CPU was faster: worth another try.
     Contended,
-    /// The same, and the socket of a flow in doubt was asked for, which has ended: worth another try, without asking.
+    /// The same, and the socket of a flow was asked for, which has ended: worth another try, without asking.
     Asked,
-    /// The socket of a flow in doubt was asked for, which goes on: worth another try, with another one.
+    /// The socket of a flow was asked for, which goes on: worth another try, with another one.
     AskedInVain,
 }
 
@@ -76,11 +76,29 @@ struct View {
     /// Whether there is a live flow of the same key.
     same: u64,
     /// Slots with a flow whose socket may be asked for.
+    backed: u64,
+    /// Those of them that are in doubt.
     doubted: u64,
-    /// Those of them that are not confirmed: they are asked for first, at any time.
+    /// Those of them that are not confirmed.
     unconfirmed: u64,
     /// Slots whose flows nothing evicts.
     crowd: u64,
+}
+
+impl View {
+    const NOTHING: Self =
+        Self { best: u64::MAX >> 1, same: 0, backed: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
+
+    #[inline(always)]
+    const fn worth_asking(&self) -> u64 {
+        if self.unconfirmed != 0 {
+            self.unconfirmed
+        } else if self.doubted != 0 {
+            self.doubted
+        } else {
+            self.backed
+        }
+    }
 }
 
 /// Begins a flow that [`find`](super::find()) has not found. What was found ended or cut is cleared before.
@@ -94,9 +112,10 @@ struct View {
 /// writer. Two CPUs that begin one flow claim the same slot in turn, and the second sees that the flow is there; if a place
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
-/// If only protected flows are left, the socket of one that is in doubt and was backed is asked for, by its record: `ask`,
-/// if there is one. Chance says of which, one that is not confirmed first, and whether its short time is over does not matter:
-/// a connection that the host has no more holds no place against one that begins.
+/// If only protected flows are left, the socket of one that was backed by a socket is asked for, by its record: `ask`, if there
+/// is one. One that is not confirmed first, then one in doubt, then any, for a socket may die without a packet that tells; chance
+/// says which. Whether a doubt's short time is over does not matter: a connection that the host has no more holds no place
+/// against one that begins.
 #[inline(always)]
 pub fn insert_once<M: Memory>(
     memory: &M,
@@ -118,12 +137,11 @@ pub fn insert_once<M: Memory>(
         let Some(ask) = ask else {
             return Inserted::Refused;
         };
-        let doubted = if view.unconfirmed == 0 { view.doubted } else { view.unconfirmed };
-        if doubted == 0 {
+        if view.backed == 0 {
             return Inserted::Refused;
         }
-        let turned = turned(doubted, memory.random());
-        let ended = end_doubted(memory, spot, turned, lifetimes, now, ask);
+        let turned = turned(view.worth_asking(), memory.random());
+        let ended = end_without_socket(memory, spot, turned, lifetimes, now, ask);
         return if ended { Inserted::Asked } else { Inserted::AskedInVain };
     }
     let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
@@ -171,13 +189,14 @@ pub fn has_place<M: Memory>(memory: &M, spot: &Spot, now: u32) -> bool {
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
 fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
-    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
+    let mut all = View::NOTHING;
     touch(memory, spot);
     let mut choice = 0;
     while choice < CHOICES {
         let view = view(memory, spot, choice, now, chance)?;
         all.best = least(all.best, view.best);
         all.same = hide(all.same | view.same);
+        all.backed = hide(all.backed | view.backed);
         all.doubted = hide(all.doubted | view.doubted);
         all.unconfirmed = hide(all.unconfirmed | view.unconfirmed);
         if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
@@ -198,7 +217,7 @@ fn touch<M: Memory>(memory: &M, spot: &Spot) {
 #[inline(always)]
 fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
     let line = memory.line(spot.bucket(choice))?;
-    let mut all = View { best: u64::MAX >> 1, same: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
+    let mut all = View::NOTHING;
     one_slot(memory, line, (choice, 0), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
     one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
@@ -229,11 +248,13 @@ fn one_slot<M: Memory>(
     let is_same = hide(hide((other | hide(other).wrapping_neg()) >> 63) ^ 1);
     all.same = hide(all.same | (is_same * (is_empty ^ 1)));
     all.crowd = hide(all.crowd + ((class + 8) >> 4));
-    // Protected, in doubt, backed and keyed, and published; apart, lest the compiler compares all five bits at once.
-    let in_doubt = hide(control >> 48 & control >> 49 & control >> 50);
-    let asked = in_doubt & hide(control >> 56 & control >> 58) & 1;
-    all.doubted = hide(all.doubted | asked << (choice * 4 + slot));
-    all.unconfirmed = hide(all.unconfirmed | (asked & hide(control >> 59)) << (choice * 4 + slot));
+    // Protected, backed, keyed and published; apart, lest the compiler compares all bits at once.
+    let backed = hide(control >> 48 & control >> 50) & hide(control >> 56 & control >> 58) & 1;
+    let doubted = backed & hide(control >> 49);
+    let place = choice * 4 + slot;
+    all.backed = hide(all.backed | backed << place);
+    all.doubted = hide(all.doubted | doubted << place);
+    all.unconfirmed = hide(all.unconfirmed | (doubted & hide(control >> 59)) << place);
     let is_taken = is_empty ^ 1;
     let end = (control & END) * is_taken;
     // Chance comes by slot, so that of equals each is the first for somebody; not among empty places, so that two CPUs that
@@ -307,24 +328,24 @@ fn turned(mask: u64, chance: u32) -> (u64, u32) {
     (mask >> by | mask << (16 - by) & 0xffff, by)
 }
 
-/// Asks for the socket of one flow in doubt, and ends the flow if there is none.
+/// Asks for the socket of one flow, and ends the flow if there is none.
 #[inline(always)]
-fn end_doubted<M: Memory>(
+fn end_without_socket<M: Memory>(
     memory: &M,
     spot: &Spot,
-    (doubted, by): (u64, u32),
+    (backed, by): (u64, u32),
     lifetimes: &Lifetimes,
     now: u32,
     ask: impl FnOnce(M::Place) -> Socket,
 ) -> bool {
-    let which = (lowest(doubted) + by) & 15;
+    let which = (lowest(backed) + by) & 15;
     let (bucket, slot) = (spot.bucket(which >> 2), which & 3);
     let (Some(line), Some(record)) = (memory.line(bucket), memory.record(bucket * 4 + slot)) else {
         return false;
     };
     let control_word = slot * 2 + 1;
     let old = memory.load(line, control_word);
-    if old & (DOUBT | BACKED | KEYED | PENDING) != DOUBT | BACKED | KEYED {
+    if old & (PROTECTED | BACKED | KEYED | PENDING) != PROTECTED | BACKED | KEYED {
         return false;
     }
     // Here a handshake that the host waits for is worth less than the flow that begins: strangers could begin any number.

@@ -13,7 +13,7 @@ use super::memory::Memory;
 use crate::abi::KeyWords;
 
 /// A flow as it stands in its slot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its control.
     pub control: Control,
@@ -57,8 +57,8 @@ pub enum Swept {
     Cleared,
     /// A flow that the operator has drained, and is cut now.
     Cut,
-    /// A flow in doubt whose socket is to be asked for: [`answered`] takes the answer.
-    Asks(KeyWords),
+    /// A flow whose socket is to be asked for: [`answered`] takes the answer.
+    Asks(Listed),
 }
 
 /// Looks at one slot.
@@ -74,32 +74,33 @@ pub fn sweep<M: Memory>(memory: &M, bucket: u32, slot: u32, lifetimes: &Lifetime
         return turn(memory, bucket, slot, &listed, Control(control.0 & VERSIONS), (Swept::Cleared, now));
     }
     match listed.key {
-        Some(key)
-            if control.has(DOUBT)
-                && control.has(BACKED)
-                && Beside(listed.detail.beside).doubt_is_due(control, lifetimes, now) =>
-        {
-            Swept::Asks(key)
-        }
+        Some(_) if asks_for_socket(&listed, lifetimes, now) => Swept::Asks(listed),
         _ => Swept::Kept,
     }
 }
 
-/// Takes the answer for the socket of a flow in doubt.
+/// Whether a live flow is over if the host has no socket for it: one that was backed by a socket. Of one in doubt that is for
+/// the first packet after its short time to ask, or for whoever looks then.
+#[must_use]
+pub fn asks_for_socket(listed: &Listed, lifetimes: &Lifetimes, now: u32) -> bool {
+    let control = listed.control;
+    control.0 & (PROTECTED | BACKED | KEYED) == PROTECTED | BACKED | KEYED
+        && (!control.has(DOUBT) || Beside(listed.detail.beside).doubt_is_due(control, lifetimes, now))
+}
+
+/// Takes the answer for the socket of a flow, unless it has moved on since: a new connection has the same key.
 pub fn answered<M: Memory>(
     memory: &M,
     bucket: u32,
     slot: u32,
+    asked: &Listed,
     socket: Socket,
     lifetimes: &Lifetimes,
     now: u32,
-) -> Swept {
-    match read(memory, bucket, slot) {
-        Some(listed) if listed.control.has(DOUBT) && listed.control.has(BACKED) => {
-            let settled = settle(listed.control, socket, lifetimes, now);
-            turn(memory, bucket, slot, &listed, settled, (Swept::Kept, now))
-        }
-        _ => Swept::Kept,
+) {
+    if read(memory, bucket, slot).as_ref() == Some(asked) {
+        let settled = settle(asked.control, socket, lifetimes, now);
+        turn(memory, bucket, slot, asked, settled, (Swept::Kept, now));
     }
 }
 

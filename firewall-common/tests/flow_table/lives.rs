@@ -210,11 +210,13 @@ fn the_hosts_own_rst_closes_and_a_forwarded_one_does_not() {
     lab.socket.set(Socket::None);
     lab.send(OUT, RST, (0, 0));
     assert!(lab.state() == state::CLOSED && !lab.has(PROTECTED));
-    // Both sides go on: it was not what it seemed.
     lab.data(IN);
-    assert_eq!(lab.state(), state::CLOSED);
     lab.data(OUT);
-    assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED));
+    assert_eq!(lab.state(), state::CLOSED, "a host that is answering a SYN sends segments too");
+    // Both sides go on, and the host has a socket: it was not what it seemed.
+    lab.socket.set(Socket::Connected);
+    lab.data(IN);
+    assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED) && lab.has(BACKED));
     let rst = Facts { kind: kind::TCP, tcp_flags: RST, is_egress: 1, is_forwarded: 1, ..Facts::default() };
     lab.socket.set(Socket::None);
     lab.packet(rst);
@@ -366,16 +368,57 @@ fn a_cut_flow_drops_its_responder_and_ends() {
 }
 
 #[test]
-fn a_pick_up_is_protected_once_both_hooks_have_carried_it() {
+fn a_pick_up_is_protected_once_what_the_responder_sends_is_acknowledged() {
+    let is_picked_up = |lab: &Lab| lab.state() == state::PICKED_UP && !lab.has(PROTECTED);
+    for by in [IN, OUT] {
+        let mut lab = Lab::new();
+        assert_eq!(lab.data(by), Fate::Admitted);
+        lab.send(1 - by, RST, (900, 0));
+        lab.send(by, ACK, (101, 900));
+        assert!(is_picked_up(&lab), "a RST is no answer");
+        lab.send(1 - by, ACK, (900, 101));
+        for number in [0, 899, 900 + 65_536 * 2] {
+            lab.send(by, ACK, (101, number));
+            assert!(is_picked_up(&lab), "{number} is not what was sent");
+        }
+        // A later one counts, if the first was missed.
+        lab.send(1 - by, ACK, (90_000, 101));
+        lab.send(by, ACK, (101, 900));
+        assert!(is_picked_up(&lab), "not there yet");
+        lab.send(by, ACK, (101, 90_000));
+        assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED));
+    }
+}
+
+/// What a server that is answering a stranger's SYN sends proves nothing, nor does it say what would.
+#[test]
+fn syns_on_a_pick_up_protect_nothing() {
     let mut lab = Lab::new();
-    assert_eq!(lab.data(IN), Fate::Admitted);
-    lab.data(IN);
-    lab.send(OUT, RST, (0, 0));
-    lab.data(IN);
-    assert!(lab.state() == state::PICKED_UP && !lab.has(PROTECTED));
-    lab.data(OUT);
-    lab.data(IN);
+    lab.send(IN, ACK, (1, 1));
+    lab.send(IN, SYN, (100, 0));
+    lab.send(IN, ACK, (1, 101));
+    assert!(!lab.has(PROTECTED), "the number of a SYN is not what the responder has sent");
+    lab.send(IN, SYN, (7000, 0));
+    // The first one is answered, then there is an ACK to the second.
+    lab.send(OUT, SYN | ACK, (0x9000_0000, 101));
+    lab.send(OUT, ACK, (0x9000_0001, 101));
+    for number in [77, 7001, 101] {
+        lab.send(IN, ACK, (101, number));
+        assert!(lab.state() == state::PICKED_UP && !lab.has(PROTECTED));
+    }
+}
+
+/// A client that vanishes, and a server that closes: the last segments never reach the hook.
+#[test]
+fn a_flow_whose_socket_is_gone_is_over_when_somebody_looks() {
+    let lab = Lab::connected(IN);
+    let hit = find(&lab.heap, &spot(&lab.heap, &KEY), lab.now).unwrap();
+    let look = || sweep(&lab.heap, hit.bucket, hit.slot, &lab.lifetimes, lab.now);
+    let Swept::Asks(asked) = look() else { panic!("not asked for") };
+    answered(&lab.heap, hit.bucket, hit.slot, &asked, Socket::Connected, &lab.lifetimes, lab.now);
     assert!(lab.has(PROTECTED));
+    answered(&lab.heap, hit.bucket, hit.slot, &asked, Socket::None, &lab.lifetimes, lab.now);
+    assert_eq!(look(), Swept::Cleared);
 }
 
 #[test]
@@ -398,12 +441,16 @@ fn a_sweep_clears_what_has_ended_cuts_what_is_drained_and_asks() {
     };
     let (bucket, slot) = place(&lab);
     let look = |lab: &Lab| sweep(&lab.heap, bucket, slot, &lab.lifetimes, lab.now);
-    assert_eq!(look(&lab), Swept::Kept);
+    let Swept::Asks(certain) = look(&lab) else { panic!("not asked for") };
     assert_eq!(read(&lab.heap, bucket, slot).unwrap().key, Some(KEY));
     lab.send(IN, RST, (0, 0));
+    assert_eq!(look(&lab), Swept::Kept, "not before the short time is over");
+    answered(&lab.heap, bucket, slot, &certain, Socket::None, &lab.lifetimes, lab.now);
+    assert!(lab.has(PROTECTED), "the answer is about a flow that has moved on");
     lab.now += SHORT + 10;
-    assert_eq!(look(&lab), Swept::Asks(KEY));
-    answered(&lab.heap, bucket, slot, Socket::Connected, &lab.lifetimes, lab.now);
+    let Swept::Asks(listed) = look(&lab) else { panic!("not asked for") };
+    assert_eq!(listed.key, Some(KEY));
+    answered(&lab.heap, bucket, slot, &listed, Socket::Connected, &lab.lifetimes, lab.now);
     assert!(!lab.has(DOUBT) && lab.has(PROTECTED));
     let end = lab.now + 10;
     lab.set(|control| drain(control, end));
@@ -474,8 +521,8 @@ fn a_flow_that_is_half_closed_from_the_first_moment_on_lives_as_any_other() {
     }
     let mut lab = Lab::new();
     lab.data(IN);
-    lab.data(OUT);
-    lab.send(IN, FIN | ACK, (0, 0));
+    lab.send(OUT, ACK, (900, 0));
+    lab.send(IN, FIN | ACK, (0, 900));
     lab.now += DOUBTED - 10;
     lab.admits = [false; 2];
     assert_eq!(lab.data(OUT), Fate::Tracked, "picked up");

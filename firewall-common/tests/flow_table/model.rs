@@ -269,7 +269,6 @@ impl Pair {
         assert!(
             places.contains(&flow.place)
                 && flow.protected
-                && flow.doubted
                 && flow.backed
                 && !flow.is_ended(now)
         );

@@ -1,6 +1,6 @@
 //! What is stored beside what the kernel has.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use firewall_common::abi::{Direction, RULE_SET, UNTRACKED};
@@ -102,7 +102,7 @@ pub struct Swept {
     pub removed: u64,
     /// Flows that the operator has given time, which is over.
     pub cut: u64,
-    /// Flows in doubt whose sockets were asked for.
+    /// Flows whose sockets were asked for.
     pub asked: u64,
 }
 
@@ -219,14 +219,16 @@ pub fn expire_flows(instance: &Instance) -> Result<Swept, ApplyError> {
     let Some(datapath) = instance.datapath(&interfaces)? else {
         return Ok(Swept::default());
     };
-    let ExpiredFlows { removed, cut, asks } = datapath.expire_flows()?;
     // In another network namespace their sockets would all be missing.
     let is_here = host::current_namespace()? == namespace;
+    let sockets = if is_here { host::tcp_connections()? } else { HashMap::new() };
+    let has_socket = |local, remote| sockets.contains_key(&(local, remote));
+    let ExpiredFlows { removed, cut, asks } = datapath.expire_flows(has_socket)?;
     let asked = if is_here { settle(&datapath, &asks)? } else { 0 };
     Ok(Swept { removed, cut, asked })
 }
 
-/// Asks for the sockets of flows in doubt, and returns for how many.
+/// Asks for the sockets of flows, and returns for how many. Now, since what was not there before may have come.
 fn settle(datapath: &Datapath, asks: &[Ask]) -> Result<u64, ApplyError> {
     if asks.is_empty() {
         return Ok(0);

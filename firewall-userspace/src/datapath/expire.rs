@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use firewall_common::abi::KeyWords;
 use firewall_common::flow_table::control::{BACKED, DOUBT};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
-use firewall_common::flow_table::sweep::{Swept, answered, read, sweep};
+use firewall_common::flow_table::sweep::{Listed, Swept, answered, read, sweep};
 
 use super::clock::Units;
 use super::flows::{Named, zone_of};
@@ -25,18 +25,18 @@ pub struct ExpiredFlows {
     pub removed: u64,
     /// Flows that the operator has given time, which is over.
     pub cut: u64,
-    /// Flows in doubt whose sockets are to be asked for.
+    /// Flows whose sockets are to be asked for.
     pub asks: Vec<Ask>,
 }
 
-/// A flow in doubt that was backed by a socket of this host when the doubt began.
+/// A flow that a socket of this host has backed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The end on this host.
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
-    key: KeyWords,
+    listed: Listed,
     bucket: u32,
     slot: u32,
 }
@@ -45,16 +45,22 @@ impl Datapath {
     /// Gives the places of ended flows back. Any number of processes may do it at a time, while packets flow: a live flow is
     /// never taken.
     ///
+    /// Of flows in no doubt only those are to be asked for of which `has_socket` says that their socket was not there a moment
+    /// ago, by local and remote end.
+    ///
     /// # Errors
     ///
     /// [`DatapathError`] where a map cannot be read or written.
-    pub fn expire_flows(&self) -> Result<ExpiredFlows, DatapathError> {
+    pub fn expire_flows(
+        &self,
+        has_socket: impl Fn(SocketAddr, SocketAddr) -> bool,
+    ) -> Result<ExpiredFlows, DatapathError> {
         let (table, sweeper) = (self.flow_table()?, self.sweeper()?);
         let mut expired = ExpiredFlows::default();
         for (bucket, slot) in table.slots() {
-            // Most flows are neither, and their keys lie elsewhere.
+            // Most places are neither, and their keys lie elsewhere.
             let control = table.control(bucket, slot);
-            if !control.is_ended(sweeper.now) && control.0 & (DOUBT | BACKED) != DOUBT | BACKED {
+            if !control.is_ended(sweeper.now) && !control.has(BACKED) {
                 continue;
             }
             let lifetimes = read(&table, bucket, slot).map(|listed| sweeper.lifetimes(listed.key));
@@ -63,17 +69,20 @@ impl Datapath {
                 Swept::Kept => {}
                 Swept::Cleared => expired.removed += 1,
                 Swept::Cut => expired.cut += 1,
-                Swept::Asks(key) => {
+                Swept::Asks(listed) => {
+                    let Some(key) = listed.key else { continue };
                     let Named { local, remote, .. } = Named::of(key);
                     let (local, remote) = (SocketAddr::from(local), SocketAddr::from(remote));
-                    expired.asks.push(Ask { local, remote, key, bucket, slot });
+                    if listed.control.has(DOUBT) || !has_socket(local, remote) {
+                        expired.asks.push(Ask { local, remote, listed, bucket, slot });
+                    }
                 }
             }
         }
         Ok(expired)
     }
 
-    /// Takes the answers for flows in doubt.
+    /// Takes the answers for flows that were asked for.
     ///
     /// # Errors
     ///
@@ -85,12 +94,9 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         let (table, sweeper) = (self.flow_table()?, self.sweeper()?);
         for ask in asks {
-            let Ask { bucket, slot, key, .. } = *ask;
-            // Another flow may have the place by now.
-            if read(&table, bucket, slot).is_some_and(|listed| listed.key == Some(key)) {
-                let lifetimes = sweeper.lifetimes(Some(key));
-                answered(&table, bucket, slot, socket_of(ask), lifetimes, sweeper.now);
-            }
+            let Ask { bucket, slot, listed, .. } = ask;
+            let lifetimes = sweeper.lifetimes(listed.key);
+            answered(&table, *bucket, *slot, listed, socket_of(ask), lifetimes, sweeper.now);
         }
         Ok(())
     }

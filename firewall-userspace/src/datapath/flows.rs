@@ -13,8 +13,8 @@ use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
     BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, VERSIONS, state,
 };
-use firewall_common::flow_table::life::{Beside, DOUBTED, Lifetimes};
-use firewall_common::flow_table::sweep::{Listed, alter};
+use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
+use firewall_common::flow_table::sweep::{Listed, alter, asks_for_socket};
 
 use super::clock::Units;
 use super::wire::Wire;
@@ -156,8 +156,7 @@ impl Reader {
             state: state::name(control.state())?,
             protected: control.has(PROTECTED),
             doubt: control.has(DOUBT),
-            needs_socket: control.0 & (DOUBT | BACKED) == DOUBT | BACKED
-                && Beside(detail.beside).doubt_is_due(control, &settings.lifetimes, self.now),
+            needs_socket: asks_for_socket(listed, &settings.lifetimes, self.now),
             idle_seconds: if is_over { 0 } else { self.units.seconds(idle) },
             expires_in_seconds: self.units.seconds(left),
             cut_in_seconds: is_over.then(|| if is_cut { 0 } else { self.units.seconds(left) }),

@@ -77,16 +77,17 @@ fn words<A: Address>(ends: [A; 2], ports: [u16; 2], protocol: ConnectionProtocol
 
 /// The flow as if packets had been seen both ways, of a connection that a socket of the host vouches for.
 fn fresh(seed: &Seed, generation: u64, lifetimes: &Lifetimes, now: u32) -> Fresh {
-    let state = match seed.connection.protocol {
-        ConnectionProtocol::Tcp => state::ESTABLISHED,
-        ConnectionProtocol::Udp => state::UDP_STREAM,
+    let (state, backed) = match seed.connection.protocol {
+        ConnectionProtocol::Tcp => (state::ESTABLISHED, BACKED),
+        // Nobody asks for its socket: it ends by its time.
+        ConnectionProtocol::Udp => (state::UDP_STREAM, 0),
     };
     let side = match seed.connection.started_by {
         Direction::Ingress => 0,
         Direction::Egress => BEGUN_BY_EGRESS,
     };
     Fresh {
-        control: Control(PROTECTED | BACKED | REPLIED | side)
+        control: Control(PROTECTED | backed | REPLIED | side)
             .in_state(state)
             .ending(lifetimes.end(state, now)),
         admitted_by: generation << 32 | u64::from(seed.rule_set),
@@ -126,6 +127,7 @@ mod tests {
             let (_, Fresh { control, admitted_by, .. }) = flow(protocol, Direction::Ingress);
             assert_eq!(control.state(), state);
             assert!(control.has(REPLIED) && control.has(PROTECTED) && !control.is_ended(1000));
+            assert_eq!(control.has(BACKED), protocol == ConnectionProtocol::Tcp);
             assert_eq!(admitted_by, 3 << 32 | 5);
         }
     }

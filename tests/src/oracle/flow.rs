@@ -170,6 +170,15 @@ impl Flow {
         !self.begun_by_egress
     }
 
+    /// As whoever looks at all flows does: asks for the socket of every connection that had one. `false` where the flow is over by
+    /// it.
+    pub(super) fn look(&mut self, sockets: Socket, timeouts: &FlowTimeouts, now: u64) -> bool {
+        match &mut self.life {
+            Life::Tcp(tcp) => tcp.look(sockets, timeouts, now, &mut self.end),
+            _ => true,
+        }
+    }
+
     /// Asks for the socket of a flow in doubt, if it is time to. `false` where the flow is over by it.
     pub(super) fn settle(&mut self, sockets: Socket, timeouts: &FlowTimeouts, now: u64) -> bool {
         match &mut self.life {

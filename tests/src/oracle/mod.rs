@@ -116,7 +116,7 @@ impl Firewall for Oracle {
             return Ok(());
         };
         let (timeouts, sockets, now) = (interface.options.timeouts, self.sockets, self.now);
-        self.flows.retain_mut(|flow| flow.is_live(now) && flow.settle(sockets, &timeouts, now));
+        self.flows.retain_mut(|flow| flow.is_live(now) && flow.look(sockets, &timeouts, now));
         Ok(())
     }
 

@@ -71,10 +71,8 @@ enum Stage {
     SynSent,
     /// With the number of the responder's SYN.
     SynReceived(u32),
-    /// In mid-stream, and whether the responder has spoken since.
-    PickedUp {
-        replied: bool,
-    },
+    /// In mid-stream, and the end of what the responder has sent since.
+    PickedUp(Option<u32>),
     Open,
     TimeWait,
     Closed,
@@ -141,7 +139,7 @@ pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
 impl Tcp {
     /// Begun by an admitted segment without RST.
     pub(super) fn begin(segment: &Segment) -> Self {
-        let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp { replied: false } };
+        let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp(None) };
         Self {
             stage,
             finished: Sides::default(),
@@ -197,6 +195,26 @@ impl Tcp {
         true
     }
 
+    /// The same of a flow that is in no doubt too: its socket may have died without a segment.
+    pub(super) fn look(
+        &mut self,
+        sockets: Socket,
+        timeouts: &FlowTimeouts,
+        now: u64,
+        end: &mut u64,
+    ) -> bool {
+        let is_certain = self.doubt.is_none() && self.has_socket && self.is_protected();
+        match sockets {
+            Socket::TimeWait if is_certain => {
+                self.wait();
+                *end = now + u64::from(timeouts.tcp_fin);
+                true
+            }
+            Socket::Connected | Socket::TimeWait => self.settle(sockets, timeouts, now, end),
+            _ => !is_certain && self.settle(sockets, timeouts, now, end),
+        }
+    }
+
     /// Follows a segment.
     pub(super) fn follow(&mut self, met: &Met<'_>, begun_by_egress: &mut bool, end: &mut u64) -> Fate {
         if let Stage::SynSent | Stage::SynReceived(_) = self.stage {
@@ -208,7 +226,7 @@ impl Tcp {
             return self.syn(met, begun_by_egress, end);
         }
         let renewal = match self.stage {
-            Stage::PickedUp { replied } => self.picked_up(met, replied),
+            Stage::PickedUp(sent) => self.picked_up(met, sent),
             Stage::Closed => self.closed(met),
             // Its socket goes before the RST leaves; one that is there has not sent it.
             _ if met.is_reset_of_the_host() && self.has_socket && met.sockets != Socket::Connected => {
@@ -238,8 +256,7 @@ impl Tcp {
             && met.acknowledges(syn)
         {
             self.syn = None;
-            // A FIN of the responder's SYN is acknowledged by what completes the handshake.
-            self.fin = Some(Fin { acknowledged_by: met.segment.acknowledgement, by_egress: !met.is_egress });
+            self.heard(met);
             return self.open(met);
         }
         Renewal::In(met.timeouts.tcp_syn)
@@ -297,27 +314,49 @@ impl Tcp {
         Fate::GoesOn
     }
 
-    fn picked_up(&mut self, met: &Met<'_>, replied: bool) -> Renewal {
+    /// The initiator has to acknowledge what the responder has sent. There is room for one number: a SYN's, or this.
+    fn picked_up(&mut self, met: &Met<'_>, sent: Option<u32>) -> Renewal {
         if met.has(tcp::RST) {
             return Renewal::Stays;
         }
-        if met.is_initiator && replied {
-            return self.open(met);
+        let sent = sent.filter(|_| self.syn.is_none());
+        match sent {
+            Some(end) if met.is_initiator => {
+                let beyond = met.segment.acknowledgement.wrapping_sub(end);
+                if met.has(tcp::ACK) && beyond < HANDSHAKE_WINDOW {
+                    self.heard(met);
+                    return self.open(met);
+                }
+                if (HANDSHAKE_WINDOW..1 << 31).contains(&beyond) {
+                    self.stage = Stage::PickedUp(None);
+                }
+            }
+            None if !met.is_initiator => {
+                let end = met.segment.sequence.wrapping_add(met.segment.data.into());
+                self.stage = Stage::PickedUp(Some(end));
+                self.syn = None;
+            }
+            _ => {}
         }
-        self.stage = Stage::PickedUp { replied: replied || !met.is_initiator };
         Renewal::In(met.timeouts.tcp_syn)
     }
 
-    /// A host that has reset a connection sends nothing but RSTs: segments of both sides show that it goes on.
+    /// What the initiator acknowledges, so that it counts for a FIN of the responder too.
+    fn heard(&mut self, met: &Met<'_>) {
+        self.fin = Some(Fin { acknowledged_by: met.segment.acknowledgement, by_egress: !met.is_egress });
+    }
+
+    /// A host that has reset a connection sends nothing but RSTs: segments of both sides, and a socket, show that it goes on.
     fn closed(&mut self, met: &Met<'_>) -> Renewal {
         if met.has(tcp::RST) {
             return Renewal::Stays;
         }
         *self.spoke_since_close.of(met.is_initiator) = true;
-        if !self.spoke_since_close.both() {
+        if !self.spoke_since_close.both() || met.sockets != Socket::Connected {
             return Renewal::Stays;
         }
         self.stage = Stage::Open;
+        self.has_socket = true;
         self.finished = Sides::default();
         Renewal::In(met.timeouts.tcp_established)
     }

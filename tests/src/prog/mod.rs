@@ -393,7 +393,7 @@ impl Firewall for Harness {
     }
 
     fn sweep(&mut self) -> Result<()> {
-        let expired = self.datapath.expire_flows()?;
+        let expired = self.datapath.expire_flows(|_, _| false)?;
         Ok(self.datapath.settle_flows(&expired.asks, |_| Socket::None)?)
     }
 

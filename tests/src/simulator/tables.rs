@@ -90,8 +90,8 @@ impl MemoryTables {
         let (lifetimes, now) = (settings.lifetimes, self.units());
         for bucket in 0..self.flows.geometry().buckets() {
             for slot in 0..SLOTS {
-                if let Swept::Asks(_) = sweep(&self.flows, bucket, slot, &lifetimes, now) {
-                    answered(&self.flows, bucket, slot, self.sockets, &lifetimes, now);
+                if let Swept::Asks(listed) = sweep(&self.flows, bucket, slot, &lifetimes, now) {
+                    answered(&self.flows, bucket, slot, &listed, self.sockets, &lifetimes, now);
                 }
             }
         }

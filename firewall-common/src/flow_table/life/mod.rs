@@ -62,8 +62,8 @@ pub enum Socket {
 
 /// What stands beside a flow, in a word of its own that is written before the control word which says that it counts.
 ///
-/// TCP: the acknowledgement number that the next step of a handshake must bear, or the one that a FIN is acknowledged with, in
-/// the lower half; above it, in 16 bits of the time each, when the doubt began and when the SYN was seen. They wrap after two
+/// TCP, in the lower half: the acknowledgement number that the next step of a handshake must bear, or the proof of a pick-up, or
+/// the one that a FIN is acknowledged with; above it, in 16 bits of the time each, when the doubt began and when the SYN was seen. They wrap after two
 /// hours, which lets a question wait, or an old SYN count whose number must still be met. UDP: in the upper half, when the flow began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
@@ -86,6 +86,13 @@ impl Beside {
     #[inline(always)]
     const fn is_expected(self, facts: &Facts) -> bool {
         facts.acknowledgement.wrapping_sub(self.expected()) < tcp::HANDSHAKE_WINDOW
+    }
+
+    /// Whether a segment acknowledges more than that. What lies behind is yet to come.
+    #[inline(always)]
+    const fn is_overtaken(self, facts: &Facts) -> bool {
+        let beyond = facts.acknowledgement.wrapping_sub(self.expected());
+        beyond >= tcp::HANDSHAKE_WINDOW && beyond < 1 << 31
     }
 
     #[inline(always)]
@@ -318,7 +325,9 @@ pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetime
     if control.has(DOUBT) {
         return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
     }
-    tcp::begins_doubt(control, facts) || tcp::protects(control, beside, facts)
+    tcp::begins_doubt(control, facts)
+        || tcp::protects(control, beside, facts)
+        || tcp::revives(control, facts)
 }
 
 /// Follows one packet of a flow. `socket` is the answer if [`asks_for_socket`] said so, and none otherwise.

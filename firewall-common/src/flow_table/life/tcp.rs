@@ -12,7 +12,7 @@ use crate::hint::{blur, hide};
 use crate::packet::tcp_flag;
 
 /// How far an acknowledgement that a handshake expects may lie beyond the SYN: TCP Fast Open lets both sides send data
-/// with it or right behind it (RFC 7413).
+/// with it or right behind it (RFC 7413). As far beyond what it acknowledges lies the one that proves a pick-up.
 pub(super) const HANDSHAKE_WINDOW: u32 = 65_536;
 
 /// Whether a segment would put a flow in doubt that is not: a RST or a FIN, or data after FINs of both sides.
@@ -27,6 +27,19 @@ pub(super) const fn begins_doubt(control: Control, facts: &Facts) -> bool {
     }
 }
 
+#[inline(always)]
+const fn alive(is_from_initiator: bool) -> u64 {
+    if is_from_initiator { ALIVE_INITIATOR } else { ALIVE_RESPONDER }
+}
+
+/// Whether both sides have sent something since the host's RST: see [`Segment::closed`].
+#[inline(always)]
+pub(super) const fn revives(control: Control, facts: &Facts) -> bool {
+    control.state() == state::CLOSED
+        && !facts.has(tcp_flag::RST | tcp_flag::SYN)
+        && control.with(alive(facts.is_from_initiator(control))).0 & ALIVE == ALIVE
+}
+
 /// Whether a segment protects a flow that was not: see [`Segment::handshake`] and [`Segment::picked_up`].
 #[inline(always)]
 pub(super) const fn protects(control: Control, beside: Beside, facts: &Facts) -> bool {
@@ -35,7 +48,12 @@ pub(super) const fn protects(control: Control, beside: Beside, facts: &Facts) ->
     }
     match control.state() {
         state::SYN_RECEIVED => facts.has(tcp_flag::ACK) && beside.is_expected(facts),
-        state::PICKED_UP => control.has(REPLIED) && !facts.has(tcp_flag::SYN),
+        state::PICKED_UP => {
+            control.0 & (REPLIED | SYN_BESIDE) == REPLIED
+                && !facts.has(tcp_flag::SYN)
+                && facts.has(tcp_flag::ACK)
+                && beside.is_expected(facts)
+        }
         _ => false,
     }
 }
@@ -109,17 +127,18 @@ impl Segment<'_> {
         if !protects(control, beside, self.facts) {
             return Step::Continue(self.renewed(control), beside);
         }
-        // What was remembered of the connection before, on the same addresses and ports, is over.
-        let fresh = control.without(DOUBT | BACKED | ALIVE | UNCONFIRMED | SYN_BESIDE | BESIDE_BY_EGRESS);
-        // The responder's FIN, if the SYN-ACK had one: this acknowledges it.
-        let side = if self.facts.is_egress != 0 { 0 } else { BESIDE_BY_EGRESS };
-        self.becomes_established(fresh.with(side), beside.expecting(self.facts.acknowledgement))
+        self.becomes_established(control, beside)
     }
 
     /// The segment that establishes a flow renews it, though it may have a FIN.
     #[inline(always)]
     fn becomes_established(&self, control: Control, beside: Beside) -> Step {
-        self.established(self.renewed(self.protected(control)), beside.doubted_at(self.facts.now))
+        // What was remembered of the connection before, on the same addresses and ports, is over.
+        let fresh = control.without(DOUBT | BACKED | ALIVE | UNCONFIRMED | SYN_BESIDE | BESIDE_BY_EGRESS);
+        // The responder's FIN, if its SYN-ACK had one: this acknowledges it.
+        let side = if self.facts.is_egress != 0 { 0 } else { BESIDE_BY_EGRESS };
+        let beside = beside.expecting(self.facts.acknowledgement).doubted_at(self.facts.now);
+        self.established(self.renewed(self.protected(fresh.with(side))), beside)
     }
 
     /// A SYN on a live tuple changes nothing of it, for it may be forged. It is remembered beside, and takes over when the
@@ -148,7 +167,9 @@ impl Segment<'_> {
         Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
     }
 
-    /// After a pick-up in mid-stream the flow is established once the other side, and then this one again, has sent.
+    /// After a pick-up in mid-stream the flow is established once the other side has sent something and this one has
+    /// acknowledged it. That this one sends again is not enough: a host that is answering a SYN, of a stranger too, sends
+    /// segments without RST to whatever arrives. A SYN that came meanwhile takes the place of the number.
     #[inline(always)]
     fn picked_up(&self, control: Control, beside: Beside) -> Step {
         if self.facts.has(tcp_flag::RST) {
@@ -157,8 +178,15 @@ impl Segment<'_> {
         if protects(control, beside, self.facts) {
             return self.becomes_established(control, beside);
         }
-        let replied = if self.from_initiator { 0 } else { REPLIED };
-        Step::Continue(self.renewed(control.with(replied)), beside)
+        let waits = control.0 & (REPLIED | SYN_BESIDE) == REPLIED;
+        if !self.from_initiator && !waits {
+            let next = control.without(SYN_BESIDE | BESIDE_BY_EGRESS).with(REPLIED);
+            let end = self.facts.sequence.wrapping_add(self.facts.data_length);
+            return Step::Continue(self.renewed(next), beside.expecting(end));
+        }
+        let is_missed = self.from_initiator && waits && beside.is_overtaken(self.facts);
+        let next = if is_missed { control.without(REPLIED) } else { control };
+        Step::Continue(self.renewed(next), beside)
     }
 
     /// Of a flow that is protected from now on it is remembered whether the host is one of its ends. If the host has not
@@ -174,18 +202,18 @@ impl Segment<'_> {
         control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | marks)
     }
 
-    /// After a RST of the host. A host that has really reset sends nothing but RSTs; segments of both sides show that the
-    /// connection goes on. One side alone does not renew the timeout.
+    /// After a RST of the host. A host that has really reset sends nothing but RSTs; segments of both sides, and its socket,
+    /// show that the connection goes on. One side alone does not renew the timeout.
     #[inline(always)]
     fn closed(&self, control: Control, beside: Beside) -> Step {
         if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
         let next = control.with(self.alive());
-        if next.0 & ALIVE != ALIVE {
+        if next.0 & ALIVE != ALIVE || !matches!(self.socket, Some(Socket::Connected)) {
             return Step::Continue(next, beside);
         }
-        let next = next.without(ALIVE | FINS).with(PROTECTED).in_state(state::ESTABLISHED);
+        let next = next.without(ALIVE | FINS).with(PROTECTED | BACKED).in_state(state::ESTABLISHED);
         Step::Continue(self.renewed(next), beside)
     }
 
@@ -314,7 +342,7 @@ impl Segment<'_> {
 
     #[inline(always)]
     const fn alive(&self) -> u64 {
-        if self.from_initiator { ALIVE_INITIATOR } else { ALIVE_RESPONDER }
+        alive(self.from_initiator)
     }
 
     #[inline(always)]
