@@ -42,18 +42,24 @@ pub fn judge<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Option<Reason
     if (cell | reply_cell) & UNTRACKED != 0 {
         return Some(Reason::Untracked);
     }
-    if settings.flags & interface_flag::TCP_STRICT != 0 && case.facts.is_late_start() {
-        return refuse(case, Reason::NotASyn);
+    // A connection of a management prefix may have begun while its flow had no place.
+    let is_strict = settings.flags & interface_flag::TCP_STRICT != 0 && case.is_management == 0;
+    if is_strict && case.facts.is_late_start() {
+        return Some(Reason::NotASyn);
     }
     case.rule_set = cell & RULE_SET;
     None
 }
 
-/// What is of a management prefix is refused only if its flow has a place.
+/// What is of a management prefix is refused only if its flow has a place; a connection may have begun before it had one, so
+/// that what the host sends in mid-stream passes all the same.
 #[inline(always)]
 const fn refuse(case: &mut Case, reason: Reason) -> Option<Reason> {
     if case.is_management == 0 {
         return Some(reason);
+    }
+    if case.facts.is_mid_stream() {
+        return Some(Reason::Management);
     }
     case.rule_set = 0;
     case.refused = reason as u16;

@@ -1,9 +1,7 @@
 //! Beginning a flow in the place of what is worth least.
 
 use super::change::write_key;
-use super::control::{
-    BACKED, Class, Control, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS,
-};
+use super::control::{BACKED, Class, Control, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS};
 use super::find::differs;
 use super::hash::Spot;
 use super::layout::CHOICES;

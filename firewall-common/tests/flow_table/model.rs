@@ -266,12 +266,7 @@ impl Pair {
     fn answered(&mut self, asked: &[u64; KEY_WORDS], answer: Socket, places: &[u32]) {
         let now = self.now;
         let flow = self.list.iter_mut().find(|flow| words(flow.key)[3..] == asked[3..]).unwrap();
-        assert!(
-            places.contains(&flow.place)
-                && flow.protected
-                && flow.backed
-                && !flow.is_ended(now)
-        );
+        assert!(places.contains(&flow.place) && flow.protected && flow.backed && !flow.is_ended(now));
         match answer {
             Socket::Connected => flow.doubted = false,
             Socket::TimeWait | Socket::Opening | Socket::Listening | Socket::None => {

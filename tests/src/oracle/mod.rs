@@ -207,14 +207,12 @@ impl Oracle {
             return Reason::ExemptAddress;
         }
         let is_late = matches!(&packet.transport, Transport::Tcp(segment) if !tcp::opens(segment));
-        let refused = match rules::judge(place, packet) {
+        let is_strict = place.interface.options.tcp_strict && !rules::is_management(place, packet);
+        match rules::judge(place, packet) {
             Judgement::Untracked => return Reason::Untracked,
-            Judgement::Denied => Some(Reason::NoRule),
-            Judgement::Admitted if place.interface.options.tcp_strict && is_late => Some(Reason::NotASyn),
-            Judgement::Admitted => None,
-        };
-        if let Some(refused) = refused {
-            return self.management_or(refused, place, packet);
+            Judgement::Denied => return self.denied(place, packet),
+            Judgement::Admitted if is_strict && is_late => return Reason::NotASyn,
+            Judgement::Admitted => {}
         }
         if self.is_hairpin(place, packet) {
             return Reason::Hairpin;
@@ -257,6 +255,16 @@ impl Oracle {
         self.flows.retain(|known| known.ends != flow.ends);
         self.flows.push(flow);
         Reason::Rule
+    }
+
+    /// A connection from a management prefix may have begun while its flow had no place: the host goes on with it.
+    fn denied(&self, place: Place<'_>, packet: &Packet) -> Reason {
+        let is_mid_stream =
+            matches!(&packet.transport, Transport::Tcp(segment) if tcp::is_mid_stream(segment));
+        if is_mid_stream && rules::is_management(place, packet) {
+            return Reason::Management;
+        }
+        self.management_or(Reason::NoRule, place, packet)
     }
 
     /// Where a flow has no place, management prefixes pass without one.

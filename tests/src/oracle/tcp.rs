@@ -131,6 +131,11 @@ pub(super) const fn opens(segment: &Segment) -> bool {
     segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
+/// Of a connection that is there, or was.
+pub(super) const fn is_mid_stream(segment: &Segment) -> bool {
+    segment.flags & tcp::SYN == 0
+}
+
 /// A SYN-ACK with a FIN and no RST: a whole answer in one segment (RFC 7413), which belongs to a flow or to nothing.
 pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
     segment.flags & (tcp::SYN | tcp::ACK | tcp::FIN | tcp::RST) == tcp::SYN | tcp::ACK | tcp::FIN
@@ -196,13 +201,7 @@ impl Tcp {
     }
 
     /// The same of a flow that is in no doubt too: its socket may have died without a segment.
-    pub(super) fn look(
-        &mut self,
-        sockets: Socket,
-        timeouts: &FlowTimeouts,
-        now: u64,
-        end: &mut u64,
-    ) -> bool {
+    pub(super) fn look(&mut self, sockets: Socket, timeouts: &FlowTimeouts, now: u64, end: &mut u64) -> bool {
         let is_certain = self.doubt.is_none() && self.has_socket && self.is_protected();
         match sockets {
             Socket::TimeWait if is_certain => {

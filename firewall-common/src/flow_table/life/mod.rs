@@ -253,6 +253,13 @@ impl Facts {
         self.is_tcp() && !self.opens()
     }
 
+    /// Whether it is a TCP segment of a connection that is there, or was.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_mid_stream(&self) -> bool {
+        self.is_tcp() && !self.has(tcp_flag::SYN)
+    }
+
     /// A SYN without an ACK: the first segment of a connection.
     #[must_use]
     #[inline(always)]
@@ -325,9 +332,7 @@ pub fn asks_for_socket(control: Control, beside: Beside, facts: &Facts, lifetime
     if control.has(DOUBT) {
         return control.has(BACKED) && beside.doubt_is_due(control, lifetimes, facts.now);
     }
-    tcp::begins_doubt(control, facts)
-        || tcp::protects(control, beside, facts)
-        || tcp::revives(control, facts)
+    tcp::begins_doubt(control, facts) || tcp::protects(control, beside, facts) || tcp::revives(control, facts)
 }
 
 /// Follows one packet of a flow. `socket` is the answer if [`asks_for_socket`] said so, and none otherwise.
