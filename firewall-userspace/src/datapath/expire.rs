@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use firewall_common::abi::KeyWords;
-use firewall_common::flow_table::control::{BACKED, DOUBT};
+use firewall_common::flow_table::control::{BACKED, DOUBT, DRAINING};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
 use firewall_common::flow_table::sweep::{Listed, Swept, answered, read, sweep};
 
@@ -97,6 +97,26 @@ impl Datapath {
             let Ask { bucket, slot, listed, .. } = ask;
             let lifetimes = sweeper.lifetimes(listed.key);
             answered(&table, *bucket, *slot, listed, socket_of(ask), lifetimes, sweeper.now);
+        }
+        Ok(())
+    }
+
+    /// Cuts the flows that the operator has drained and whose time is over. Programs do so when they meet one; whoever copies flows
+    /// must not take it for one that has ended, or its connection would begin anew.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read or written.
+    pub(super) fn cut_drained_flows(&self) -> Result<(), DatapathError> {
+        let (table, sweeper, now) = (self.flow_table()?, self.sweeper()?, Units::of_kernel()?.now()?);
+        for (bucket, slot) in table.slots() {
+            let control = table.control(bucket, slot);
+            if control.has(DRAINING)
+                && control.is_ended(now)
+                && let Some(listed) = read(&table, bucket, slot)
+            {
+                sweep(&table, bucket, slot, sweeper.lifetimes(listed.key), now);
+            }
         }
         Ok(())
     }

@@ -73,6 +73,7 @@ impl Datapath {
         let mut lost = 0;
         if was_in_use && beside.missing_of(&TABLE_MAPS)?.is_none() {
             self.wait_for_readers()?;
+            beside.cut_drained_flows()?;
             let (from, to) = (beside.flow_table()?, self.flow_table()?);
             lost = copy_again(&from, &to, &[], Units::of_kernel()?.now()?);
         }
@@ -161,6 +162,7 @@ impl Resize<'_> {
     pub fn finish(self) -> Result<u64, DatapathError> {
         // Until then a program may still be at work on the old one.
         self.datapath.wait_for_readers()?;
+        self.beside.cut_drained_flows()?;
         let (from, to) = (self.beside.flow_table()?, self.datapath.flow_table()?);
         let lost = copy_again(&from, &to, &self.copied, Units::of_kernel()?.now()?);
         self.beside.remove_maps()?;
@@ -174,6 +176,7 @@ fn errno_error(errno: Errno) -> std::io::Error {
 
 /// The control words that were copied, and how many flows the new table has not taken.
 fn copied(from: &Datapath, to: &Datapath, flow_entries: u32) -> Result<(Vec<u64>, u64), DatapathError> {
+    from.cut_drained_flows()?;
     let now = Units::of_kernel()?.now()?;
     let first = copy(&from.flow_table()?, &to.flow_table()?, now);
     if first.protected_without_room > 0 {

@@ -1,7 +1,9 @@
 //! `interface reload --flow-entries` gives the flow table another size, and its flows move along.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
 
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
 
@@ -10,6 +12,7 @@ use crate::support::{Conversation, close_egress, create_group, json, on_every_ho
 on_every_hook!(
     the_table_grows_and_shrinks_with_its_flows,
     a_table_that_would_be_too_small_is_refused_and_nothing_is_changed,
+    a_drained_connection_stays_cut_when_the_table_moves,
 );
 
 const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
@@ -78,4 +81,29 @@ fn a_table_that_would_be_too_small_is_refused_and_nothing_is_changed(hook: Ingre
         near.write_all(b"x").unwrap();
         far.read_exact(&mut [0]).unwrap();
     }
+}
+
+/// Its time is over and no packet has met it: the move must not forget it, or what the server sends would begin it anew.
+fn a_drained_connection_stays_cut_when_the_table_moves(hook: IngressHook) {
+    let lab = Lab::build(&Topology::star(["client", "app"])).unwrap();
+    let (client, app) = (lab.host("client"), lab.host("app"));
+    // The server may open connections of its own.
+    create_group(app, "app", &[ADMITTED]);
+    app.sgfw(&format!("interface attach {INTERFACE} --group app --ingress-hook {hook} --flow-entries 1024"))
+        .expect_success();
+    let address = SocketAddr::from((app.address(Family::V4), 80));
+    let listener = app.namespace().run(|| TcpListener::bind(address)).unwrap();
+    let mut near = client.namespace().run(|| TcpStream::connect(address)).unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    far.write_all(b"x").unwrap();
+    near.read_exact(&mut [0]).unwrap();
+
+    app.sgfw(&format!("rule revoke app {ADMITTED} --flows drain=1s")).expect_success();
+    sleep(Duration::from_secs(3));
+    app.sgfw("interface reload --flow-entries 2048").expect_success();
+
+    far.write_all(b"y").unwrap();
+    let heard = near.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(heard, Err(ErrorKind::WouldBlock), "the server goes on with it");
 }
