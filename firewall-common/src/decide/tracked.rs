@@ -80,7 +80,7 @@ pub fn begin<T: Tables>(tables: &T, slot: u32, case: &Case, may_ask: bool) -> Be
     };
     let flows = tables.flows();
     if case.rule_set == 0 {
-        let has_place = has_place(flows, &case.spot, case.facts.now);
+        let has_place = has_place(flows, &case.spot, &settings.lifetimes, case.facts.now);
         let refused = Reason::of_register(case.refused.into());
         return Beginning::Decided(if has_place { refused } else { Reason::Management });
     }

@@ -199,7 +199,7 @@ impl Control {
     }
 }
 
-/// What an insert takes, lowest number first.
+/// What a flow is worth to an insert and to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(pub u32);
 
@@ -208,18 +208,18 @@ impl Class {
     pub const EMPTY: Self = Self(0);
     /// Closed, time-wait, cut.
     pub const CLOSING: Self = Self(1);
-    /// Half-open, begun by ingress; by egress one more. Pick-ups that are not confirmed too.
+    /// Half-open, begun by ingress; by egress one more, here and below. Pick-ups that are not confirmed too.
     pub const HALF_OPEN: Self = Self(2);
-    /// One-way, begun by ingress; by egress one more.
+    /// One-way.
     pub const ONE_WAY: Self = Self(4);
     /// Both ways, but no stream.
     pub const REPLIED: Self = Self(6);
     /// A UDP stream.
-    pub const STREAM: Self = Self(7);
-    /// Protected, but in doubt and not backed by a socket: only where the places of a key hold nothing else.
-    pub const DOUBTED: Self = Self(8);
-    /// Never taken.
-    pub const PROTECTED: Self = Self(9);
+    pub const STREAM: Self = Self(8);
+    /// Protected, but in doubt and not backed by a socket.
+    pub const DOUBTED: Self = Self(10);
+    /// Protected.
+    pub const PROTECTED: Self = Self(11);
 
     /// The name shown to people, in JSON and in metrics.
     #[must_use]
@@ -229,12 +229,63 @@ impl Class {
             1 => "closing",
             2 | 3 => "half-open",
             4 | 5 => "one-way",
-            6 => "replied",
-            7 => "stream",
-            8 => "doubted",
+            6 | 7 => "replied",
+            8 | 9 => "stream",
+            10 => "doubted",
             _ => "protected",
         }
     }
+
+    /// In which order an insert takes them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn level(self) -> Level {
+        Level((LEVELS >> (self.0 * 4)) as u32 & 0xf)
+    }
+}
+
+/// What an insert takes, lowest number first.
+///
+/// What strangers can begin lies below what the host has begun, so that no flood takes the places of the host's own
+/// handshakes; and it lies together, to be taken by time alone: were any of it worth more, a flood of that would leave the rest
+/// no place to wait for an answer in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(pub u32);
+
+impl Level {
+    /// Free.
+    pub const EMPTY: Self = Self(0);
+    /// Closed, time-wait, cut.
+    pub const CLOSING: Self = Self(1);
+    /// Begun by ingress: half-open, one-way, or answered but no stream.
+    pub const OF_STRANGERS: Self = Self(2);
+    /// A UDP stream that ingress has begun.
+    pub const STREAM_OF_STRANGERS: Self = Self(3);
+    /// Begun by egress: half-open, one-way, or answered but no stream.
+    pub const OF_THE_HOST: Self = Self(4);
+    /// A UDP stream that egress has begun.
+    pub const STREAM_OF_THE_HOST: Self = Self(5);
+    /// Protected, but in doubt and not backed by a socket: only where the places of a key hold nothing else.
+    pub const DOUBTED: Self = Self(6);
+    /// Never taken.
+    pub const PROTECTED: Self = Self(7);
+}
+
+/// By class, four bits each.
+const LEVELS: u64 = at_level(Class::CLOSING, Level::CLOSING)
+    | by_side(Class::HALF_OPEN, Level::OF_STRANGERS, Level::OF_THE_HOST)
+    | by_side(Class::ONE_WAY, Level::OF_STRANGERS, Level::OF_THE_HOST)
+    | by_side(Class::REPLIED, Level::OF_STRANGERS, Level::OF_THE_HOST)
+    | by_side(Class::STREAM, Level::STREAM_OF_STRANGERS, Level::STREAM_OF_THE_HOST)
+    | at_level(Class::DOUBTED, Level::DOUBTED)
+    | at_level(Class::PROTECTED, Level::PROTECTED);
+
+const fn by_side(class: Class, by_ingress: Level, by_egress: Level) -> u64 {
+    at_level(class, by_ingress) | at_level(Class(class.0 + 1), by_egress)
+}
+
+const fn at_level(class: Class, level: Level) -> u64 {
+    (level.0 as u64) << (class.0 * 4)
 }
 
 /// By state, four bits each.
@@ -271,13 +322,13 @@ impl Control {
         let doubted = hide(self.0 >> 49 & !(self.0 >> 50) & 1);
         let live = hide(hide(u64::from(now)).wrapping_sub(hide(self.0 & END)) >> 63);
         let of_state = hide(CLASSES >> (self.state() * 4) & 0xf);
-        // Of half-open and one-way flows, those that were begun by egress are worth one more.
-        let has_sides = hide((of_state & 1 ^ 1) & (of_state >> 1 ^ of_state >> 2) & 1);
+        // All but what is closing are of a side: those that were begun by egress are one more.
+        let has_sides = hide((of_state >> 1 | of_state >> 2 | of_state >> 3) & 1);
         let egress = hide(self.0 >> 44 & 1);
         let plain = of_state + has_sides * egress;
-        let kept = 9 - doubted;
+        let kept = 11 - doubted;
         let flow = plain * (protected ^ 1) + kept * protected;
-        let class = flow * live * used * (pending ^ 1) + 9 * pending;
+        let class = flow * live * used * (pending ^ 1) + 11 * pending;
         Class(hide(class) as u32)
     }
 }
@@ -286,28 +337,44 @@ impl Control {
 mod tests {
     use super::*;
 
-    fn class(bits: u64, state: u64) -> u32 {
-        Control(bits | USED).in_state(state).ending(10).class(9).0
+    fn level(bits: u64, state: u64) -> u32 {
+        Control(bits | USED).in_state(state).ending(10).class(9).level().0
     }
 
     #[test]
     fn an_insert_takes_what_is_worth_least() {
         let order = [
-            class(0, state::CLOSED),
-            class(0, state::SYN_SENT),
-            class(BEGUN_BY_EGRESS, state::SYN_RECEIVED),
-            class(0, state::UDP_ONE_WAY),
-            class(BEGUN_BY_EGRESS, state::ICMP_QUERY),
-            class(0, state::PORTLESS_REPLIED),
-            class(BEGUN_BY_EGRESS, state::UDP_STREAM),
-            class(PROTECTED | DOUBT, state::ESTABLISHED),
-            class(PROTECTED | DOUBT | BACKED, state::ESTABLISHED),
+            level(0, state::CLOSED),
+            level(0, state::SYN_SENT),
+            level(0, state::UDP_STREAM),
+            level(BEGUN_BY_EGRESS, state::SYN_RECEIVED),
+            level(BEGUN_BY_EGRESS, state::UDP_STREAM),
+            level(PROTECTED | DOUBT, state::ESTABLISHED),
+            level(PROTECTED | DOUBT | BACKED, state::ESTABLISHED),
         ];
-        assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(class(BEGUN_BY_EGRESS, state::TIME_WAIT), 1);
-        assert_eq!(class(BEGUN_BY_EGRESS, state::UDP_REPLIED), 6);
+        assert_eq!(order, [1, 2, 3, 4, 5, 6, 7]);
+        let together =
+            [state::SYN_RECEIVED, state::UDP_ONE_WAY, state::ICMP_REPLIED, state::PORTLESS_REPLIED];
+        for side in [0, BEGUN_BY_EGRESS] {
+            assert_eq!(together.map(|state| level(side, state)), [if side == 0 { 2 } else { 4 }; 4]);
+        }
+        assert_eq!(level(BEGUN_BY_EGRESS, state::TIME_WAIT), 1);
         assert_eq!(Control(USED | PROTECTED).ending(9).class(9), Class::EMPTY);
         assert_eq!(Control(0).ending(10).class(9), Class::EMPTY);
         assert_eq!(Control(USED | PENDING).class(9), Class::PROTECTED);
+    }
+
+    #[test]
+    fn classes_tell_sides_and_have_names() {
+        let named = |bits: u64, state: u64| {
+            let class = Control(bits | USED).in_state(state).ending(10).class(9);
+            (class.0, class.name())
+        };
+        assert_eq!(named(BEGUN_BY_EGRESS, state::PICKED_UP), (3, "half-open"));
+        assert_eq!(named(0, state::PORTLESS), (4, "one-way"));
+        assert_eq!(named(BEGUN_BY_EGRESS, state::UDP_REPLIED), (7, "replied"));
+        assert_eq!(named(BEGUN_BY_EGRESS, state::UDP_STREAM), (9, "stream"));
+        assert_eq!(named(BEGUN_BY_EGRESS, state::CUT), (1, "closing"));
+        assert_eq!(named(PROTECTED | DOUBT, state::ESTABLISHED), (10, "doubted"));
     }
 }

@@ -1,7 +1,9 @@
 //! Beginning a flow in the place of what is worth least.
 
 use super::change::write_key;
-use super::control::{BACKED, Class, Control, END, KEYED, PENDING, PROTECTED, USED, VERSION, VERSIONS};
+use super::control::{
+    BACKED, Class, Control, END, KEYED, Level, PENDING, PROTECTED, USED, VERSION, VERSIONS,
+};
 use super::find::differs;
 use super::hash::Spot;
 use super::layout::CHOICES;
@@ -44,16 +46,16 @@ pub enum Inserted {
 ///
 /// | bits | |
 /// | --- | --- |
-/// | 58–61 | class |
+/// | 58–60 | level |
 /// | 55–57 | protected flows in its bucket, so that they spread; 0 for streams, which go by time alone |
-/// | 23–54 | end of life; 0 for an empty place: the flow that ends first is the one idle longest |
+/// | 23–54 | when it last met a packet: the one idle longest goes first; 0 for an empty place |
 /// | 21–22 | choice of the bucket: nearer ones first, which also fills a table by a tenth more than chance would |
 /// | 2–20, 0–1 | chance, slot |
 type Rank = u64;
 
-const CLASS_SHIFT: u32 = 58;
+const LEVEL_SHIFT: u32 = 58;
 const CROWD_SHIFT: u32 = 55;
-const END_SHIFT: u32 = 23;
+const TIME_SHIFT: u32 = 23;
 const CHOICE_SHIFT: u32 = 21;
 const CHANCE_SHIFT: u32 = 2;
 const CHANCE: u64 = 0x7_ffff << CHANCE_SHIFT;
@@ -63,8 +65,8 @@ const CHANCE: u64 = 0x7_ffff << CHANCE_SHIFT;
 const NEAR_RESERVE: u64 = 2;
 
 #[inline(always)]
-const fn class_of(rank: Rank) -> Class {
-    Class((rank >> CLASS_SHIFT) as u32 & 15)
+const fn level_of(rank: Rank) -> Level {
+    Level((rank >> LEVEL_SHIFT) as u32 & 7)
 }
 
 /// What an insert sees in one line.
@@ -124,14 +126,14 @@ pub fn insert_once<M: Memory>(
     now: u32,
     ask: Option<impl FnOnce(M::Place) -> Socket>,
 ) -> Inserted {
-    let Some(view) = survey(memory, spot, now, u64::from(memory.random())) else {
+    let Some(view) = survey(memory, spot, lifetimes, now, u64::from(memory.random())) else {
         return Inserted::Refused;
     };
     if view.same != 0 {
         return Inserted::Same;
     }
-    let class = class_of(view.best);
-    if class == Class::PROTECTED {
+    let level = level_of(view.best);
+    if level == Level::PROTECTED {
         let Some(ask) = ask else {
             return Inserted::Refused;
         };
@@ -143,10 +145,9 @@ pub fn insert_once<M: Memory>(
         return if ended { Inserted::Asked } else { Inserted::AskedInVain };
     }
     let place = ((view.best >> CHOICE_SHIFT) as u32 & 3, view.best as u32 & 3);
-    if take(memory, spot, place, class, key, fresh, now) {
-        Inserted::InPlaceOf(class)
-    } else {
-        Inserted::Contended
+    match take(memory, spot, place, level, key, fresh, now) {
+        Some(class) => Inserted::InPlaceOf(class),
+        None => Inserted::Contended,
     }
 }
 
@@ -180,24 +181,24 @@ pub fn insert<M: Memory>(
 
 /// Whether a flow has a place: an empty one, or that of a flow which may be evicted.
 #[inline(always)]
-pub fn has_place<M: Memory>(memory: &M, spot: &Spot, now: u32) -> bool {
-    survey(memory, spot, now, 0).is_some_and(|view| class_of(view.best) != Class::PROTECTED)
+pub fn has_place<M: Memory>(memory: &M, spot: &Spot, lifetimes: &Lifetimes, now: u32) -> bool {
+    survey(memory, spot, lifetimes, now, 0).is_some_and(|view| level_of(view.best) != Level::PROTECTED)
 }
 
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
-fn survey<M: Memory>(memory: &M, spot: &Spot, now: u32, chance: u64) -> Option<View> {
+fn survey<M: Memory>(memory: &M, spot: &Spot, lifetimes: &Lifetimes, now: u32, chance: u64) -> Option<View> {
     let mut all = View::NOTHING;
     touch(memory, spot);
     let mut choice = 0;
     while choice < CHOICES {
-        let view = view(memory, spot, choice, now, chance)?;
+        let view = view(memory, spot, choice, lifetimes, now, chance)?;
         all.best = least(all.best, view.best);
         all.same = hide(all.same | view.same);
         all.backed = hide(all.backed | view.backed);
         all.doubted = hide(all.doubted | view.doubted);
         all.unconfirmed = hide(all.unconfirmed | view.unconfirmed);
-        if choice == 0 && class_of(view.best) == Class::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
+        if choice == 0 && level_of(view.best) == Level::EMPTY && view.crowd + NEAR_RESERVE <= 4 {
             break;
         }
         choice = one_more(choice);
@@ -213,15 +214,23 @@ fn touch<M: Memory>(memory: &M, spot: &Spot) {
 }
 
 #[inline(always)]
-fn view<M: Memory>(memory: &M, spot: &Spot, choice: u32, now: u32, chance: u64) -> Option<View> {
+fn view<M: Memory>(
+    memory: &M,
+    spot: &Spot,
+    choice: u32,
+    lifetimes: &Lifetimes,
+    now: u32,
+    chance: u64,
+) -> Option<View> {
     let line = memory.line(spot.bucket(choice))?;
     let mut all = View::NOTHING;
-    one_slot(memory, line, (choice, 0), spot, now, chance, &mut all);
-    one_slot(memory, line, (choice, 1), spot, now, chance, &mut all);
-    one_slot(memory, line, (choice, 2), spot, now, chance, &mut all);
-    one_slot(memory, line, (choice, 3), spot, now, chance, &mut all);
-    let is_stream =
-        hide((u64::from(class_of(all.best).0) ^ u64::from(Class::STREAM.0)).wrapping_sub(1) >> 63);
+    one_slot(memory, line, (choice, 0), spot, lifetimes, now, chance, &mut all);
+    one_slot(memory, line, (choice, 1), spot, lifetimes, now, chance, &mut all);
+    one_slot(memory, line, (choice, 2), spot, lifetimes, now, chance, &mut all);
+    one_slot(memory, line, (choice, 3), spot, lifetimes, now, chance, &mut all);
+    // Of the levels below, those of streams alone are odd, but for what is closing.
+    let level = u64::from(level_of(all.best).0);
+    let is_stream = hide(level & (level >> 1 ^ level >> 2) & 1);
     // Four at most, and the number has room for seven.
     all.best += hide(all.crowd * (is_stream ^ 1)) << CROWD_SHIFT | u64::from(choice) << CHOICE_SHIFT;
     Some(all)
@@ -234,18 +243,19 @@ fn one_slot<M: Memory>(
     line: M::Place,
     (choice, slot): (u32, u32),
     spot: &Spot,
+    lifetimes: &Lifetimes,
     now: u32,
     chance: u64,
     all: &mut View,
 ) {
     let control = memory.load(line, slot * 2 + 1);
     let fingerprint = memory.load(line, slot * 2);
-    let class = u64::from(Control(control).class(now).0);
-    let is_empty = hide(class.wrapping_sub(1) >> 63);
+    let level = u64::from(Control(control).class(now).level().0);
+    let is_empty = hide(level.wrapping_sub(1) >> 63);
     let other = (fingerprint ^ spot.fingerprint) | differs(control, spot);
     let is_same = hide(hide((other | hide(other).wrapping_neg()) >> 63) ^ 1);
     all.same = hide(all.same | (is_same * (is_empty ^ 1)));
-    all.crowd = hide(all.crowd + ((class + 8) >> 4));
+    all.crowd = hide(all.crowd + ((level + 1) >> 3));
     // Protected, backed, keyed and published; apart, lest the compiler compares all bits at once.
     let backed = hide(control >> 48 & control >> 50) & hide(control >> 56 & control >> 58) & 1;
     let doubted = backed & hide(control >> 49);
@@ -254,11 +264,12 @@ fn one_slot<M: Memory>(
     all.doubted = hide(all.doubted | doubted << place);
     all.unconfirmed = hide(all.unconfirmed | (doubted & hide(control >> 59)) << place);
     let is_taken = is_empty ^ 1;
-    let end = (control & END) * is_taken;
+    let lifetime = u64::from(lifetimes.of(Control(control).state()));
+    let met = (control.wrapping_sub(lifetime) & END) * is_taken;
     // Chance comes by slot, so that of equals each is the first for somebody; not among empty places, so that two CPUs that
     // begin one flow claim the same.
     let turn = (chance >> (slot * 4) << CHANCE_SHIFT & CHANCE) * is_taken;
-    let rank = class << CLASS_SHIFT | end << END_SHIFT | turn | u64::from(slot);
+    let rank = level << LEVEL_SHIFT | met << TIME_SHIFT | turn | u64::from(slot);
     all.best = least(all.best, rank);
 }
 
@@ -269,27 +280,28 @@ fn least(a: u64, b: u64) -> u64 {
     b.wrapping_add(a.wrapping_sub(b).wrapping_mul(a_is_less))
 }
 
-/// Takes a slot over, if what stands there is still worth no more.
+/// Takes a slot over, if what stands there is still worth no more, and says what did.
 #[inline(always)]
 fn take<M: Memory>(
     memory: &M,
     spot: &Spot,
     (choice, slot): (u32, u32),
-    class: Class,
+    level: Level,
     key: &KeyWords,
     fresh: &Fresh,
     now: u32,
-) -> bool {
+) -> Option<Class> {
     let bucket = spot.bucket(choice);
     let (Some(line), Some(filter), Some(details)) =
         (memory.line(bucket), memory.filter(bucket), memory.details(bucket))
     else {
-        return false;
+        return None;
     };
     let control_word = (slot & 3) * 2 + 1;
     let old = memory.load(line, control_word);
-    if Control(old).class(now).0 > class.0 {
-        return false;
+    let class = Control(old).class(now);
+    if class.level().0 > level.0 {
+        return None;
     }
     // Before the flow can be found.
     let spilled = match fresh.control.has(PROTECTED) {
@@ -297,14 +309,14 @@ fn take<M: Memory>(
         false => Mark::Until(fresh.control.end()),
     };
     if !mark(memory, spot, choice, spilled, now) {
-        return false;
+        return None;
     }
     let version = old.wrapping_add(VERSION) & VERSIONS;
     if memory.compare_exchange(line, control_word, old, version | USED | PENDING) != old {
         if fresh.control.has(PROTECTED) {
             mark(memory, spot, choice, Mark::Released, now);
         }
-        return false;
+        return None;
     }
     // From here on the slot, its tag, its details and its record are ours.
     memory.store_tag(filter, slot & 3, spot.tag);
@@ -316,7 +328,7 @@ fn take<M: Memory>(
     let keyed = !evicts && write_key(memory, bucket * 4 + (slot & 3), key);
     let keyed = if keyed { KEYED } else { 0 };
     memory.publish(line, control_word, version | USED | keyed | spot.print | fresh.control.0);
-    true
+    Some(class)
 }
 
 /// A mask of sixteen places, turned around by chance so that each of its bits may be the lowest, and by how much.

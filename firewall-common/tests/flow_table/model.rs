@@ -29,20 +29,18 @@ struct Listed {
     rule_set: u64,
 }
 
-/// What a place is worth, in the order of the issue.
+/// What a place is worth, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     Empty,
     Over,
-    HalfOpen {
-        by_egress: bool,
-    },
-    OneWay {
-        by_egress: bool,
-    },
-    Replied,
+    OfStrangers,
     /// The one idle longest, which is the one that ends first, before others.
-    Stream {
+    StreamOfStrangers {
+        end: u32,
+    },
+    OfTheHost,
+    StreamOfTheHost {
         end: u32,
     },
     Doubted,
@@ -52,6 +50,22 @@ enum Worth {
 impl Listed {
     fn is_ended(&self, now: u32) -> bool {
         now >= self.end
+    }
+
+    fn class(&self, now: u32) -> Class {
+        let of_side = |class: Class| Class(class.0 + u32::from(self.by_egress));
+        match self.worth(now) {
+            Worth::Empty => Class::EMPTY,
+            Worth::Over => Class::CLOSING,
+            Worth::Doubted => Class::DOUBTED,
+            Worth::Protected => Class::PROTECTED,
+            Worth::StreamOfStrangers { .. } | Worth::StreamOfTheHost { .. } => of_side(Class::STREAM),
+            Worth::OfStrangers | Worth::OfTheHost => match self.state {
+                state::UDP_ONE_WAY | state::ICMP_QUERY | state::PORTLESS => of_side(Class::ONE_WAY),
+                state::UDP_REPLIED | state::ICMP_REPLIED | state::PORTLESS_REPLIED => of_side(Class::REPLIED),
+                _ => of_side(Class::HALF_OPEN),
+            },
+        }
     }
 
     fn worth(&self, now: u32) -> Worth {
@@ -68,10 +82,11 @@ impl Listed {
             | state::SYN_RECEIVED
             | state::PICKED_UP
             | state::ESTABLISHED
-            | state::FIN_WAIT => Worth::HalfOpen { by_egress },
-            state::UDP_ONE_WAY | state::ICMP_QUERY | state::PORTLESS => Worth::OneWay { by_egress },
-            state::UDP_REPLIED | state::ICMP_REPLIED | state::PORTLESS_REPLIED => Worth::Replied,
-            state::UDP_STREAM => Worth::Stream { end: self.end },
+            | state::FIN_WAIT => of_a_side(by_egress),
+            state::UDP_ONE_WAY | state::ICMP_QUERY | state::PORTLESS => of_a_side(by_egress),
+            state::UDP_REPLIED | state::ICMP_REPLIED | state::PORTLESS_REPLIED => of_a_side(by_egress),
+            state::UDP_STREAM if by_egress => Worth::StreamOfTheHost { end: self.end },
+            state::UDP_STREAM => Worth::StreamOfStrangers { end: self.end },
             other => panic!("state {other}"),
         }
     }
@@ -91,7 +106,7 @@ impl Listed {
 }
 
 /// Of each table.
-const OPERATIONS: u64 = 40_000;
+const OPERATIONS: u64 = 80_000;
 /// With `SGFW_SOAK=1`.
 const OPERATIONS_OF_SOAK: u64 = 1_000_000;
 
@@ -105,7 +120,7 @@ struct Pair {
     rule_set: u64,
     mood: u64,
     /// How often each kind of thing happened, so that a run that tests nothing fails.
-    seen: [u64; 15],
+    seen: [u64; 17],
 }
 
 impl Pair {
@@ -118,7 +133,7 @@ impl Pair {
             now: 1000,
             rule_set: 0,
             mood: 0,
-            seen: [0; 15],
+            seen: [0; 17],
         }
     }
 
@@ -137,6 +152,11 @@ impl Pair {
         places.sort_unstable();
         places.dedup();
         places
+    }
+
+    fn class(&self, place: u32) -> Class {
+        let mut flows = self.list.iter();
+        flows.find(|flow| flow.place == place).map_or(Class::EMPTY, |flow| flow.class(self.now))
     }
 
     fn worth(&self, place: u32) -> Worth {
@@ -192,7 +212,8 @@ impl Pair {
             key,
             place: 0,
             state,
-            by_egress: self.below(2) != 0,
+            // What strangers have begun is taken first, however much there is of it.
+            by_egress: self.mood >= 5 || self.below(2) != 0,
             protected,
             doubted: false,
             backed: false,
@@ -230,7 +251,7 @@ impl Pair {
         for asked in asked {
             assert!(refusing && least(self) == Worth::Protected);
             self.answered(&asked, answer, &places);
-            self.seen[14] += 1;
+            self.seen[16] += 1;
         }
         let least = least(self);
         match inserted {
@@ -251,10 +272,10 @@ impl Pair {
                 assert!(before.is_none_or(|flow| flow.is_ended(self.now)), "a live flow begun again");
                 let worth = self.worth(flow.place);
                 assert_eq!(worth, least, "not the least");
-                assert_eq!(class, class_of(worth));
-                let evicts = matches!(worth, Worth::HalfOpen { .. } | Worth::OneWay { .. });
+                assert_eq!(class, self.class(flow.place));
+                let evicts = class >= Class::HALF_OPEN && class < Class::REPLIED;
                 assert_eq!(hit.control.has(KEYED), !evicts, "{worth:?}");
-                self.seen[4 + class_of(worth).0 as usize] += 1;
+                self.seen[4 + class.0 as usize] += 1;
                 // A flow of the key that is over, in a place behind the new one, can be found no more.
                 self.list.retain(|other| other.place != flow.place && other.key != key);
                 self.list.push(flow);
@@ -293,7 +314,7 @@ impl Pair {
             ),
             3 => (false, one_of(&[state::UDP_REPLIED, state::PORTLESS_REPLIED, state::UDP_STREAM])),
             4 => (false, state::UDP_STREAM),
-            5 => (self.below(3) != 0, state::UDP_STREAM),
+            5 | 6 => (self.below(3) != 0, state::UDP_STREAM),
             _ => (true, one_of(&[state::ESTABLISHED, state::FIN_WAIT])),
         }
     }
@@ -314,7 +335,7 @@ impl Pair {
         let mut next = self.list[at].clone();
         (next.protected, next.state) = self.kind();
         next.doubted = self.below(2) == 0;
-        next.backed = next.doubted && self.below(2) == 0;
+        next.backed = self.below(3) == 0;
         next.end = self.now + self.lifetime(next.protected);
         self.becomes(at, next);
     }
@@ -370,7 +391,7 @@ impl Pair {
     fn step(&mut self, keys: u64) {
         let key = self.below(keys);
         if self.below(3000) == 0 {
-            self.mood = self.below(8);
+            self.mood = self.below(10);
             if self.mood == 0 {
                 self.calm();
             }
@@ -386,17 +407,8 @@ impl Pair {
     }
 }
 
-fn class_of(worth: Worth) -> Class {
-    Class(match worth {
-        Worth::Empty => 0,
-        Worth::Over => 1,
-        Worth::HalfOpen { by_egress } => 2 + u32::from(by_egress),
-        Worth::OneWay { by_egress } => 4 + u32::from(by_egress),
-        Worth::Replied => 6,
-        Worth::Stream { .. } => 7,
-        Worth::Doubted => 8,
-        Worth::Protected => 9,
-    })
+const fn of_a_side(by_egress: bool) -> Worth {
+    if by_egress { Worth::OfTheHost } else { Worth::OfStrangers }
 }
 
 fn is_ipv6(key: u64) -> bool {

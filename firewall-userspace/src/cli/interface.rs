@@ -78,8 +78,8 @@ Examples:
     },
     /// Change when silent flows of an interface end
     ///
-    /// The change is in force at once, also for flows that exist. Those of TCP that are established and those of UDP have
-    /// the ranges and defaults of AWS.
+    /// The change is in force at once, for a flow that exists from its next packet on. The timeouts of TCP that is established
+    /// and those of UDP have the ranges and defaults of AWS.
     #[command(after_help = "\
 Examples:
   sgfw interface set-timeouts eth1 --tcp-established 350

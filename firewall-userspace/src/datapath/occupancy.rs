@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aya::maps::{MapData, PerCpuArray};
 use firewall_common::abi::{flow_event, map};
 use firewall_common::flow_table::Class;
-use firewall_common::flow_table::control::{DOUBT, PROTECTED};
+use firewall_common::flow_table::control::{DOUBT, PROTECTED, state};
 
 use super::clock::{Units, jiffies, jiffies_per_second};
 use super::{Datapath, DatapathError};
@@ -99,7 +99,9 @@ impl Datapath {
             // To an insert one that a socket backs is worth more than one of which nobody knows; people ask for what is in doubt.
             let in_doubt = control.0 & (PROTECTED | DOUBT) == PROTECTED | DOUBT && !control.is_ended(now);
             let class = if in_doubt { Class::DOUBTED } else { control.class(now) };
+            // What was cut keeps packets out, and is no flow any more.
             if control.is_published()
+                && control.state() != state::CUT
                 && let Some(flows) = numbers.flows.get_mut(class.0 as usize)
             {
                 *flows += 1;
@@ -138,7 +140,7 @@ mod tests {
         for (class, flows) in (0..).zip(&mut numbers.flows) {
             *flows = 10 + class;
         }
-        numbers.events[..10].copy_from_slice(&[99, 1, 2, 3, 0, 0, 0, 7, 8, 0]);
+        numbers.events[..12].copy_from_slice(&[99, 1, 2, 3, 0, 0, 3, 4, 8, 0, 9, 0]);
         numbers.events[flow_event::REFUSED as usize] = 5;
         let occupancy = Occupancy::new(&numbers, 100, 150, None);
         let rows: Vec<_> = occupancy.classes.iter().map(|row| (row.name, row.flows, row.evicted)).collect();
@@ -148,12 +150,12 @@ mod tests {
                 ("closing", 11, 1),
                 ("half-open", 25, 5),
                 ("one-way", 29, 0),
-                ("replied", 16, 0),
-                ("stream", 17, 7),
-                ("doubted", 18, 8),
-                ("protected", 19, 0)
+                ("replied", 33, 7),
+                ("stream", 37, 8),
+                ("doubted", 20, 9),
+                ("protected", 21, 0)
             ]
         );
-        assert_eq!((occupancy.flows(), occupancy.percent(), occupancy.refused), (135, 19, 5));
+        assert_eq!((occupancy.flows(), occupancy.percent(), occupancy.refused), (176, 21, 5));
     }
 }
