@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -55,9 +56,9 @@ impl Requirement {
 /// To run `sgfw`.
 pub(crate) const USE: &[Requirement] = &[
     Requirement::check(
-        "kernel with TCX",
-        kernel_has_tcx,
-        "apt-get install --target-release bookworm-backports linux-image-amd64",
+        "kernel with TCX, or clsact and cls_bpf",
+        kernel_attaches_tc,
+        "apt-get install linux-image-amd64",
     ),
     Requirement::path(
         "kernel with CONFIG_DEBUG_INFO_BTF",
@@ -194,11 +195,14 @@ pub(crate) fn ensure_all(requirements: &[Requirement]) -> Result<()> {
     }
 }
 
-/// By its symbols, which every distribution's kernel lists, and not by its version: RHEL 9.4 has TCX in 5.14, and a newer
-/// kernel may be built without it.
-fn kernel_has_tcx() -> bool {
-    fs::read_to_string("/proc/kallsyms")
-        .is_ok_and(|symbols| symbols.lines().any(|line| line.split(' ').nth(2) == Some("tcx_prog_attach")))
+/// By its symbols, which every distribution's kernel lists, and its modules, and not by its version: RHEL 9.4 has TCX in
+/// 5.14, and a newer kernel may be built without it.
+fn kernel_attaches_tc() -> bool {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let has_symbol = |name: &str| symbols.lines().any(|line| line.split(' ').nth(2) == Some(name));
+    let has_module =
+        || Command::new("modinfo").arg("cls_bpf").output().is_ok_and(|output| output.status.success());
+    has_symbol("tcx_prog_attach") || has_symbol("cls_bpf_classify") || has_module()
 }
 
 fn nightly_has_sources() -> bool {

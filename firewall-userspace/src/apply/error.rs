@@ -117,6 +117,16 @@ pub enum ApplyError {
     /// The interfaces are in another network namespace than this process.
     #[error("the interfaces of this instance are in another network namespace")]
     OtherNamespace,
+    /// An interface has filters, which only a process in its network namespace can remove.
+    #[error(
+        "the filters of interface {interface} are in another network namespace, from which alone they can be removed"
+    )]
+    FiltersInOtherNamespace {
+        /// Its name.
+        interface: String,
+        /// The pins of their programs.
+        pins: Vec<PathBuf>,
+    },
     /// A change waits to be confirmed, and nothing else may happen meanwhile.
     #[error("generation {generation} waits to be confirmed, for {} s more", left.as_secs())]
     AwaitingConfirmation {

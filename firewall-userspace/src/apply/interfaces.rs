@@ -7,7 +7,7 @@ use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
 use super::takeover::take_over;
 use super::{ApplyError, Changed, Instance, quotas};
-use crate::datapath::{self, Attachment, Datapath, NewAttachment};
+use crate::datapath::{Attachment, Datapath, FilterBefore, NewAttachment};
 use crate::host;
 use crate::model::{
     GroupId, GroupReference, IngressHook, Interface, InterfaceId, InterfaceOptions, ModelError,
@@ -40,6 +40,8 @@ pub struct Attached {
     pub attachment: Attachment,
     /// Why native XDP was refused, in the driver's words, where it was tried.
     pub native_xdp_refused: Option<String>,
+    /// The filters of others that decide before ours.
+    pub filters_before: Vec<FilterBefore>,
     /// How many connections that were open already are tracked now. Failing to find them does not
     /// fail the attachment.
     pub taken_over: Result<usize, ApplyError>,
@@ -54,7 +56,6 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
     host::require_root()?;
     let ifindex = host::index_of(&request.interface)?;
     host::require_no_preempt_rt()?;
-    datapath::require_tcx(&request.interface)?;
     let (mut store, lock) = instance.lock()?;
     if store.snapshot()?.interfaces()?.is_empty() {
         // They would have the flows, and the size, of what was attached before.
@@ -123,7 +124,8 @@ pub fn detach(instance: &Instance, name: &str) -> Result<(), ApplyError> {
         return commit_unpublished(instance, transaction);
     };
     let mut others = datapath.pinned_slots()?;
-    let had_links = others.remove(&interface.slot);
+    let had_pins = others.remove(&interface.slot);
+    check_filters(&transaction, &datapath, &interface)?;
     datapath.detach(interface.slot)?;
     if others.is_empty() {
         commit_unpublished(instance, transaction)?;
@@ -131,7 +133,7 @@ pub fn detach(instance: &Instance, name: &str) -> Result<(), ApplyError> {
     }
     publish_detached(instance, transaction, &mut datapath, &interface, &others).map_err(|failure| {
         let undone = store.undo_after(before, &lock).map_err(ApplyError::from).and_then(|()| {
-            if had_links {
+            if had_pins {
                 datapath.attach(interface.slot, name, interface.ingress_hook, interface.log_drops)?;
             }
             Ok(())
@@ -243,10 +245,23 @@ pub(super) fn tracking_open_connections(
     attach: impl FnOnce(&mut Datapath, &Interface) -> Result<NewAttachment, ApplyError>,
 ) -> Result<Attached, ApplyError> {
     let before = take_over(datapath, &interface, published);
-    let NewAttachment { attachment, native_xdp_refused } = attach(datapath, &interface)?;
+    let NewAttachment { attachment, native_xdp_refused, filters_before } = attach(datapath, &interface)?;
     // Once more, for those that were opened meanwhile.
     let taken_over = before.and_then(|before| Ok(before + take_over(datapath, &interface, published)?));
-    Ok(Attached { interface, attachment, native_xdp_refused, taken_over })
+    Ok(Attached { interface, attachment, native_xdp_refused, filters_before, taken_over })
+}
+
+/// In another network namespace a filter would be left, and nobody would know it.
+fn check_filters(
+    snapshot: &Snapshot<'_>,
+    datapath: &Datapath,
+    interface: &Interface,
+) -> Result<(), ApplyError> {
+    let pins = datapath.filter_pins(interface.slot)?;
+    if pins.is_empty() || snapshot.namespace()? == host::current_namespace()? {
+        return Ok(());
+    }
+    Err(ApplyError::FiltersInOtherNamespace { interface: interface.name.clone(), pins })
 }
 
 fn publish_detached(

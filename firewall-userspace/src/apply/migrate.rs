@@ -48,7 +48,7 @@ pub(super) fn take_over(
     }
     // What found no room before finds none now, unless a place has become free.
     let lost_flows = other.copy_flows(&datapath)?;
-    other.hand_over_links(&datapath)?;
+    other.hand_over_pins(&datapath)?;
     let status_of = |attachment| status(&interfaces, attachment);
     Ok(Reloaded { interfaces: attachments.into_iter().filter_map(status_of).collect(), lost_flows })
 }

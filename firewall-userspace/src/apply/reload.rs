@@ -34,7 +34,7 @@ pub fn reload(
     // Held to the end: nothing may be attached or detached meanwhile.
     let (mut store, lock) = instance.lock()?;
     if let Some(other) = Datapath::other_version(&instance.bpffs)? {
-        if other.has_links()? {
+        if other.has_pins()? {
             return migrate::take_over(instance, &mut store, &lock, other, flow_entries);
         }
         // Of a run that was killed when only this was left to do.
@@ -107,7 +107,7 @@ fn replace_programs(
 
 /// Refuses where an interface has one of its programs left.
 fn check_complete(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<(), ApplyError> {
-    let incomplete = datapath.live_links()?.into_iter().find(|live| live.attachment().is_none());
+    let incomplete = datapath.live_programs()?.into_iter().find(|live| live.attachment().is_none());
     let Some(live) = incomplete else {
         return Ok(());
     };

@@ -7,7 +7,7 @@
 use super::interfaces::{Attached, attach_programs, flow_entries, tracking_open_connections};
 use super::publish::{Published, check_namespace, check_ownership, publish};
 use super::{ApplyError, Instance, confirm};
-use crate::datapath::{Attachment, Datapath, LiveLinks};
+use crate::datapath::{Attachment, Datapath, LivePrograms};
 use crate::host;
 use crate::model::Interface;
 use crate::store::{Store, WriteLock};
@@ -97,14 +97,14 @@ pub(super) fn publish_stored(
 
 /// What interfaces have of their programs, before the repair.
 #[derive(Default)]
-struct LivePrograms {
-    links: Vec<LiveLinks>,
+struct Survivors {
+    programs: Vec<LivePrograms>,
     /// Whether they work by maps that nobody can reach any more.
     are_stale: bool,
 }
 
 /// Makes map pins that are gone anew, and returns what interfaces have of their programs.
-fn complete_maps(instance: &Instance, store: &mut Store) -> Result<LivePrograms, ApplyError> {
+fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Survivors, ApplyError> {
     let damaged = Datapath::damaged(&instance.bpffs)?;
     let is_damaged = damaged.is_some();
     let existing = match damaged {
@@ -112,7 +112,7 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<LivePrograms,
         None => Datapath::open(&instance.bpffs)?,
     };
     let Some(datapath) = existing else {
-        return Ok(LivePrograms::default());
+        return Ok(Survivors::default());
     };
     let (snapshot, pinned) = (store.snapshot()?, datapath.pinned_slots()?);
     check_ownership(instance, &snapshot, &pinned)?;
@@ -121,7 +121,7 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<LivePrograms,
     if is_damaged {
         create(instance, store)?;
     }
-    Ok(LivePrograms { links: datapath.live_links()?, are_stale: is_damaged })
+    Ok(Survivors { programs: datapath.live_programs()?, are_stale: is_damaged })
 }
 
 fn create(instance: &Instance, store: &mut Store) -> Result<Datapath, ApplyError> {
@@ -137,7 +137,7 @@ enum FoundPrograms {
     InForce(Attachment),
     /// One of the two, or both that are stale.
     Incomplete {
-        live: LiveLinks,
+        live: LivePrograms,
         are_stale: bool,
     },
     Lost,
@@ -145,9 +145,9 @@ enum FoundPrograms {
 }
 
 impl Found {
-    fn new(interface: Interface, programs: &LivePrograms) -> Self {
+    fn new(interface: Interface, programs: &Survivors) -> Self {
         let are_stale = programs.are_stale;
-        let live = programs.links.iter().find(|links| links.slot == interface.slot);
+        let live = programs.programs.iter().find(|live| live.slot == interface.slot);
         let programs = match live {
             Some(live) => match live.attachment().filter(|_| !are_stale) {
                 Some(attachment) => FoundPrograms::InForce(attachment),
@@ -195,7 +195,7 @@ impl Found {
 fn completed(
     datapath: &mut Datapath,
     interface: &Interface,
-    live: &LiveLinks,
+    live: &LivePrograms,
     are_stale: bool,
     published: &Published,
 ) -> Result<Attached, ApplyError> {

@@ -12,7 +12,8 @@ use super::orphans::Zones;
 use super::publish::{KnownAddresses, policy_in_force};
 use super::{ApplyError, Instance};
 use crate::datapath::{
-    Ask, Attachment, CounterRow, Datapath, ExpiredFlows, FlowRow, Flows, LiveLinks, Occupancy,
+    Ask, Attachment, CounterRow, Datapath, ExpiredFlows, FilterBefore, FlowRow, Flows, LivePrograms,
+    Occupancy,
 };
 use crate::host::{self, TcpStage};
 use crate::model::{ExemptAddress, Interface, RuleId, SecurityGroup};
@@ -33,7 +34,7 @@ pub enum Programs {
     /// They decide its packets.
     Attached(Attachment),
     /// One is gone, because somebody removed or detached it. The traffic of its direction is open.
-    Incomplete(LiveLinks),
+    Incomplete(LivePrograms),
     /// They are gone, from an interface that exists: after a reboot, with a device that was made anew, or because somebody
     /// removed them. Its traffic is open.
     NotAttached,
@@ -48,6 +49,8 @@ pub enum Programs {
 pub struct Status {
     /// The interfaces, by name.
     pub interfaces: Vec<InterfaceStatus>,
+    /// The filters of others that packets meet before ours, with the name of the interface.
+    pub filters_before: Vec<(String, FilterBefore)>,
     /// Every group, to name those of the interfaces.
     pub groups: Vec<SecurityGroup>,
     /// Servers that every interface may talk to whatever its rules say.
@@ -154,11 +157,14 @@ pub fn status(instance: &Instance) -> Result<Status, ApplyError> {
     let stored = Stored::read(instance)?;
     let datapath = instance.datapath(&stored.interfaces)?;
     let interfaces = stored.with_programs(datapath.as_ref())?;
+    let filters_before = datapath.as_ref().map(|datapath| filters_before(datapath, &interfaces));
+    let filters_before = filters_before.transpose()?.unwrap_or_default();
     let pending = confirm::pending(datapath.as_ref(), stored.unconfirmed)?;
     let kernel = datapath.map(|datapath| kernel_status(&datapath, &interfaces)).transpose()?;
     let Stored { groups, exempt_addresses, is_panic, generation, .. } = stored;
     Ok(Status {
         interfaces,
+        filters_before,
         groups,
         exempt_addresses,
         is_panic,
@@ -296,7 +302,7 @@ impl Stored {
     }
 
     fn with_programs(&self, datapath: Option<&Datapath>) -> Result<Vec<InterfaceStatus>, ApplyError> {
-        let live = datapath.map(Datapath::live_links).transpose()?.unwrap_or_default();
+        let live = datapath.map(Datapath::live_programs).transpose()?.unwrap_or_default();
         let pinned = datapath.map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
         let is_here = host::current_namespace()? == self.namespace;
         let live_of = |slot| live.iter().find(|links| links.slot == slot);
@@ -314,6 +320,20 @@ impl Stored {
         };
         Ok(self.interfaces.iter().map(status_of).collect())
     }
+}
+
+fn filters_before(
+    datapath: &Datapath,
+    interfaces: &[InterfaceStatus],
+) -> Result<Vec<(String, FilterBefore)>, ApplyError> {
+    let mut all = Vec::new();
+    for InterfaceStatus { interface, programs } in interfaces {
+        if let Programs::Attached(attachment) = programs {
+            let before = datapath.filters_before(attachment)?.into_iter();
+            all.extend(before.map(|filter| (interface.name.clone(), filter)));
+        }
+    }
+    Ok(all)
 }
 
 fn kernel_status(datapath: &Datapath, interfaces: &[InterfaceStatus]) -> Result<KernelStatus, ApplyError> {

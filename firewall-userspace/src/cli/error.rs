@@ -256,6 +256,7 @@ fn apply_status(error: &ApplyError) -> ExitStatus {
         | ApplyError::UnknownGeneration { .. }
         | ApplyError::AttachedSince { .. }
         | ApplyError::OtherNamespace
+        | ApplyError::FiltersInOtherNamespace { .. }
         | ApplyError::Plan(_)
         | ApplyError::PlanOutdated { .. }
         | ApplyError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
@@ -296,11 +297,12 @@ fn host_status(error: &HostError) -> ExitStatus {
 fn datapath_status(error: &DatapathError) -> ExitStatus {
     match error {
         DatapathError::NotPrivileged => ExitStatus::NotPermitted,
-        DatapathError::BpffsNotMounted { .. }
-        | DatapathError::NoTcx { .. }
-        | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
+        DatapathError::BpffsNotMounted { .. } | DatapathError::NoTc { .. } | DatapathError::NoLink { .. } => {
+            ExitStatus::Unavailable
+        }
         DatapathError::NoSuchInterface { .. }
         | DatapathError::XdpNeedsEthernet { .. }
+        | DatapathError::OtherQdisc { .. }
         | DatapathError::OtherVersion { .. }
         | DatapathError::UnreadableFlows { .. }
         | DatapathError::FlowsDoNotFit { .. }

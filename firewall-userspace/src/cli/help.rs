@@ -59,6 +59,14 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
             "give the --netns in which they were attached; if it is gone, `sgfw interface detach` them"
                 .to_owned()
         }
+        ApplyError::FiltersInOtherNamespace { pins, .. } => {
+            let pins: Vec<_> = pins.iter().map(|pin| pin.display().to_string()).collect();
+            format!(
+                "give the --netns in which it was attached; if that is gone, so are the filters: remove the pins of \
+                 their programs ({}), then detach it",
+                pins.join(", ")
+            )
+        }
         ApplyError::PlanOutdated { .. } => {
             "make the plan anew with `sgfw plan`, and look at it again".to_owned()
         }
@@ -184,11 +192,16 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         DatapathError::MapsGone { .. } => {
             "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
         }
-        DatapathError::NoTcx { .. } => {
-            "it came with Linux 6.6 and needs CONFIG_NET_XGRESS; the kernels of Debian 13, Ubuntu 24.04, \
-            RHEL 9.4 and newer ones have it, those of Debian 12 and Amazon Linux 2023 (6.1) do not"
+        DatapathError::NoTc { .. } => {
+            "TCX came with Linux 6.6 and needs CONFIG_NET_XGRESS; older kernels need the modules sch_ingress and \
+             cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)"
                 .to_owned()
         }
+        DatapathError::OtherQdisc { interface, kind } => format!(
+            "give its filters to clsact, which has what {kind} has: `tc qdisc delete dev {interface} {kind}` and \
+             `tc qdisc add dev {interface} clsact`"
+        ),
+        DatapathError::FilterGone { .. } => "`sgfw repair` attaches it again".to_owned(),
         DatapathError::ForeignXdp { interface, .. } => format!(
             "use --ingress-hook tc, or remove that program; `ip link set dev {interface} xdp off` does if it was \
              attached without a link"

@@ -12,12 +12,13 @@ use super::flows_option::{FlowsOption, done_with_flows};
 use super::group::names;
 use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
+use super::status::warn_about_filter;
 use super::table::Table;
 use crate::apply::interfaces::{self, AttachRequest, Attached};
 use crate::apply::reload::{self, Reloaded};
 use crate::apply::status::{self, InterfaceStatus, Programs};
 use crate::apply::{ApplyError, Instance, with_sources};
-use crate::datapath::{EgressAttachment, IngressAttachment, LiveLinks};
+use crate::datapath::{EgressAttachment, IngressAttachment, LivePrograms};
 use crate::host;
 use crate::model::{GroupId, GroupReference, IngressHook, Interface};
 
@@ -246,7 +247,7 @@ pub(super) fn interface_table(
 fn hooks_in_force(programs: &Programs) -> (Option<&'static str>, Option<&'static str>) {
     match programs {
         Programs::Attached(attachment) => (Some(attachment.ingress.name()), Some(attachment.egress.name())),
-        Programs::Incomplete(LiveLinks { ingress, egress, .. }) => {
+        Programs::Incomplete(LivePrograms { ingress, egress, .. }) => {
             (ingress.map(IngressAttachment::name), egress.map(EgressAttachment::name))
         }
         Programs::NotAttached | Programs::NoInterface(_) | Programs::InOtherNamespace => (None, None),
@@ -281,7 +282,7 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
     if let Some(mount_point) = &arguments.mount_bpffs {
         mount(mount_point)?;
     }
-    let Attached { interface, attachment, native_xdp_refused, taken_over } =
+    let Attached { interface, attachment, native_xdp_refused, filters_before, taken_over } =
         interfaces::attach(instance, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     let mode = if interface.options.audit { " in audit mode" } else { "" };
@@ -289,6 +290,9 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         .note(format_args!("{} is attached{mode}; ingress by {ingress}, egress by {egress}", interface.name));
     if let Some(reason) = native_xdp_refused {
         output.note(format_args!("native XDP was refused: {reason}"));
+    }
+    for before in &filters_before {
+        warn_about_filter(&interface.name, before, output);
     }
     match taken_over {
         Ok(0) => {}

@@ -16,7 +16,7 @@ use super::settings::exempt_kinds;
 use super::table::Table;
 use crate::apply::Instance;
 use crate::apply::status::{self, InterfaceStatus, KernelStatus, Programs};
-use crate::datapath::{CounterRow, Occupancy, hook};
+use crate::datapath::{CounterRow, FilterBefore, Occupancy, hook};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -46,6 +46,9 @@ impl Status {
         output.line("")?;
         output.line(generation(&status))?;
         warn_about_interfaces(&status, output);
+        for (interface, before) in &status.filters_before {
+            warn_about_filter(interface, before, output);
+        }
         if let Some(pending) = status.pending {
             output.line(format_args!(
                 "Generation {} waits to be confirmed: without `sgfw confirm` the one before it is back in {} s.",
@@ -109,6 +112,16 @@ fn warn_about_interfaces(status: &status::Status, output: &Output) {
             }
         }
     }
+}
+
+/// Whoever accepts a packet before sgfw lets it by.
+pub(super) fn warn_about_filter(interface: &str, before: &FilterBefore, output: &Output) {
+    let FilterBefore { direction, filter } = before;
+    let direction = direction.name();
+    output.warn(format_args!(
+        "the filter {filter} meets the {direction} packets of {interface} before sgfw does, and what it accepts passes; \
+         `tc filter show dev {interface} {direction}` shows it"
+    ));
 }
 
 /// Why packets are decided where they are.
@@ -185,10 +198,23 @@ fn json(status: &status::Status) -> Value {
             "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
         "NeedsRepair": status.needs_repair(),
+        "FiltersBefore": status.filters_before.iter().map(filter_json).collect::<Vec<_>>(),
         "Panic": status.is_panic,
         "ExemptAddresses": exempt_json(&status.exempt_addresses),
         "Counters": counters.collect::<Vec<_>>(),
         "FlowTable": kernel.map(|kernel| table_json(&kernel.flow_table)),
+    })
+}
+
+fn filter_json((interface, before): &(String, FilterBefore)) -> Value {
+    let FilterBefore { direction, filter } = before;
+    json!({
+        "Interface": interface,
+        "Direction": direction.name(),
+        "Name": filter.name,
+        "Priority": filter.priority,
+        "Handle": filter.handle,
+        "ProgramId": filter.program,
     })
 }
 

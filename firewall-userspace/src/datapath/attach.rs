@@ -1,10 +1,8 @@
 //! Putting programs on interfaces.
 //!
 //! Each interface gets its own load of the object, with its slot as a constant, sharing the pinned maps. The BPF links
-//! are pinned under names that say all there is to know about them, so that no other record is needed.
-
-use std::fs;
-use std::path::PathBuf;
+//! are pinned, and the programs of filters, under names that say all there is to know about them, so that no other record
+//! is needed.
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder};
@@ -13,11 +11,12 @@ use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, X
 use firewall_common::flow_table::layout::TableParameters;
 use nix::errno::Errno;
 
+use super::clsact::{FilterBefore, Filters};
 use super::device::{self, Device};
 use super::hook::ingress_choices;
-use super::links::LiveLinks;
+use super::live::LivePrograms;
 use super::load::load;
-use super::pin::Pin;
+use super::pin::{Hook, Pin};
 use super::{Datapath, DatapathError, OBJECT, native_xdp};
 use crate::model::IngressHook;
 
@@ -38,7 +37,7 @@ impl ProgramNames {
     pub(super) const fn ingress(&self, hook: IngressAttachment) -> &'static str {
         match hook {
             IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => self.ingress_xdp,
-            IngressAttachment::Tcx => self.ingress_tc,
+            IngressAttachment::Tcx | IngressAttachment::Clsact => self.ingress_tc,
         }
     }
 }
@@ -76,6 +75,8 @@ pub enum IngressAttachment {
     XdpGeneric,
     /// TC by a BPF link.
     Tcx,
+    /// TC by a filter in the qdisc clsact, where the kernel has no TCX.
+    Clsact,
 }
 
 /// The hook that decides egress packets.
@@ -83,10 +84,12 @@ pub enum IngressAttachment {
 pub enum EgressAttachment {
     /// TC by a BPF link.
     Tcx,
+    /// TC by a filter in the qdisc clsact, where the kernel has no TCX.
+    Clsact,
 }
 
 impl IngressAttachment {
-    pub(super) const ALL: [Self; 3] = [Self::XdpNative, Self::XdpGeneric, Self::Tcx];
+    pub(super) const ALL: [Self; 4] = [Self::XdpNative, Self::XdpGeneric, Self::Tcx, Self::Clsact];
 
     /// The name shown to people, in JSON and in the names of pins.
     #[must_use]
@@ -95,16 +98,44 @@ impl IngressAttachment {
             Self::XdpNative => "xdp-native",
             Self::XdpGeneric => "xdp-generic",
             Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
         }
     }
 }
 
 impl EgressAttachment {
+    pub(super) const ALL: [Self; 2] = [Self::Tcx, Self::Clsact];
+
+    /// How the kernel can attach TC programs to an interface. It is asked, since its version says little: RHEL 9.4 has TCX
+    /// in 5.14, and a kernel of any version may be built without it (`CONFIG_NET_XGRESS`).
+    pub(super) fn to_be_had(interface: &str) -> Self {
+        match SchedClassifier::query_tcx(interface, TcAttachType::Egress) {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(Errno::EINVAL as i32) =>
+            {
+                Self::Clsact
+            }
+            // What else may be wrong shows when the program is attached.
+            _ => Self::Tcx,
+        }
+    }
+
     /// The name shown to people, in JSON and in the names of pins.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// TC attaches both directions in the same way.
+impl From<EgressAttachment> for IngressAttachment {
+    fn from(tc: EgressAttachment) -> Self {
+        match tc {
+            EgressAttachment::Tcx => Self::Tcx,
+            EgressAttachment::Clsact => Self::Clsact,
         }
     }
 }
@@ -129,6 +160,8 @@ pub struct NewAttachment {
     pub attachment: Attachment,
     /// Why native XDP was refused, in the driver's words, where it was tried.
     pub native_xdp_refused: Option<String>,
+    /// The filters of others that decide before ours.
+    pub filters_before: Vec<FilterBefore>,
 }
 
 impl Datapath {
@@ -149,7 +182,7 @@ impl Datapath {
         // Before anything is taken off.
         ingress_choices(interface, &device, hook)?;
         self.detach(slot)?;
-        let none = LiveLinks { slot, ifindex: device.index, ingress: None, egress: None };
+        let none = LivePrograms { slot, ifindex: device.index, ingress: None, egress: None };
         self.attach_missing(&none, interface, hook, log_drops)
     }
 
@@ -160,47 +193,50 @@ impl Datapath {
     /// As [`attach`](Self::attach).
     pub fn attach_missing(
         &mut self,
-        live: &LiveLinks,
+        live: &LivePrograms,
+        interface: &str,
+        hook: IngressHook,
+        log_drops: bool,
+    ) -> Result<NewAttachment, DatapathError> {
+        self.remove_all_but(live)?;
+        // A filter stays unless it is removed, and so does a link that is pinned.
+        self.attach_new(live, interface, hook, log_drops).inspect_err(|_| {
+            let _ = self.remove_all_but(live);
+        })
+    }
+
+    fn attach_new(
+        &self,
+        live: &LivePrograms,
         interface: &str,
         hook: IngressHook,
         log_drops: bool,
     ) -> Result<NewAttachment, DatapathError> {
         let device = device::find(interface)?;
-        require_tcx(interface)?;
-        self.remove_dead_pins(live)?;
         let names = if log_drops { &LOGGING } else { &PLAIN };
         let choices = match live.ingress {
             Some(_) => Vec::new(),
             None => ingress_choices(interface, &device, hook)?,
         };
-        let mut programs = self.load_programs(live.slot, device.layer)?;
+        let programs = self.load_programs(live.slot, device.layer)?;
+        let mut attaching = Attaching { datapath: self, slot: live.slot, interface, device, names, programs };
         let egress = live.egress.is_none().then_some(names.egress_tc);
         let ingress = choices.first().map(|choice| names.ingress(*choice));
         let needed: Vec<&'static str> = egress.into_iter().chain(ingress).collect();
         // One that is refused is refused again where it is to be attached, where there may be another choice.
-        let _ = load(&mut programs, &needed);
+        let _ = load(&mut attaching.programs, &needed);
         // Egress first: replies to what leaves meanwhile find their flow when ingress begins to be decided.
-        let egress_link = match live.egress {
-            Some(EgressAttachment::Tcx) => None,
-            None => {
-                let order = LinkOrder::last();
-                Some(attach_tc(&mut programs, names.egress_tc, interface, TcAttachType::Egress, order)?)
-            }
+        let egress = match live.egress {
+            Some(egress) => egress,
+            None => attaching.egress()?,
         };
-        let mut native_xdp_refused = None;
-        let (ingress, ingress_link) = match live.ingress {
+        let (ingress, native_xdp_refused) = match live.ingress {
             Some(ingress) => (ingress, None),
-            None => {
-                let refused = &mut native_xdp_refused;
-                let (ingress, link) =
-                    attach_ingress(&mut programs, names, interface, &device, &choices, refused)?;
-                (ingress, Some(link))
-            }
+            None => attaching.ingress(&choices)?,
         };
-        let attachment =
-            Attachment { slot: live.slot, ifindex: device.index, ingress, egress: EgressAttachment::Tcx };
-        self.pin(&attachment, egress_link, ingress_link)?;
-        Ok(NewAttachment { attachment, native_xdp_refused })
+        let attachment = Attachment { slot: live.slot, ifindex: attaching.device.index, ingress, egress };
+        let filters_before = self.filters_before(&attachment)?;
+        Ok(NewAttachment { attachment, native_xdp_refused, filters_before })
     }
 
     /// Loads the programs for a slot, sharing this instance's maps, without attaching them.
@@ -227,79 +263,92 @@ impl Datapath {
             .load(OBJECT)?;
         Ok(programs)
     }
-
-    fn pin(
-        &self,
-        attachment: &Attachment,
-        egress: Option<FdLink>,
-        ingress: Option<FdLink>,
-    ) -> Result<(), DatapathError> {
-        let egress_path = self.link_path(&Pin::egress(attachment));
-        let ingress_path = self.link_path(&Pin::ingress(attachment));
-        let has_new_egress = egress.is_some();
-        let pin = |link: Option<FdLink>, path: &PathBuf| match link {
-            Some(link) => {
-                link.pin(path).map(drop).map_err(|source| DatapathError::Pin { path: path.clone(), source })
-            }
-            None => Ok(()),
-        };
-        pin(egress, &egress_path)?;
-        pin(ingress, &ingress_path).inspect_err(|_| {
-            if has_new_egress {
-                let _ = fs::remove_file(&egress_path);
-            }
-        })
-    }
 }
 
-/// Refuses where TC programs cannot be attached to `interface` by BPF links. The kernel is asked, since its version says
-/// little: RHEL 9.4 has TCX in 5.14, and a kernel of any version may be built without it.
-///
-/// # Errors
-///
-/// [`DatapathError::NoTcx`] there.
-pub fn require_tcx(interface: &str) -> Result<(), DatapathError> {
-    match SchedClassifier::query_tcx(interface, TcAttachType::Egress) {
-        Err(ProgramError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(Errno::EINVAL as i32) =>
-        {
-            Err(DatapathError::NoTcx { interface: interface.to_owned() })
-        }
-        // What else may be wrong shows when the program is attached.
-        _ => Ok(()),
-    }
+/// Programs on their way to an interface.
+struct Attaching<'a> {
+    datapath: &'a Datapath,
+    slot: u32,
+    interface: &'a str,
+    device: Device,
+    names: &'static ProgramNames,
+    programs: Ebpf,
 }
 
-/// Tries the hooks in turn; the last one's error is the one that counts. `refused` says why native XDP was not to be had.
-fn attach_ingress(
-    programs: &mut Ebpf,
-    names: &ProgramNames,
-    interface: &str,
-    device: &Device,
-    choices: &[IngressAttachment],
-    refused: &mut Option<String>,
-) -> Result<(IngressAttachment, FdLink), DatapathError> {
-    let mut failure = DatapathError::NoSuchInterface { name: interface.to_owned() };
-    for choice in choices {
-        let name = names.ingress(*choice);
-        let attached = match choice {
-            IngressAttachment::XdpNative => attach_xdp(programs, name, interface, device, XdpMode::Driver),
-            IngressAttachment::XdpGeneric => attach_xdp(programs, name, interface, device, XdpMode::Skb),
-            IngressAttachment::Tcx => {
-                attach_tc(programs, name, interface, TcAttachType::Ingress, LinkOrder::first())
-            }
-        };
-        match attached {
-            Ok(link) => return Ok((*choice, link)),
-            Err(error) => {
-                if *choice == IngressAttachment::XdpNative {
-                    *refused = why_refused(programs, name, device, &error);
+impl Attaching<'_> {
+    fn egress(&mut self) -> Result<EgressAttachment, DatapathError> {
+        let egress = EgressAttachment::to_be_had(self.interface);
+        self.attach(self.names.egress_tc, Hook::Egress(egress))?;
+        Ok(egress)
+    }
+
+    /// Tries the hooks in turn; the last one's error is the one that counts. Says why native XDP was not to be had.
+    fn ingress(
+        &mut self,
+        choices: &[IngressAttachment],
+    ) -> Result<(IngressAttachment, Option<String>), DatapathError> {
+        let mut refused = None;
+        let mut failure = DatapathError::NoSuchInterface { name: self.interface.to_owned() };
+        for choice in choices.iter().copied() {
+            let name = self.names.ingress(choice);
+            match self.attach(name, Hook::Ingress(choice)) {
+                Ok(()) => return Ok((choice, refused)),
+                Err(error) => {
+                    if choice == IngressAttachment::XdpNative {
+                        refused = why_refused(&mut self.programs, name, &self.device, &error);
+                    }
+                    failure = error;
                 }
-                failure = error;
             }
         }
+        Err(failure)
     }
-    Err(failure)
+
+    fn attach(&mut self, name: &'static str, hook: Hook) -> Result<(), DatapathError> {
+        load(&mut self.programs, &[name])?;
+        let pin = Pin { slot: self.slot, ifindex: self.device.index, hook, program: None };
+        let link = match hook {
+            Hook::Ingress(IngressAttachment::XdpNative) => self.xdp(name, XdpMode::Driver)?,
+            Hook::Ingress(IngressAttachment::XdpGeneric) => self.xdp(name, XdpMode::Skb)?,
+            Hook::Ingress(IngressAttachment::Tcx) => {
+                self.tcx(name, TcAttachType::Ingress, LinkOrder::first())?
+            }
+            Hook::Egress(EgressAttachment::Tcx) => self.tcx(name, TcAttachType::Egress, LinkOrder::last())?,
+            Hook::Ingress(IngressAttachment::Clsact) | Hook::Egress(EgressAttachment::Clsact) => {
+                let filters = Filters::of(self.interface, self.device.index, hook.direction());
+                return self.datapath.add_filter(&mut self.programs, name, &pin, &filters);
+            }
+        };
+        let path = self.datapath.pin_path(&pin);
+        link.pin(&path).map(drop).map_err(|source| DatapathError::Pin { path, source })
+    }
+
+    fn xdp(&mut self, name: &'static str, mode: XdpMode) -> Result<FdLink, DatapathError> {
+        let error = DatapathError::in_program(name);
+        let program: &mut Xdp = program_of_type(&mut self.programs, name)?;
+        let id = program.attach_to_if_index(self.device.index, mode).map_err(&error)?;
+        let link = program.take_link(id).map_err(&error)?;
+        // aya falls back to an attachment by netlink, which cannot be pinned and ends with this process.
+        FdLink::try_from(link).map_err(|_| self.no_link("XDP"))
+    }
+
+    fn tcx(
+        &mut self,
+        name: &'static str,
+        attach_type: TcAttachType,
+        order: LinkOrder,
+    ) -> Result<FdLink, DatapathError> {
+        let error = DatapathError::in_program(name);
+        let program: &mut SchedClassifier = program_of_type(&mut self.programs, name)?;
+        let options = TcAttachOptions::TcxOrder(order);
+        let id = program.attach_with_options(self.interface, attach_type, options).map_err(&error)?;
+        let link = program.take_link(id).map_err(&error)?;
+        FdLink::try_from(link).map_err(|_| self.no_link("TC"))
+    }
+
+    fn no_link(&self, hook: &'static str) -> DatapathError {
+        DatapathError::NoLink { interface: self.interface.to_owned(), hook }
+    }
 }
 
 /// In the driver's words, or the kernel's if it has none.
@@ -319,39 +368,10 @@ fn why_refused(
     })
 }
 
-fn attach_xdp(
-    programs: &mut Ebpf,
+pub(super) fn program_of_type<'a, P>(
+    programs: &'a mut Ebpf,
     name: &'static str,
-    interface: &str,
-    device: &Device,
-    mode: XdpMode,
-) -> Result<FdLink, DatapathError> {
-    load(programs, &[name])?;
-    let error = DatapathError::in_program(name);
-    let program: &mut Xdp = program_of_type(programs, name)?;
-    let id = program.attach_to_if_index(device.index, mode).map_err(&error)?;
-    let link = program.take_link(id).map_err(&error)?;
-    // aya falls back to an attachment by netlink, which cannot be pinned and ends with this process.
-    FdLink::try_from(link).map_err(|_| DatapathError::NoLink { interface: interface.to_owned(), hook: "XDP" })
-}
-
-fn attach_tc(
-    programs: &mut Ebpf,
-    name: &'static str,
-    interface: &str,
-    attach_type: TcAttachType,
-    order: LinkOrder,
-) -> Result<FdLink, DatapathError> {
-    load(programs, &[name])?;
-    let error = DatapathError::in_program(name);
-    let program: &mut SchedClassifier = program_of_type(programs, name)?;
-    let options = TcAttachOptions::TcxOrder(order);
-    let id = program.attach_with_options(interface, attach_type, options).map_err(&error)?;
-    let link = program.take_link(id).map_err(&error)?;
-    FdLink::try_from(link).map_err(|_| DatapathError::NoLink { interface: interface.to_owned(), hook: "TC" })
-}
-
-fn program_of_type<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
+) -> Result<&'a mut P, DatapathError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {

@@ -3,8 +3,8 @@
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp};
 
-use super::DatapathError;
 use super::attach::LinkLayer;
+use super::{DatapathError, netlink};
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +20,7 @@ pub(super) struct Device {
 /// Looks a device of the current network namespace up.
 pub(super) fn find(name: &str) -> Result<Device, DatapathError> {
     // Over netlink and not from /sys: that shows the namespace in which it was mounted, not the one we are in.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(DatapathError::NetlinkSocket)?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(DatapathError::NetlinkSocket)?;
-        tokio::spawn(connection);
+    netlink::run(async |handle| {
         let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
         match found {
             Ok(Some(message)) => Ok(device(&message)),
@@ -34,9 +28,7 @@ pub(super) fn find(name: &str) -> Result<Device, DatapathError> {
             Err(rtnetlink::Error::NetlinkError(error)) if is_no_such_device(&error) => {
                 Err(DatapathError::NoSuchInterface { name: name.to_owned() })
             }
-            Err(source) => {
-                Err(DatapathError::Netlink { interface: name.to_owned(), source: Box::new(source) })
-            }
+            Err(source) => Err(DatapathError::netlink(name)(source)),
         }
     })
 }

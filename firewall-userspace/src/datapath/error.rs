@@ -8,6 +8,7 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
+use firewall_common::abi::Direction;
 use nix::errno::Errno;
 
 /// An operation on programs, links or maps that failed.
@@ -50,11 +51,40 @@ pub enum DatapathError {
         /// Name of the interface.
         interface: String,
     },
-    /// The kernel has no BPF links for TC.
-    #[error("the kernel has no TCX, by which TC programs are attached to {interface}")]
-    NoTcx {
+    /// The kernel has neither of the two ways in which TC programs are attached.
+    #[error(
+        "the kernel has neither TCX nor clsact with cls_bpf, by which TC programs are attached to {interface}"
+    )]
+    NoTc {
         /// Name of the interface.
         interface: String,
+    },
+    /// The interface has another qdisc where clsact goes.
+    #[error("interface {interface} has the qdisc {kind} in the place of clsact")]
+    OtherQdisc {
+        /// Name of the interface.
+        interface: String,
+        /// Kind of the qdisc.
+        kind: String,
+    },
+    /// A change of the clsact qdisc or one of its filters.
+    #[error("cannot {action} {interface}")]
+    Clsact {
+        /// What was to be done.
+        action: &'static str,
+        /// Name of the interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A filter that was to be replaced is no more.
+    #[error("the {direction} filter of {interface} is gone", direction = direction.name())]
+    FilterGone {
+        /// Name of the interface.
+        interface: String,
+        /// The direction that it decided.
+        direction: Direction,
     },
     /// The kernel attached the program in a way that ends with this process.
     #[error("the kernel has no BPF links for {hook} on {interface}")]
@@ -222,6 +252,11 @@ impl DatapathError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    pub(super) fn netlink(interface: &str) -> impl FnOnce(rtnetlink::Error) -> Self {
+        let interface = interface.to_owned();
+        move |source| Self::Netlink { interface, source: Box::new(source) }
     }
 
     pub(super) fn in_map(map: &'static str) -> impl Fn(MapError) -> Self {

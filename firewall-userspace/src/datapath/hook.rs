@@ -7,7 +7,7 @@
 use aya::programs::loaded_programs;
 
 use super::DatapathError;
-use super::attach::{IngressAttachment, LinkLayer};
+use super::attach::{EgressAttachment, IngressAttachment, LinkLayer};
 use super::device::{self, Device};
 use crate::model::IngressHook;
 
@@ -68,11 +68,11 @@ pub fn explain(
         (IngressHook::Auto, IngressAttachment::XdpNative | IngressAttachment::XdpGeneric) => {
             HookReason::NativeXdp
         }
-        (IngressHook::Auto, IngressAttachment::Tcx) if device.layer == LinkLayer::None => {
-            HookReason::NoEthernetHeader
-        }
-        (IngressHook::Auto, IngressAttachment::Tcx) if device.is_virtual => HookReason::SoftwareDevice,
-        (IngressHook::Auto, IngressAttachment::Tcx) => HookReason::NoNativeXdp,
+        (IngressHook::Auto, IngressAttachment::Tcx | IngressAttachment::Clsact) => match device.layer {
+            LinkLayer::None => HookReason::NoEthernetHeader,
+            LinkLayer::Ethernet if device.is_virtual => HookReason::SoftwareDevice,
+            LinkLayer::Ethernet => HookReason::NoNativeXdp,
+        },
     })
 }
 
@@ -82,14 +82,15 @@ pub(super) fn ingress_choices(
     device: &Device,
     hook: IngressHook,
 ) -> Result<Vec<IngressAttachment>, DatapathError> {
+    let tc = EgressAttachment::to_be_had(interface).into();
     match hook {
-        IngressHook::Tc => Ok(vec![IngressAttachment::Tcx]),
+        IngressHook::Tc => Ok(vec![tc]),
         IngressHook::Auto
             if device.is_virtual || device.layer == LinkLayer::None || device.xdp_program.is_some() =>
         {
-            Ok(vec![IngressAttachment::Tcx])
+            Ok(vec![tc])
         }
-        IngressHook::Auto => Ok(vec![IngressAttachment::XdpNative, IngressAttachment::Tcx]),
+        IngressHook::Auto => Ok(vec![IngressAttachment::XdpNative, tc]),
         IngressHook::Xdp if device.layer == LinkLayer::None => {
             Err(DatapathError::XdpNeedsEthernet { interface: interface.to_owned() })
         }

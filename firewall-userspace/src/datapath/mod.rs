@@ -3,8 +3,8 @@
 //! Everything lives in one directory of a bpffs, pinned, so that enforcement needs no process:
 //!
 //! ```text
-//! <bpffs>/v<ABI>/maps/GENERATION …                       one pin per map of the ABI
-//! <bpffs>/v<ABI>/links/<slot>-<ifindex>-ingress-<hook>   one pin per attached program
+//! <bpffs>/v<ABI>/maps/GENERATION …                             one pin per map of the ABI
+//! <bpffs>/v<ABI>/links/<slot>-<ifindex>-<direction>-<hook>     one pin per attached program
 //! ```
 //!
 //! Called by `apply` and by the commands that show state. This is the only module that imports aya; it knows nothing of
@@ -14,6 +14,7 @@ mod array;
 mod attach;
 mod batch;
 mod clock;
+mod clsact;
 mod counters;
 mod cut;
 mod device;
@@ -24,11 +25,12 @@ mod flows;
 mod generation;
 pub mod hook;
 mod lifetimes;
-mod links;
+mod live;
 mod load;
 pub mod log;
 mod migrate;
 mod native_xdp;
+mod netlink;
 mod occupancy;
 mod pin;
 mod publish;
@@ -51,8 +53,9 @@ use firewall_common::flow_table::{Geometry, Secrets};
 use flow_table::{TABLE_MAPS, random_secrets};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, NewAttachment, require_tcx};
+pub use attach::{Attachment, EgressAttachment, IngressAttachment, LinkLayer, NewAttachment};
 pub use clock::Units;
+pub use clsact::{Filter, FilterBefore};
 pub use counters::CounterRow;
 pub use cut::Over;
 pub use error::DatapathError;
@@ -61,7 +64,7 @@ pub use flow_table::{FlowTable, Part};
 pub use flows::{FlowRow, Flows};
 pub use generation::Unconfirmed;
 pub use lifetimes::lifetimes;
-pub use links::LiveLinks;
+pub use live::LivePrograms;
 pub use migrate::OtherVersion;
 pub use occupancy::{ClassRow, Occupancy};
 pub use publish::Prepared;
@@ -220,7 +223,10 @@ impl Datapath {
     /// # Errors
     ///
     /// [`DatapathError`] where a pin cannot be removed.
-    pub fn remove(self) -> Result<(), DatapathError> {
+    pub fn remove(mut self) -> Result<(), DatapathError> {
+        for slot in self.pinned_slots()? {
+            self.detach(slot)?;
+        }
         for directory in [self.links_directory(), self.root.join(RESIZED), self.maps_directory()] {
             remove_directory(&directory)?;
         }

@@ -1,42 +1,63 @@
-//! The names of pinned links, which say all there is to know about an attachment.
+//! The names of pins, which say all there is to know about an attachment.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::attach::{Attachment, EgressAttachment, IngressAttachment};
+use firewall_common::abi::Direction;
 
-/// A pinned link, as its name says it: `<slot>-<ifindex>-ingress-<hook>` or `<slot>-<ifindex>-egress-<hook>`.
+use super::attach::{EgressAttachment, IngressAttachment};
+
+/// What is pinned for a program on an interface, as its name says it: `<slot>-<ifindex>-<direction>-<hook>`.
+///
+/// It is the link. A filter has none; there it is the program, and its id ends the name (`3-17-egress-clsact-512`): while
+/// one takes the place of another one, both are pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pin {
     pub(super) slot: u32,
     pub(super) ifindex: u32,
-    pub(super) direction: PinDirection,
+    pub(super) hook: Hook,
+    /// The program, if that is what is pinned.
+    pub(super) program: Option<u32>,
 }
 
+/// Where a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PinDirection {
+pub(super) enum Hook {
     Ingress(IngressAttachment),
-    Egress,
+    Egress(EgressAttachment),
 }
 
-impl Pin {
-    pub(super) const fn ingress(attachment: &Attachment) -> Self {
-        let direction = PinDirection::Ingress(attachment.ingress);
-        Self { slot: attachment.slot, ifindex: attachment.ifindex, direction }
+impl Hook {
+    pub(super) const fn direction(self) -> Direction {
+        match self {
+            Self::Ingress(_) => Direction::Ingress,
+            Self::Egress(_) => Direction::Egress,
+        }
     }
 
-    pub(super) const fn egress(attachment: &Attachment) -> Self {
-        Self { slot: attachment.slot, ifindex: attachment.ifindex, direction: PinDirection::Egress }
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress(ingress) => ingress.name(),
+            Self::Egress(egress) => egress.name(),
+        }
+    }
+
+    /// Whether the program is that of a filter.
+    pub(super) const fn is_clsact(self) -> bool {
+        matches!(self, Self::Ingress(IngressAttachment::Clsact) | Self::Egress(EgressAttachment::Clsact))
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let egress = EgressAttachment::ALL.into_iter().map(Self::Egress);
+        IngressAttachment::ALL.into_iter().map(Self::Ingress).chain(egress)
     }
 }
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (direction, hook) = match self.direction {
-            PinDirection::Ingress(ingress) => ("ingress", ingress.name()),
-            PinDirection::Egress => ("egress", EgressAttachment::Tcx.name()),
-        };
-        write!(f, "{}-{}-{direction}-{hook}", self.slot, self.ifindex)
+        let Self { slot, ifindex, hook, program } = *self;
+        write!(f, "{slot}-{ifindex}-{}-{}", hook.direction().name(), hook.name())?;
+        program.map_or(Ok(()), |program| write!(f, "-{program}"))
     }
 }
 
@@ -52,16 +73,17 @@ impl FromStr for Pin {
         let mut part = || parts.next().ok_or(NotAPin);
         let slot = part()?.parse().map_err(|_| NotAPin)?;
         let ifindex = part()?.parse().map_err(|_| NotAPin)?;
-        let direction = match (part()?, part()?) {
-            ("ingress", hook) => IngressAttachment::ALL
-                .into_iter()
-                .find(|ingress| ingress.name() == hook)
-                .map(PinDirection::Ingress)
-                .ok_or(NotAPin)?,
-            ("egress", "tcx") => PinDirection::Egress,
-            _ => return Err(NotAPin),
+        let (direction, hook) = (part()?, part()?);
+        let (hook, program) = match hook.split_once("clsact-") {
+            Some(("", program)) => ("clsact", Some(program.parse().map_err(|_| NotAPin)?)),
+            _ => (hook, None),
         };
-        Ok(Self { slot, ifindex, direction })
+        let is_named = |known: &Hook| known.direction().name() == direction && known.name() == hook;
+        let hook = Hook::all().find(is_named).ok_or(NotAPin)?;
+        if hook.is_clsact() != program.is_some() {
+            return Err(NotAPin);
+        }
+        Ok(Self { slot, ifindex, hook, program })
     }
 }
 
@@ -71,13 +93,16 @@ mod tests {
 
     #[test]
     fn the_name_of_a_pin_says_all_about_it() {
-        for ingress in IngressAttachment::ALL {
-            let attachment = Attachment { slot: 3, ifindex: 17, ingress, egress: EgressAttachment::Tcx };
-            for pin in [Pin::ingress(&attachment), Pin::egress(&attachment)] {
-                assert_eq!(pin.to_string().parse::<Pin>().unwrap(), pin);
-            }
+        for hook in Hook::all() {
+            let program = hook.is_clsact().then_some(512);
+            let pin = Pin { slot: 3, ifindex: 17, hook, program };
+            assert_eq!(pin.to_string().parse::<Pin>().unwrap(), pin);
         }
-        assert!("3-17-ingress".parse::<Pin>().is_err());
-        assert!("eth0".parse::<Pin>().is_err());
+        assert_eq!("3-17-egress-clsact-512".parse::<Pin>().unwrap().program, Some(512));
+        for name in
+            ["3-17-ingress", "3-17-egress-clsact", "3-17-egress-tcx-512", "3-17-egress-xdp-native", "eth0"]
+        {
+            assert!(name.parse::<Pin>().is_err(), "{name}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod server;
 mod sgfw;
 mod stepper;
 mod topology;
+mod without_tcx;
 
 use std::fs;
 use std::io::{Read, Seek};
@@ -39,6 +40,7 @@ pub use server::{TcpServer, UdpServer};
 pub use sgfw::{IngressHook, Instance, binary};
 pub use stepper::{Step, Stepped};
 pub use topology::{Family, HostPlan, Link, Topology};
+pub use without_tcx::{has_tcx, without_tcx};
 
 /// Where bpffs is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";

@@ -24,6 +24,8 @@ pub enum Step {
     MapUpdate,
     /// A pin or a link of BPF.
     Attachment,
+    /// A qdisc or a filter of TC.
+    Filter,
     /// Bytes of a file.
     FileWrite,
     /// A file that is made durable.
@@ -46,6 +48,9 @@ pub enum Stepped {
 /// Commands of bpf(2), of `linux/bpf.h`.
 const MAP_UPDATES: [u64; 4] = [2, 3, 26, 27];
 const ATTACHMENTS: [u64; 3] = [6, 28, 29];
+
+/// Requests by netlink, of `linux/rtnetlink.h`: a qdisc or a filter that comes, goes or changes.
+const FILTER_REQUESTS: [u16; 4] = [36, 37, 44, 45];
 
 impl Step {
     /// What a system call with this first argument is.
@@ -129,7 +134,21 @@ fn step(thread: Pid) -> io::Result<Option<Step>> {
     // SAFETY: `op` says that it is the entry of a system call.
     let entry = unsafe { info.u.entry };
     let system_call = libc::c_long::try_from(entry.nr).map_err(io::Error::other)?;
+    if system_call == libc::SYS_sendto && is_about_filters(thread, entry.args[1])? {
+        return Ok(Some(Step::Filter));
+    }
     Ok(Step::of(system_call, entry.args[0]))
+}
+
+/// Whether what is sent is a request by netlink about filters: its type stands behind its length. Nothing else that `sgfw`
+/// sends looks like one.
+fn is_about_filters(thread: Pid, message: u64) -> io::Result<bool> {
+    let word = match ptrace::read(thread, message as ptrace::AddressType) {
+        Err(Errno::ESRCH) => return Ok(false),
+        word => word?,
+    };
+    let bytes = word.to_ne_bytes();
+    Ok(FILTER_REQUESTS.contains(&u16::from_ne_bytes([bytes[4], bytes[5]])))
 }
 
 fn go_on(thread: Pid, signal: Option<Signal>) -> io::Result<()> {

@@ -19,6 +19,7 @@ use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::support::{
     Conversation, attached_programs, close_egress, files, json, on_every_hook, probe_during, protect,
+    without_tcx,
 };
 
 on_every_hook!(
@@ -27,6 +28,7 @@ on_every_hook!(
     pins_without_links_are_removed,
     what_an_unknown_version_has_attached_is_left_in_force,
 );
+without_tcx!(a_takeover_that_was_killed_is_finished_by_the_next);
 
 const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
 const LATE_RULE: &str =

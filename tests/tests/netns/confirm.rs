@@ -8,7 +8,7 @@ use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Finished, Host, INTERFACE, IngressHook, Lab, Reachability};
 use firewall_tests::lab::{TcpServer, Topology, tcp_connect};
 
-use crate::support::{Conversation, json, on_every_hook, protect};
+use crate::support::{Conversation, json, on_every_hook, protect, without_tcx};
 
 on_every_hook!(
     what_is_not_confirmed_is_undone_with_no_process_running,
@@ -17,6 +17,10 @@ on_every_hook!(
     a_pending_change_refuses_others_and_can_be_rolled_back_at_once,
     rolling_back_restores_an_older_generation,
     what_is_gone_back_to_is_read_back_and_mended,
+);
+without_tcx!(
+    what_is_not_confirmed_is_undone_with_no_process_running,
+    a_pending_change_refuses_others_and_can_be_rolled_back_at_once,
 );
 
 /// What the group admits before and after the change.

@@ -8,9 +8,15 @@ use firewall_tests::lab::{
 };
 use serde_json::json;
 
-use crate::support::{attach, json, on_every_hook, protect};
+use crate::support::{attach, json, on_every_hook, protect, without_tcx};
 
 on_every_hook!(
+    an_interface_is_attached_again_after_a_reboot,
+    an_interface_made_anew_is_attached_again,
+    an_interface_made_anew_with_the_same_index_is_attached_again,
+    an_interface_that_is_gone_is_detached,
+);
+without_tcx!(
     an_interface_is_attached_again_after_a_reboot,
     an_interface_made_anew_is_attached_again,
     an_interface_made_anew_with_the_same_index_is_attached_again,
@@ -28,7 +34,7 @@ fn an_interface_made_anew_is_attached_again(hook: IngressHook) {
     attached_again_after(hook, |lab| make_anew(lab, INTERFACE_INDEX + 1));
 }
 
-/// Only the link of the programs knows that this is another interface.
+/// Only the link of the programs, or a dump of filters, knows that this is another interface.
 fn an_interface_made_anew_with_the_same_index_is_attached_again(hook: IngressHook) {
     attached_again_after(hook, |lab| make_anew(lab, INTERFACE_INDEX));
 }

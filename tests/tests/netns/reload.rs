@@ -8,9 +8,11 @@ use firewall_tests::lab::{Family, INTERFACE, IngressHook, Lab, Topology};
 use crate::support::counters::counter;
 use crate::support::{
     Conversation, attached_programs, close_egress, is_soak, json, on_every_hook, probe_during, protect,
+    without_tcx,
 };
 
 on_every_hook!(programs_are_replaced_without_a_gap, what_is_not_attached_is_not_reloaded);
+without_tcx!(programs_are_replaced_without_a_gap, what_is_not_attached_is_not_reloaded);
 
 const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
 

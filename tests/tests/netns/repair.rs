@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use firewall_common::abi::DEFAULT_FLOW_ENTRIES;
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{
-    Family, Host, INTERFACE, INTERFACE_INDEX, IngressHook, Lab, TcpServer, Topology, tcp_connect,
+    Family, Host, INTERFACE, INTERFACE_INDEX, IngressHook, Lab, TcpServer, Topology, has_tcx, tcp_connect,
 };
 use serde_json::{Value, json};
 
-use crate::support::{close_egress, create_group, json, on_every_hook, probe_during, protect};
+use crate::support::{
+    close_egress, create_group, filters, json, on_every_hook, probe_during, protect, without_tcx,
+};
 
 on_every_hook!(
     a_bpffs_that_was_cleaned_by_hand_is_repaired,
@@ -23,6 +25,15 @@ on_every_hook!(
     an_interface_made_anew_is_repaired,
     a_renamed_interface_needs_no_repair,
     a_vanished_interface_keeps_its_part_of_a_group,
+);
+without_tcx!(
+    links_that_were_removed_by_hand_are_repaired,
+    one_link_that_was_removed_by_hand_is_repaired,
+    one_link_that_was_detached_while_its_pin_stays_is_repaired,
+    the_program_that_is_left_decides_during_the_repair,
+    one_map_that_was_removed_by_hand_is_repaired,
+    an_interface_made_anew_is_repaired,
+    a_renamed_interface_needs_no_repair,
 );
 
 const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
@@ -190,14 +201,21 @@ fn outcome(host: &Host) -> String {
     repaired["Interfaces"][0]["Outcome"].as_str().unwrap().to_owned()
 }
 
-/// What somebody does who knows of links and not of sgfw.
+/// What somebody does who knows of links and filters and not of sgfw.
 #[track_caller]
 fn detach_link(host: &Host, direction: &str) {
+    if !has_tcx() {
+        host.run(&format!("tc filter delete dev {INTERFACE} {direction}")).expect_success();
+        return;
+    }
     host.run(&format!("bpftool link detach pinned {}", link(host, direction).display())).expect_success();
 }
 
 #[track_caller]
 fn program_of(host: &Host, direction: &str) -> Value {
+    if !has_tcx() {
+        return filters(host, direction)[0]["options"]["prog"]["id"].clone();
+    }
     let shown = host.run(&format!("bpftool --json link show pinned {}", link(host, direction).display()));
     serde_json::from_str::<Value>(&shown.expect_success()).unwrap()["prog_id"].clone()
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
 
-use crate::support::{Conversation, close_egress, create_group, json, on_every_hook, probe_during};
+use crate::support::{
+    Conversation, close_egress, create_group, json, on_every_hook, probe_during, without_tcx,
+};
 
 on_every_hook!(
     the_table_grows_and_shrinks_with_its_flows,
     a_table_that_would_be_too_small_is_refused_and_nothing_is_changed,
     a_drained_connection_stays_cut_when_the_table_moves,
 );
+without_tcx!(the_table_grows_and_shrinks_with_its_flows);
 
 const ADMITTED: &str = "--ingress --protocol tcp --port 80 --cidr 10.77.0.0/16 --cidr fd77::/16";
 

@@ -13,10 +13,11 @@ use firewall_tests::lab::{
 };
 
 use crate::support::{
-    Conversation, attached_programs, close_egress, counters::counter, on_every_hook, protect,
+    Conversation, attached_programs, close_egress, counters::counter, on_every_hook, protect, without_tcx,
 };
 
 on_every_hook!(an_interface_from_attach_to_detach);
+without_tcx!(an_interface_from_attach_to_detach);
 
 /// Whoever is that late is no policy of ours: a guest without hardware support is twenty times slower than the machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -104,8 +104,7 @@ mod tests {
     use super::super::debian::Series;
     use super::*;
 
-    const BUDGET: Budget =
-        Budget { from: Series::new(6, 1), instructions: 10, needs_bound: true, has_tcx: false };
+    const BUDGET: Budget = Budget { from: Series::new(6, 1), instructions: 10, needs_bound: true, tests: "" };
 
     fn console(instructions: u32, control: &str) -> String {
         let mut console = String::from("[    1.0] booting\n");

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use firewall_common::abi::Direction;
 use nix::errno::Errno;
 use serde::ser::Error as _;
 
@@ -52,6 +53,14 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
         ),
         ("ApplyError::NoFreeSlot", ApplyError::NoFreeSlot { slots: 64 }.into()),
         ("ApplyError::OtherNamespace", ApplyError::OtherNamespace.into()),
+        (
+            "ApplyError::FiltersInOtherNamespace",
+            ApplyError::FiltersInOtherNamespace {
+                interface: "eth1".to_owned(),
+                pins: vec!["/sys/fs/bpf/sgfw/v6/links/0-2-egress-clsact-512".into()],
+            }
+            .into(),
+        ),
         ("ApplyError::NoDefaultGroup", ApplyError::NoDefaultGroup.into()),
         (
             "ApplyError::NotUndone",
@@ -148,7 +157,23 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
     let errors = [
         ("DatapathError::NotPrivileged", DatapathError::NotPrivileged),
         ("DatapathError::NoSuchInterface", DatapathError::NoSuchInterface { name: interface() }),
-        ("DatapathError::NoTcx", DatapathError::NoTcx { interface: "eth1".to_owned() }),
+        ("DatapathError::NoTc", DatapathError::NoTc { interface: interface() }),
+        (
+            "DatapathError::OtherQdisc",
+            DatapathError::OtherQdisc { interface: interface(), kind: "ingress".to_owned() },
+        ),
+        (
+            "DatapathError::Clsact",
+            DatapathError::Clsact {
+                action: "put a filter on",
+                interface: interface(),
+                source: Box::new(aya::programs::ProgramError::NotLoaded),
+            },
+        ),
+        (
+            "DatapathError::FilterGone",
+            DatapathError::FilterGone { interface: interface(), direction: Direction::Egress },
+        ),
         ("DatapathError::NoLink", DatapathError::NoLink { interface: interface(), hook: "XDP" }),
         (
             "DatapathError::Verifier",

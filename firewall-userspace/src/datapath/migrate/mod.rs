@@ -62,7 +62,7 @@ impl OtherVersion {
     /// # Errors
     ///
     /// [`DatapathError`] where the pins cannot be read.
-    pub fn has_links(&self) -> Result<bool, DatapathError> {
+    pub fn has_pins(&self) -> Result<bool, DatapathError> {
         Ok(self.datapath.links_directory().exists() && !self.datapath.pins()?.is_empty())
     }
 
@@ -122,9 +122,9 @@ impl OtherVersion {
     /// # Errors
     ///
     /// [`DatapathError`] where a pin cannot be moved.
-    pub fn hand_over_links(self, to: &Datapath) -> Result<(), DatapathError> {
+    pub fn hand_over_pins(self, to: &Datapath) -> Result<(), DatapathError> {
         for (path, pin) in self.datapath.pins()? {
-            let moved = to.link_path(&pin);
+            let moved = to.pin_path(&pin);
             fs::rename(&path, &moved).map_err(DatapathError::io("move", &path))?;
         }
         self.remove()

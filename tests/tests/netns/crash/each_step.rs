@@ -16,11 +16,16 @@ use firewall_tests::lab::{
 use super::{ALWAYS_OPEN, Change, NEVER_OPEN, PORTS, Stored, assert_in_force, rule, under_watch};
 use serde_json::Value;
 
-use crate::support::{attach, create_group, is_soak, json, on_every_hook};
+use crate::support::{attach, attached_programs, create_group, is_soak, json, on_every_hook, without_tcx};
 
 on_every_hook!(
     a_change_is_whole_or_absent,
     a_change_that_cuts_flows_is_whole_or_absent,
+    an_attachment_is_whole_or_absent,
+    a_detachment_is_whole_or_absent,
+    a_reload_leaves_an_interface_protected,
+);
+without_tcx!(
     an_attachment_is_whole_or_absent,
     a_detachment_is_whole_or_absent,
     a_reload_leaves_an_interface_protected,
@@ -37,7 +42,8 @@ fn steps_of_a_change() -> Vec<Step> {
 }
 
 /// Those of what changes programs; that the policy which goes with it is whole is shown by the others.
-const STEPS_OF_PROGRAMS: [Step; 4] = [Step::Attachment, Step::FileSync, Step::FileName, Step::Exit];
+const STEPS_OF_PROGRAMS: [Step; 5] =
+    [Step::Attachment, Step::Filter, Step::FileSync, Step::FileName, Step::Exit];
 
 /// How long a connection may take that nobody denies.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -225,6 +231,8 @@ fn programs_killed_before_each_step(
         let is_stored = is_stored(app);
         assert_eq!(reaches(client, app, NEVER_OPEN), !is_stored, "{stepped:?} {last}");
         assert!(reaches(client, app, ALWAYS_OPEN), "{stepped:?} {last}");
+        let programs = attached_programs(app);
+        assert_eq!(programs.len(), if is_stored { 2 } else { 0 }, "{stepped:?} {last}: {programs:?}");
         left.insert(is_stored);
     }
     panic!("{command} has no end");

@@ -10,7 +10,7 @@ pub(crate) mod servers;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use firewall_tests::lab::{Host, INTERFACE, IngressHook, missing_privilege};
+use firewall_tests::lab::{Host, INTERFACE, IngressHook, has_tcx, missing_privilege};
 use serde_json::Value;
 
 pub(crate) use attacker::Attacker;
@@ -35,6 +35,21 @@ macro_rules! on_every_hook {
     };
 }
 pub(crate) use on_every_hook;
+
+/// Makes a test of each scenario (`fn(IngressHook)`) on TC where the kernel has no TCX.
+macro_rules! without_tcx {
+    ($($scenario:ident),+ $(,)?) => {
+        mod without_tcx {
+            $(#[test]
+            fn $scenario() {
+                crate::support::privileged(|| {
+                    firewall_tests::lab::without_tcx(|| super::$scenario(firewall_tests::lab::IngressHook::Tc));
+                });
+            })+
+        }
+    };
+}
+pub(crate) use without_tcx;
 
 /// Runs `scenario` if this process may make namespaces and load programs, and says so if not.
 pub(crate) fn privileged(scenario: impl FnOnce()) {
@@ -76,9 +91,16 @@ pub(crate) fn attach(host: &Host, hook: IngressHook, group: &str) {
         .expect_success();
     let in_force = match hook {
         IngressHook::Xdp => "xdp-native",
-        IngressHook::Tc => "tcx",
+        IngressHook::Tc => tc_in_force(),
     };
-    assert_eq!(json(host, "interface list")["Interfaces"][0]["IngressHook"], in_force);
+    let interface = &json(host, "interface list")["Interfaces"][0];
+    assert_eq!(interface["IngressHook"], in_force);
+    assert_eq!(interface["EgressHook"], tc_in_force());
+}
+
+/// What TC programs are attached by.
+pub(crate) fn tc_in_force() -> &'static str {
+    if has_tcx() { "tcx" } else { "clsact" }
 }
 
 /// Revokes the egress rules that every new group has.
@@ -105,7 +127,7 @@ pub(crate) fn hardware_address(host: &Host) -> [u8; 6] {
     bytes.try_into().unwrap()
 }
 
-/// The ids of the programs whose links the host's `sgfw` has pinned.
+/// The ids of the programs on the host's interface: of the links that its `sgfw` has pinned, and of filters.
 #[track_caller]
 pub(crate) fn attached_programs(host: &Host) -> Vec<u64> {
     let pins = files(&host.instance().bpffs_directory);
@@ -113,12 +135,25 @@ pub(crate) fn attached_programs(host: &Host) -> Vec<u64> {
         let link = host.run(&format!("bpftool --json link show pinned {}", pin.display())).success().ok()?;
         serde_json::from_str::<Value>(&link).unwrap()["prog_id"].as_u64()
     });
-    links.collect()
+    let filters = ["ingress", "egress"].into_iter().flat_map(|direction| filters(host, direction));
+    links.chain(filters.filter_map(|filter| filter["options"]["prog"]["id"].as_u64())).collect()
 }
 
-/// The files below `directory`, at any depth.
+/// The filters of one direction of the host's interface, as `tc` shows them.
+#[track_caller]
+pub(crate) fn filters(host: &Host, direction: &str) -> Vec<Value> {
+    let shown = host.run(&format!("tc -json filter show dev {INTERFACE} {direction}")).expect_success();
+    let filters: Vec<Value> = serde_json::from_str(&shown).unwrap_or_default();
+    // Without the entries that stand for all filters of a priority.
+    filters.into_iter().filter(|filter| filter["options"].is_object()).collect()
+}
+
+/// The files below `directory`, at any depth; none if there is no such directory.
 pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().flatten();
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let entries = entries.flatten();
     let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
     entries.flat_map(|entry| below(entry.path())).collect()
 }
