@@ -136,8 +136,9 @@ struct History {
     syns: [Option<(u32, u32)>; 2],
     /// Whether it has sent a FIN, and no data after it.
     finished: [bool; 2],
-    /// What acknowledges its last FIN.
-    fins: [u32; 2],
+    /// What acknowledges its FINs, and what has completed a handshake or proved a pick-up: the last of them that the flow has
+    /// remembered counts, and there is room for one of both hooks.
+    fins: [Vec<u32>; 2],
     /// The ends of its segments without RST.
     ends: [Vec<u32>; 2],
     /// Whether it has carried a segment without RST since the host's RST.
@@ -154,7 +155,7 @@ type Said = (u32, u32, u32);
 impl History {
     fn said(&self, hook: usize) -> Said {
         let syn = self.syns[hook].map_or(0, |(number, _)| number);
-        (syn, self.fins[hook], self.ends[hook].last().copied().unwrap_or(0))
+        (syn, self.fins[hook].last().copied().unwrap_or(0), self.ends[hook].last().copied().unwrap_or(0))
     }
 }
 
@@ -362,7 +363,7 @@ impl Flow {
     /// Whether the FIN of the other hook is acknowledged, or is the answer's of a handshake that this completes, or known of the
     /// kernel.
     fn is_proven(&self, facts: &Facts) -> bool {
-        facts.acknowledgement == self.history.fins[1 - hook(facts)]
+        self.history.fins[1 - hook(facts)].contains(&facts.acknowledgement)
             || self.is_handshake()
             || self.history.is_told_of_fins
     }
@@ -381,10 +382,13 @@ impl Flow {
         }
         // A SYN-ACK that answers nothing is passed, and means nothing, whatever flags it has.
         if has(facts, FIN) && (!has(facts, SYN) || takes_over || next.state() == state::SYN_RECEIVED) {
-            history.fins[here] = facts.sequence.wrapping_add(facts.data_length).wrapping_add(1);
+            history.fins[here].push(facts.sequence.wrapping_add(facts.data_length).wrapping_add(1));
         }
         if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
             history.syns[here] = Some((facts.sequence, self.now));
+        }
+        if next.has(PROTECTED) && !self.control.has(PROTECTED) {
+            history.fins[1 - here].push(facts.acknowledgement);
         }
         if !has(facts, RST | SYN) {
             history.ends[here].push(facts.sequence.wrapping_add(facts.data_length));

@@ -69,6 +69,15 @@ const fn level_of(rank: Rank) -> Level {
     Level((rank >> LEVEL_SHIFT) as u32 & 7)
 }
 
+/// What an insert looks for, and by what it tells what is worth least.
+#[derive(Clone, Copy)]
+struct Looks<'a> {
+    spot: &'a Spot,
+    lifetimes: &'a Lifetimes,
+    now: u32,
+    chance: u64,
+}
+
 /// What an insert sees in one line.
 #[derive(Clone, Copy)]
 struct View {
@@ -126,7 +135,8 @@ pub fn insert_once<M: Memory>(
     now: u32,
     ask: Option<impl FnOnce(M::Place) -> Socket>,
 ) -> Inserted {
-    let Some(view) = survey(memory, spot, lifetimes, now, u64::from(memory.random())) else {
+    let looks = Looks { spot, lifetimes, now, chance: u64::from(memory.random()) };
+    let Some(view) = survey(memory, &looks) else {
         return Inserted::Refused;
     };
     if view.same != 0 {
@@ -182,17 +192,18 @@ pub fn insert<M: Memory>(
 /// Whether a flow has a place: an empty one, or that of a flow which may be evicted.
 #[inline(always)]
 pub fn has_place<M: Memory>(memory: &M, spot: &Spot, lifetimes: &Lifetimes, now: u32) -> bool {
-    survey(memory, spot, lifetimes, now, 0).is_some_and(|view| level_of(view.best) != Level::PROTECTED)
+    let looks = Looks { spot, lifetimes, now, chance: 0 };
+    survey(memory, &looks).is_some_and(|view| level_of(view.best) != Level::PROTECTED)
 }
 
 /// Looks at the near bucket, and at all if that has no empty place or only few that are not protected.
 #[inline(always)]
-fn survey<M: Memory>(memory: &M, spot: &Spot, lifetimes: &Lifetimes, now: u32, chance: u64) -> Option<View> {
+fn survey<M: Memory>(memory: &M, looks: &Looks<'_>) -> Option<View> {
     let mut all = View::NOTHING;
-    touch(memory, spot);
+    touch(memory, looks.spot);
     let mut choice = 0;
     while choice < CHOICES {
-        let view = view(memory, spot, choice, lifetimes, now, chance)?;
+        let view = view(memory, looks, choice)?;
         all.best = least(all.best, view.best);
         all.same = hide(all.same | view.same);
         all.backed = hide(all.backed | view.backed);
@@ -214,20 +225,13 @@ fn touch<M: Memory>(memory: &M, spot: &Spot) {
 }
 
 #[inline(always)]
-fn view<M: Memory>(
-    memory: &M,
-    spot: &Spot,
-    choice: u32,
-    lifetimes: &Lifetimes,
-    now: u32,
-    chance: u64,
-) -> Option<View> {
-    let line = memory.line(spot.bucket(choice))?;
+fn view<M: Memory>(memory: &M, looks: &Looks<'_>, choice: u32) -> Option<View> {
+    let line = memory.line(looks.spot.bucket(choice))?;
     let mut all = View::NOTHING;
-    one_slot(memory, line, (choice, 0), spot, lifetimes, now, chance, &mut all);
-    one_slot(memory, line, (choice, 1), spot, lifetimes, now, chance, &mut all);
-    one_slot(memory, line, (choice, 2), spot, lifetimes, now, chance, &mut all);
-    one_slot(memory, line, (choice, 3), spot, lifetimes, now, chance, &mut all);
+    one_slot(memory, line, (choice, 0), looks, &mut all);
+    one_slot(memory, line, (choice, 1), looks, &mut all);
+    one_slot(memory, line, (choice, 2), looks, &mut all);
+    one_slot(memory, line, (choice, 3), looks, &mut all);
     // Of the levels below, those of streams alone are odd, but for what is closing.
     let level = u64::from(level_of(all.best).0);
     let is_stream = hide(level & (level >> 1 ^ level >> 2) & 1);
@@ -242,12 +246,10 @@ fn one_slot<M: Memory>(
     memory: &M,
     line: M::Place,
     (choice, slot): (u32, u32),
-    spot: &Spot,
-    lifetimes: &Lifetimes,
-    now: u32,
-    chance: u64,
+    looks: &Looks<'_>,
     all: &mut View,
 ) {
+    let Looks { spot, lifetimes, now, chance } = *looks;
     let control = memory.load(line, slot * 2 + 1);
     let fingerprint = memory.load(line, slot * 2);
     let level = u64::from(Control(control).class(now).level().0);

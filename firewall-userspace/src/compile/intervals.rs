@@ -39,7 +39,7 @@ impl CompiledPolicy {
 /// The index of IPv4 addresses, as the programs search it ([`class_in`](firewall_common::abi::class_in)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressIndex {
-    /// [`UPPER_HALF_LINES`] lines.
+    /// [`UPPER_HALF_LINES`](firewall_common::abi::UPPER_HALF_LINES) lines.
     pub upper_halves: Vec<UpperHalves>,
     /// The nodes that they refer to; one at the least, for the kernel has no array of no elements.
     pub nodes: Vec<IntervalNode>,
