@@ -43,7 +43,7 @@ struct Soak {
     value: &'static str,
 }
 
-const SOAK: [Soak; 5] = [
+const SOAK: [Soak; 6] = [
     Soak { name: "floods", binary: "soak", filter: "", variable: "SGFW_FLOOD_PACKETS", value: "10000000" },
     Soak {
         name: "differential",
@@ -51,6 +51,13 @@ const SOAK: [Soak; 5] = [
         filter: "",
         variable: "SGFW_DIFFERENTIAL_PACKETS",
         value: "5000000",
+    },
+    Soak {
+        name: "the flow table and a list",
+        binary: "flow_table",
+        filter: "",
+        variable: "SGFW_SOAK",
+        value: "1",
     },
     Soak { name: "crashes", binary: "netns", filter: "crash::", variable: "SGFW_SOAK", value: "1" },
     Soak { name: "reloads", binary: "netns", filter: "reload::", variable: "SGFW_SOAK", value: "1" },

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use firewall_common::abi::KeyWords;
-use firewall_common::flow_table::control::{BACKED, DOUBT, DRAINING};
+use firewall_common::flow_table::control::{BACKED, DOUBT, DRAINING, PROTECTED};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
-use firewall_common::flow_table::sweep::{Listed, Swept, answered, read, sweep};
+use firewall_common::flow_table::sweep::{Listed, Swept, alter, answered, read, sweep};
 
 use super::clock::Units;
+use super::flow_table::FlowTable;
 use super::flows::{Named, zone_of};
 use super::lifetimes::lifetimes;
 use super::{Datapath, DatapathError};
+use crate::host::ConnectionProtocol;
 use crate::model::FlowTimeouts;
 
 /// How long a flow must be over before it is swept: more than user space's clock can differ from the programs'.
@@ -101,6 +103,20 @@ impl Datapath {
         Ok(())
     }
 
+    /// Remembers of connections that `has_socket` knows, by local and remote end, that the host is an end of them. For flows of
+    /// versions that did not: nobody would ever ask for their sockets.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read or written.
+    pub fn back_flows(
+        &self,
+        has_socket: impl Fn(SocketAddr, SocketAddr) -> bool,
+    ) -> Result<(), DatapathError> {
+        back(&self.flow_table()?, has_socket, Units::of_kernel()?.now()?);
+        Ok(())
+    }
+
     /// Cuts the flows that the operator has drained and whose time is over. Programs do so when they meet one; whoever copies flows
     /// must not take it for one that has ended, or its connection would begin anew.
     ///
@@ -133,6 +149,18 @@ impl Datapath {
     }
 }
 
+fn back(table: &FlowTable, has_socket: impl Fn(SocketAddr, SocketAddr) -> bool, now: u32) {
+    let backed = |listed: &Listed| {
+        let Named { protocol, local, remote, .. } = Named::of(listed.key?);
+        let is_connection = protocol == ConnectionProtocol::Tcp.number()
+            && listed.control.0 & (PROTECTED | DOUBT) == PROTECTED;
+        (is_connection && has_socket(local.into(), remote.into())).then(|| listed.control.with(BACKED))
+    };
+    for (bucket, slot) in table.slots() {
+        alter(table, bucket, slot, now, backed);
+    }
+}
+
 /// What tells how long flows may live.
 struct Sweeper {
     zones: BTreeMap<u16, Lifetimes>,
@@ -143,5 +171,28 @@ struct Sweeper {
 impl Sweeper {
     fn lifetimes(&self, key: Option<KeyWords>) -> &Lifetimes {
         key.and_then(|key| self.zones.get(&zone_of(key))).unwrap_or(&self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firewall_common::flow_table::control::state;
+
+    use super::*;
+    use crate::datapath::flow_table::tests::{NOW, flow, key, table};
+
+    #[test]
+    fn connections_of_the_host_are_backed_by_its_sockets() {
+        let Some(table) = table(1024) else { return };
+        let add = |number, flags, state| table.add(&key(number), &flow(flags, state), NOW, |_| true);
+        add(1, PROTECTED, state::ESTABLISHED);
+        add(2, PROTECTED, state::ESTABLISHED);
+        add(3, PROTECTED | DOUBT, state::ESTABLISHED);
+        add(4, 0, state::SYN_SENT);
+        // The host forwards the connection of the second.
+        back(&table, |_, remote| remote.ip() != Named::of(key(2)).remote.0, NOW);
+        let mut backed = Vec::new();
+        table.each(|_, _, listed| backed.extend(listed.key.filter(|_| listed.control.has(BACKED))));
+        assert_eq!(backed, [key(1)]);
     }
 }

@@ -11,7 +11,7 @@ use firewall_common::abi::{
 use firewall_common::decide::Half;
 use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
-    BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, VERSIONS, state,
+    BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, UNCONFIRMED, VERSIONS, state,
 };
 use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
 use firewall_common::flow_table::sweep::{Listed, alter, asks_for_socket};
@@ -155,7 +155,8 @@ impl Reader {
             started_by,
             state: state::name(control.state())?,
             protected: control.has(PROTECTED),
-            doubt: control.has(DOUBT),
+            // One that is not confirmed yet has met nothing that speaks against it.
+            doubt: control.0 & (DOUBT | UNCONFIRMED) == DOUBT,
             needs_socket: asks_for_socket(listed, &settings.lifetimes, self.now),
             idle_seconds: if is_over { 0 } else { self.units.seconds(idle) },
             expires_in_seconds: self.units.seconds(left),

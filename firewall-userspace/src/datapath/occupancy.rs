@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aya::maps::{MapData, PerCpuArray};
 use firewall_common::abi::{flow_event, map};
 use firewall_common::flow_table::Class;
-use firewall_common::flow_table::control::{DOUBT, PROTECTED, state};
+use firewall_common::flow_table::control::{DOUBT, PROTECTED, UNCONFIRMED, state};
 
 use super::clock::{Units, jiffies, jiffies_per_second};
 use super::{Datapath, DatapathError};
@@ -97,7 +97,8 @@ impl Datapath {
         for (bucket, slot) in table.slots() {
             let control = table.control(bucket, slot);
             // To an insert one that a socket backs is worth more than one of which nobody knows; people ask for what is in doubt.
-            let in_doubt = control.0 & (PROTECTED | DOUBT) == PROTECTED | DOUBT && !control.is_ended(now);
+            let marks = control.0 & (PROTECTED | DOUBT | UNCONFIRMED);
+            let in_doubt = marks == PROTECTED | DOUBT && !control.is_ended(now);
             let class = if in_doubt { Class::DOUBTED } else { control.class(now) };
             // What was cut keeps packets out, and is no flow any more.
             if control.is_published()

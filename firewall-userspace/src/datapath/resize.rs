@@ -10,7 +10,7 @@ use std::fs;
 use aya::maps::MapData;
 use aya::programs::loaded_programs;
 use firewall_common::abi::map;
-use firewall_common::flow_table::control::{IDENTITY, KEYED, PROTECTED};
+use firewall_common::flow_table::control::{IDENTITY, KEYED, PROTECTED, state};
 use firewall_common::flow_table::layout::SLOTS;
 use firewall_common::flow_table::life::Beside;
 use firewall_common::flow_table::sweep::Listed;
@@ -203,7 +203,8 @@ fn copy(from: &FlowTable, to: &FlowTable, now: u32) -> FirstCopy {
             if control.has(PROTECTED) != protected || control.is_ended(now) {
                 return;
             }
-            first.live += 1;
+            // As they are counted where they have come.
+            first.live += u64::from(control.state() != state::CUT);
             let Some(key) = listed.key else { return };
             let added = to.add(&key, &fresh(&listed), now, |_| true);
             if protected && added == Added::NoRoom {
@@ -275,7 +276,7 @@ fn fresh(listed: &Listed) -> Fresh {
 
 #[cfg(test)]
 mod tests {
-    use firewall_common::flow_table::control::{DOUBT, state};
+    use firewall_common::flow_table::control::DOUBT;
     use firewall_common::flow_table::sweep::alter;
 
     use super::*;

@@ -104,7 +104,9 @@ fn a_drained_connection_stays_cut_when_the_table_moves(hook: IngressHook) {
 
     app.sgfw(&format!("rule revoke app {ADMITTED} --flows drain=1s")).expect_success();
     sleep(Duration::from_secs(3));
-    app.sgfw("interface reload --flow-entries 2048").expect_success();
+    let reloaded = app.sgfw("interface reload --flow-entries 2048");
+    assert!(!reloaded.stderr().contains("could not be taken along"), "{reloaded}");
+    reloaded.expect_success();
 
     far.write_all(b"y").unwrap();
     let heard = near.read(&mut [0]).map_err(|error| error.kind());
