@@ -115,7 +115,7 @@ impl View {
 /// One try; [`insert`] makes several. Programs try by calling the function in which this stands again, so that the verifier
 /// looks at it once.
 ///
-/// It takes the place of what is worth least among all places of the key ([`Class`]), never that of a protected flow: the
+/// It takes the place of what is worth least among all places of the key ([`Level`]), never that of a protected flow: the
 /// exchange that claims the slot compares the whole word, of which the mark of protection is a bit, so that protection
 /// and eviction exclude each other. From the claim to the publication the slot, its tag, its details and its record have one
 /// writer. Two CPUs that begin one flow claim the same slot in turn, and the second sees that the flow is there; if a place

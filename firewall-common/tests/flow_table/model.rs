@@ -82,9 +82,19 @@ impl Listed {
             | state::SYN_RECEIVED
             | state::PICKED_UP
             | state::ESTABLISHED
-            | state::FIN_WAIT => of_a_side(by_egress),
-            state::UDP_ONE_WAY | state::ICMP_QUERY | state::PORTLESS => of_a_side(by_egress),
-            state::UDP_REPLIED | state::ICMP_REPLIED | state::PORTLESS_REPLIED => of_a_side(by_egress),
+            | state::FIN_WAIT
+            | state::UDP_ONE_WAY
+            | state::ICMP_QUERY
+            | state::PORTLESS
+            | state::UDP_REPLIED
+            | state::ICMP_REPLIED
+            | state::PORTLESS_REPLIED => {
+                if by_egress {
+                    Worth::OfTheHost
+                } else {
+                    Worth::OfStrangers
+                }
+            }
             state::UDP_STREAM if by_egress => Worth::StreamOfTheHost { end: self.end },
             state::UDP_STREAM => Worth::StreamOfStrangers { end: self.end },
             other => panic!("state {other}"),
@@ -405,10 +415,6 @@ impl Pair {
             _ => self.now += self.below(20) as u32,
         }
     }
-}
-
-const fn of_a_side(by_egress: bool) -> Worth {
-    if by_egress { Worth::OfTheHost } else { Worth::OfStrangers }
 }
 
 fn is_ipv6(key: u64) -> bool {

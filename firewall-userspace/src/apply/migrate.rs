@@ -49,8 +49,7 @@ pub(super) fn take_over(
     // What found no room before finds none now, unless a place has become free.
     let lost_flows = other.copy_flows(&datapath)?;
     let connections = host::tcp_connections()?;
-    let is_connected = |ends| connections.get(&ends) == Some(&TcpStage::Connected);
-    datapath.back_flows(|local, remote| is_connected((local, remote)))?;
+    datapath.back_flows(|local, remote| connections.get(&(local, remote)) == Some(&TcpStage::Connected))?;
     other.hand_over_pins(&datapath)?;
     let status_of = |attachment| status(&interfaces, attachment);
     Ok(Reloaded { interfaces: attachments.into_iter().filter_map(status_of).collect(), lost_flows })

@@ -15,12 +15,12 @@ use firewall_common::abi::Direction;
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use nix::libc::ETH_P_ALL;
-use nix::net::if_::if_indextoname;
 use rtnetlink::packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle as Handle, TcMessage, TcOption,
 };
 
 use super::{DatapathError, netlink};
+use crate::host::name_of;
 
 const CLSACT: &str = "clsact";
 
@@ -79,9 +79,7 @@ impl Filters {
 
     /// `None` if there is no interface of this index in the current network namespace.
     pub(super) fn of_index(ifindex: u32, direction: Direction) -> Option<Self> {
-        let name = if_indextoname(ifindex).ok()?;
-        let interface = name.to_str().ok().filter(|name| !name.is_empty())?;
-        Some(Self::of(interface, ifindex, direction))
+        Some(Self { interface: name_of(ifindex)?, ifindex, direction })
     }
 
     /// Every filter that packets meet, in this order. No qdisc, no filters.

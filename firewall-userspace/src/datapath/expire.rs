@@ -65,9 +65,7 @@ impl Datapath {
             if !control.is_ended(sweeper.now) && !control.has(BACKED) {
                 continue;
             }
-            let lifetimes = read(&table, bucket, slot).map(|listed| sweeper.lifetimes(listed.key));
-            let Some(lifetimes) = lifetimes else { continue };
-            match sweep(&table, bucket, slot, lifetimes, sweeper.now) {
+            match sweeper.sweep(&table, bucket, slot) {
                 Swept::Kept => {}
                 Swept::Cleared => expired.removed += 1,
                 Swept::Cut => expired.cut += 1,
@@ -124,14 +122,12 @@ impl Datapath {
     ///
     /// [`DatapathError`] where a map cannot be read or written.
     pub(super) fn cut_drained_flows(&self) -> Result<(), DatapathError> {
-        let (table, sweeper, now) = (self.flow_table()?, self.sweeper()?, Units::of_kernel()?.now()?);
+        let (table, now) = (self.flow_table()?, Units::of_kernel()?.now()?);
+        let sweeper = Sweeper { now, ..self.sweeper()? };
         for (bucket, slot) in table.slots() {
             let control = table.control(bucket, slot);
-            if control.has(DRAINING)
-                && control.is_ended(now)
-                && let Some(listed) = read(&table, bucket, slot)
-            {
-                sweep(&table, bucket, slot, sweeper.lifetimes(listed.key), now);
+            if control.has(DRAINING) && control.is_ended(now) {
+                sweeper.sweep(&table, bucket, slot);
             }
         }
         Ok(())
@@ -169,6 +165,14 @@ struct Sweeper {
 }
 
 impl Sweeper {
+    /// Looks at one slot, by the timeouts of its flow.
+    fn sweep(&self, table: &FlowTable, bucket: u32, slot: u32) -> Swept {
+        match read(table, bucket, slot) {
+            Some(listed) => sweep(table, bucket, slot, self.lifetimes(listed.key), self.now),
+            None => Swept::Kept,
+        }
+    }
+
     fn lifetimes(&self, key: Option<KeyWords>) -> &Lifetimes {
         key.and_then(|key| self.zones.get(&zone_of(key))).unwrap_or(&self.others)
     }

@@ -155,8 +155,7 @@ impl Reader {
             started_by,
             state: state::name(control.state())?,
             protected: control.has(PROTECTED),
-            // One that is not confirmed yet has met nothing that speaks against it.
-            doubt: control.0 & (DOUBT | UNCONFIRMED) == DOUBT,
+            doubt: is_doubted(control),
             needs_socket: asks_for_socket(listed, &settings.lifetimes, self.now),
             idle_seconds: if is_over { 0 } else { self.units.seconds(idle) },
             expires_in_seconds: self.units.seconds(left),
@@ -165,6 +164,11 @@ impl Reader {
             generation: detail.generation,
         })
     }
+}
+
+/// Whether something has spoken against a flow, as people are told. To an insert one that is not confirmed yet is in doubt too.
+pub(super) const fn is_doubted(control: Control) -> bool {
+    control.0 & (DOUBT | UNCONFIRMED) == DOUBT
 }
 
 /// How long the flow was given when its last packet was met.

@@ -12,12 +12,12 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
 use firewall_common::abi::Direction;
-use nix::net::if_::if_indextoname;
 
 use super::attach::{Attachment, EgressAttachment, IngressAttachment, program_of_type};
 use super::clsact::{Filter, FilterBefore, Filters};
 use super::pin::{Hook, Pin};
 use super::{Datapath, DatapathError, device};
+use crate::host::name_of;
 
 /// What an interface has of its programs: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,12 +269,10 @@ fn remove_pin(path: &Path) -> Result<(), DatapathError> {
 
 /// Whether the interface of a pin has its program.
 fn is_in_force(path: &Path, pin: &Pin) -> Result<bool, DatapathError> {
-    let Ok(name) = if_indextoname(pin.ifindex) else {
+    let Some(interface) = name_of(pin.ifindex) else {
         return Ok(false);
     };
-    let Some(interface) = name.to_str().ok().filter(|name| !name.is_empty()) else {
-        return Ok(false);
-    };
+    let interface = interface.as_str();
     let program = program_id(path, pin)?;
     // An error here means that the interface went meanwhile.
     let has_tcx = |attach_type| {

@@ -106,7 +106,7 @@ impl Datapath {
         // programs to end and has left a receipt, unless it was killed before. Nobody sees the new maps yet, so they are
         // filled meanwhile.
         let receipt = self.receipt_in_force()?;
-        let (v4, (v6, addresses_v6), services, cells, settings) = thread::scope(|scope| {
+        let ((v4, intervals_v4), (v6, addresses_v6), services, cells, settings) = thread::scope(|scope| {
             let waiting = receipt.is_none().then(|| scope.spawn(|| self.wait_for_readers()));
             let v6 = scope.spawn(|| self.addresses_v6(policy, receipt.as_ref()));
             let cells = scope.spawn(|| cells(policy));
@@ -115,8 +115,8 @@ impl Datapath {
             Ok::<_, DatapathError>((v4, returned(v6.join())?, services, returned(cells.join())?, settings))
         })?;
         let mut puts = Puts::default();
-        puts.start(self, map::ADDRESSES_V4, slot, v4.0)?;
-        puts.start(self, map::INTERVALS_V4, slot, v4.1)?;
+        puts.start(self, map::ADDRESSES_V4, slot, v4)?;
+        puts.start(self, map::INTERVALS_V4, slot, intervals_v4)?;
         puts.start(self, map::ADDRESSES_V6, slot, v6)?;
         puts.start(self, map::SERVICES, slot, services)?;
         puts.start(self, map::CELLS, slot, cells)?;

@@ -203,15 +203,14 @@ impl Tcp {
     /// The same of a flow that is in no doubt too: its socket may have died without a segment.
     pub(super) fn look(&mut self, sockets: Socket, timeouts: &FlowTimeouts, now: u64, end: &mut u64) -> bool {
         let is_certain = self.doubt.is_none() && self.has_socket && self.is_protected();
-        match sockets {
-            Socket::TimeWait if is_certain => {
-                self.wait();
-                *end = now + u64::from(timeouts.tcp_fin);
-                true
-            }
-            Socket::Connected | Socket::TimeWait => self.settle(sockets, timeouts, now, end),
-            _ => !is_certain && self.settle(sockets, timeouts, now, end),
+        if !is_certain {
+            return self.settle(sockets, timeouts, now, end);
         }
+        if sockets == Socket::TimeWait {
+            self.wait();
+            *end = now + u64::from(timeouts.tcp_fin);
+        }
+        matches!(sockets, Socket::Connected | Socket::TimeWait)
     }
 
     /// Follows a segment.
