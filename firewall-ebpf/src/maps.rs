@@ -10,6 +10,7 @@ use firewall_common::abi::{
 };
 use firewall_common::decide::Case;
 use firewall_common::flow_table::Geometry;
+use firewall_common::packet::Walk;
 
 const SLOTS: usize = POLICY_SLOTS as usize;
 /// Of the template; the loader makes the arrays as large as the operator wants them.
@@ -94,6 +95,10 @@ pub const SCRATCH_BYTES: usize = 64;
 /// Where helpers write the packet bytes that do not lie in linear memory. Private to the program, never pinned.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u64; SCRATCH_BYTES / 8], 1> = PerCpuArray::new();
+
+/// The walk along the extension headers of the packet. Private to the program, never pinned.
+#[btf_map]
+pub static WALK: PerCpuArray<[u64; Walk::WORDS], 1> = PerCpuArray::new();
 
 /// The packet under decision. Private to the program, never pinned.
 #[btf_map]

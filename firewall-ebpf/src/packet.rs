@@ -9,7 +9,8 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use firewall_common::abi::{KEY_IS_IPV6, KeyWords};
-use firewall_common::packet::{MAX_HEADER_OFFSET, PacketBytes};
+use firewall_common::packet::{MAX_HEADER_OFFSET, PacketBytes, Walk};
+use firewall_common::reason::Reason;
 
 use crate::maps::{self, SCRATCH_BYTES};
 
@@ -100,19 +101,13 @@ impl HookContext for *mut __sk_buff {
 
 /// A frame on XDP.
 #[derive(Clone, Copy)]
-pub struct XdpFrame {
-    context: *mut xdp_md,
-    /// Of all its buffers.
-    length: u32,
-}
+#[repr(transparent)]
+pub struct XdpFrame(*mut xdp_md);
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(context: *mut xdp_md) -> Self {
-        // SAFETY: the context is the one that the kernel gave. A frame of several buffers is longer than its linear
-        // part. Asked for once: the call costs as much as a quarter of the way of an established packet.
-        let length = unsafe { bpf_xdp_get_buff_len(context) } as u32;
-        Self { context, length }
+    pub const fn new(context: *mut xdp_md) -> Self {
+        Self(context)
     }
 }
 
@@ -121,7 +116,7 @@ impl HookPacket for XdpFrame {
 
     #[inline(always)]
     fn context(self) -> *mut xdp_md {
-        self.context
+        self.0
     }
 
     #[inline(always)]
@@ -131,9 +126,18 @@ impl HookPacket for XdpFrame {
 }
 
 impl PacketBytes for XdpFrame {
+    /// The call costs as much as a quarter of the way of an established packet.
     #[inline(always)]
     fn length(&self) -> u32 {
-        self.length
+        // SAFETY: the context is the one that the kernel gave.
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
+    }
+
+    #[inline(always)]
+    fn known_length(&self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave.
+        let (data, data_end) = unsafe { ((*self.0).data, (*self.0).data_end) };
+        data_end.wrapping_sub(data)
     }
 
     #[inline(always)]
@@ -142,19 +146,19 @@ impl PacketBytes for XdpFrame {
             return None;
         }
         // SAFETY: the context is the one that the kernel gave.
-        let (data, data_end) = unsafe { ((*self.context).data, (*self.context).data_end) };
+        let (data, data_end) = unsafe { ((*self.0).data, (*self.0).data_end) };
         if let Some(bytes) = load_linear(data, data_end, offset) {
             return Some(bytes);
         }
         load_by_helper(|scratch| {
             // SAFETY: `scratch` is writable and longer than `N`.
-            unsafe { bpf_xdp_load_bytes(self.context, offset, scratch.cast(), N as u32) }
+            unsafe { bpf_xdp_load_bytes(self.0, offset, scratch.cast(), N as u32) }
         })
     }
 
     #[inline(always)]
-    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
-        kept(load_eight_xdp(self.context, offset))
+    fn step(&self, walk: &mut Walk) -> Result<(), Reason> {
+        stepped(walk, || step_xdp(self.0))
     }
 }
 
@@ -209,41 +213,47 @@ impl PacketBytes for Skb {
     }
 
     #[inline(always)]
-    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
-        kept(load_eight_tc(self.0, offset))
+    fn step(&self, walk: &mut Walk) -> Result<(), Reason> {
+        stepped(walk, || step_tc(self.0))
     }
 }
 
-/// Loads eight bytes of a frame on XDP into [`SCRATCH`](maps::SCRATCH). 1 if they are there.
+/// A step of the CPU's [`WALK`](maps::WALK), on XDP. 0 if it is done, or 1 more than the number of the [`Reason`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn load_eight_xdp(context: *mut xdp_md, offset: u32) -> u32 {
-    keep(XdpFrame { context, length: 0 }.load(offset))
+extern "C" fn step_xdp(context: *mut xdp_md) -> u32 {
+    step(XdpFrame(context))
 }
 
-/// The same of a packet on TC.
+/// The same on TC.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn load_eight_tc(context: *mut __sk_buff, offset: u32) -> u32 {
-    keep(Skb(context).load(offset))
+extern "C" fn step_tc(context: *mut __sk_buff) -> u32 {
+    step(Skb(context))
 }
 
 #[inline(always)]
-fn keep(bytes: Option<[u8; 8]>) -> u32 {
-    let (Some(bytes), Some(scratch)) = (bytes, maps::SCRATCH.get_ptr_mut(0)) else {
-        return 0;
-    };
-    // SAFETY: the CPU's own element, aligned to 8 bytes.
-    unsafe { scratch.cast::<u64>().write(u64::from_ne_bytes(bytes)) };
-    1
+fn step<P: PacketBytes>(packet: P) -> u32 {
+    let stepped = walk().ok_or(Reason::Internal).and_then(|walk| walk.step(&packet));
+    stepped.err().map_or(0, |reason| reason as u32 + 1)
 }
 
-/// What the function before has kept.
+/// Hands `walk` to `step`, and back.
 #[inline(always)]
-fn kept(is_there: u32) -> Option<[u8; 8]> {
-    let scratch = maps::SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: as in `keep`.
-    (is_there != 0).then(|| unsafe { scratch.cast::<u64>().read() }.to_ne_bytes())
+fn stepped(walk: &mut Walk, step: impl FnOnce() -> u32) -> Result<(), Reason> {
+    *self::walk().ok_or(Reason::Internal)? = *walk;
+    let answer = step();
+    *walk = *self::walk().ok_or(Reason::Internal)?;
+    if answer == 0 { Ok(()) } else { Err(Reason::of_register(answer - 1)) }
+}
+
+/// The CPU's walk.
+#[inline(always)]
+fn walk() -> Option<&'static mut Walk> {
+    let walk = maps::WALK.get_ptr_mut(0)?.cast::<Walk>();
+    // SAFETY: the element is a walk's words, aligned to 8 bytes, and any words are a walk. For other programs on the CPU see
+    // `load_by_helper`.
+    Some(unsafe { &mut *walk })
 }
 
 /// Covers every offset that is loaded from.

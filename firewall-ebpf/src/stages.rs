@@ -6,7 +6,7 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use firewall_common::abi::Direction;
-use firewall_common::decide::{self, Beginning, Case, Following, Hook, Reading, Stages};
+use firewall_common::decide::{self, Beginning, Case, Followed, Following, Hook, Reading, Stages};
 use firewall_common::packet::Link;
 use firewall_common::reason::{Reason, Verdict};
 
@@ -17,6 +17,8 @@ use crate::{LINK, SLOT};
 
 /// A stage leaves it to the next one: no [`Reason`].
 const UNDECIDED: u32 = 1 << 8;
+/// It belongs to a flow.
+const OF_A_FLOW: u32 = 1 << 11;
 /// It is worth another try.
 const AGAIN: u32 = 1 << 9;
 /// The same, without asking for a socket.
@@ -65,10 +67,22 @@ fn follow<C: HookContext>(context: C) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    match decide::follow(&KernelTables(context), SLOT.load(), case) {
+    match decide::follow(&KernelTables(context), case) {
         Following::Decided(reason) => reason as u32,
         Following::Rules => UNDECIDED,
-        Following::Again => AGAIN,
+        Following::Flow => OF_A_FLOW,
+    }
+}
+
+#[inline(always)]
+fn track<C: HookContext>(context: C) -> u32 {
+    let Some(case) = case() else {
+        return Reason::Internal as u32;
+    };
+    match decide::track(&KernelTables(context), SLOT.load(), case) {
+        Followed::Decided(reason) => reason as u32,
+        Followed::Rules => UNDECIDED,
+        Followed::Again => AGAIN,
     }
 }
 
@@ -105,18 +119,32 @@ pub extern "C" fn read_egress(context: *mut __sk_buff) -> u32 {
     read(Skb::new(context), Direction::Egress)
 }
 
+/// Of what arrives: the kernel knows nothing about it that is asked here.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn follow_ingress() -> u32 {
+    follow(())
+}
+
+/// Of what leaves.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn follow_egress(context: *mut __sk_buff) -> u32 {
+    follow(context)
+}
+
 /// On XDP.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn follow_xdp(context: *mut xdp_md) -> u32 {
-    follow(context)
+pub extern "C" fn track_xdp(context: *mut xdp_md) -> u32 {
+    track(context)
 }
 
 /// On TC.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn follow_tc(context: *mut __sk_buff) -> u32 {
-    follow(context)
+pub extern "C" fn track_tc(context: *mut __sk_buff) -> u32 {
+    track(context)
 }
 
 /// On XDP.
@@ -180,6 +208,7 @@ pub extern "C" fn remember_fragment(passes: u32) -> u32 {
 pub trait Calls {
     fn read(&self) -> u32;
     fn follow(&self) -> u32;
+    fn track(&self) -> u32;
     fn is_hairpin(&self) -> u32;
     fn begin(&self, may_ask: u32) -> u32;
 }
@@ -197,7 +226,7 @@ pub struct IngressTc(pub *mut __sk_buff);
 pub struct EgressTc(pub *mut __sk_buff);
 
 macro_rules! calls {
-    ($hook:ty, $read:ident, $follow:ident, $is_hairpin:expr, $begin:ident) => {
+    ($hook:ty, $read:ident, $follow:expr, $track:ident, $is_hairpin:expr, $begin:ident) => {
         impl Calls for $hook {
             #[inline(always)]
             fn read(&self) -> u32 {
@@ -207,6 +236,11 @@ macro_rules! calls {
             #[inline(always)]
             fn follow(&self) -> u32 {
                 $follow(self.0)
+            }
+
+            #[inline(always)]
+            fn track(&self) -> u32 {
+                $track(self.0)
             }
 
             #[inline(always)]
@@ -222,9 +256,9 @@ macro_rules! calls {
     };
 }
 
-calls!(IngressXdp, read_xdp, follow_xdp, |_| 0, begin_xdp);
-calls!(IngressTc, read_ingress, follow_tc, |_| 0, begin_tc);
-calls!(EgressTc, read_egress, follow_tc, is_hairpin, begin_tc);
+calls!(IngressXdp, read_xdp, |_| follow_ingress(), track_xdp, |_| 0, begin_xdp);
+calls!(IngressTc, read_ingress, |_| follow_ingress(), track_tc, |_| 0, begin_tc);
+calls!(EgressTc, read_egress, |context| follow_egress(context), track_tc, is_hairpin, begin_tc);
 
 /// The stages as [`decide()`](decide::decide()) calls them.
 pub struct Called<C>(pub C);
@@ -239,8 +273,17 @@ impl<C: Calls> Stages for Called<C> {
     fn follow(&mut self) -> Following {
         match self.0.follow() {
             UNDECIDED => Following::Rules,
-            AGAIN => Following::Again,
+            OF_A_FLOW => Following::Flow,
             reason => Following::Decided(Reason::of_register(reason)),
+        }
+    }
+
+    #[inline(always)]
+    fn track(&mut self) -> Followed {
+        match self.0.track() {
+            UNDECIDED => Followed::Rules,
+            AGAIN => Followed::Again,
+            reason => Followed::Decided(Reason::of_register(reason)),
         }
     }
 

@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Half;
 use crate::abi::{Address, Direction, FragmentKey, Ipv4, Ipv6, KeyWords, ServiceIndex};
-use crate::flow_table::Spot;
 use crate::flow_table::life::Facts;
+use crate::flow_table::{Hit, Spot};
 use crate::reason::Reason;
 
 /// What rules are asked about.
@@ -55,7 +55,8 @@ impl Question {
     }
 }
 
-/// The flow in whose place a SYN is remembered, or that the operator has cut.
+/// The packet's flow: for [`track`](super::track()), and afterwards for [`begin`](super::begin()) if the rules are to say what
+/// becomes of it: where a SYN is remembered beside it, or the operator has cut it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Found {
@@ -65,6 +66,13 @@ pub(super) struct Found {
     /// 1 if there is one.
     pub(super) is_some: u32,
     pub(super) control: u64,
+}
+
+impl Found {
+    #[inline(always)]
+    pub(super) const fn of<P>(hit: &Hit<P>) -> Self {
+        Self { bucket: hit.bucket, slot: hit.slot, choice: hit.choice, is_some: 1, control: hit.control.0 }
+    }
 }
 
 /// The packet under decision: what [`read`](super::read()) has found, and what later stages add.
@@ -96,7 +104,7 @@ pub struct Case {
     pub(super) is_ipv6: u32,
     /// Number of the [`Direction`].
     pub(super) direction: u32,
-    /// Length of the frame in bytes.
+    /// Length of the frame in bytes, without what may follow an IP packet in buffers that it does not reach into.
     pub(super) length: u32,
     /// 1 for what passes without state where its flow has no place ([`MANAGEMENT`](crate::abi::MANAGEMENT)).
     pub(super) is_management: u16,

@@ -18,7 +18,7 @@ pub use fragment::remember as remember_fragment;
 pub use policy::{judge, quoted_passed_without_state};
 pub use read::read;
 pub use tables::{Half, SocketOf, Tables};
-pub use tracked::{Beginning, Following, begin, follow, is_hairpin, is_live};
+pub use tracked::{Beginning, Followed, Following, begin, follow, is_hairpin, is_live, track};
 
 use crate::abi::{Direction, UNCONFIRMED};
 use crate::flow_table::ATTEMPTS;
@@ -43,6 +43,9 @@ pub trait Stages {
 
     /// See [`follow()`].
     fn follow(&mut self) -> Following;
+
+    /// See [`track()`].
+    fn track(&mut self) -> Followed;
 
     /// See [`judge()`].
     fn judge(&mut self) -> Option<Reason>;
@@ -108,7 +111,12 @@ fn followed<S: Stages>(stages: &mut S) -> Option<Reason> {
         match stages.follow() {
             Following::Decided(reason) => return Some(reason),
             Following::Rules => return None,
-            Following::Again => tries += 1,
+            Following::Flow => {}
+        }
+        match stages.track() {
+            Followed::Decided(reason) => return Some(reason),
+            Followed::Rules => return None,
+            Followed::Again => tries += 1,
         }
     }
     Some(Reason::Tracked)
@@ -172,7 +180,11 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn follow(&mut self) -> Following {
-        follow(self.tables, self.hook.slot, &mut self.case)
+        follow(self.tables, &mut self.case)
+    }
+
+    fn track(&mut self) -> Followed {
+        track(self.tables, self.hook.slot, &mut self.case)
     }
 
     fn judge(&mut self) -> Option<Reason> {

@@ -33,7 +33,20 @@ where
     P: PacketBytes + ?Sized,
     T: Tables,
 {
-    case.length = packet.length();
+    let reading = read_frame(packet, tables, hook, case);
+    // Any other packet has said where it ends.
+    if reading.has(Reading::IS_DECIDED) {
+        case.length = packet.length();
+    }
+    reading
+}
+
+#[inline(always)]
+fn read_frame<P, T>(packet: &P, tables: &T, hook: Hook, case: &mut Case) -> Reading
+where
+    P: PacketBytes + ?Sized,
+    T: Tables,
+{
     let clock = tables.clock();
     // Read once: everything of this packet comes from the half of this generation.
     let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());
@@ -82,6 +95,7 @@ where
 {
     let ip = A::parse(packet, offset, Extent::Whole)?;
     let transport = parse_transport(packet, &ip, Extent::Whole)?;
+    case.length = packet.known_length().max(ip.end);
     case.is_ipv6 = A::IS_IPV6 as u32;
     case.question = question(&ip, &transport, context.direction);
     case.facts = facts(&transport, tables, context);

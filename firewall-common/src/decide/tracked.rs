@@ -15,47 +15,62 @@ pub enum Following {
     Decided(Reason),
     /// The rules decide.
     Rules,
-    /// Another CPU was faster: worth another try.
-    Again,
+    /// It belongs to a flow: [`track`] says.
+    Flow,
 }
 
-/// Looks the packet's flow up and follows it; one try.
+/// Looks the packet's flow up. Nearly every packet leaves its flow as it is, and is decided here.
 ///
 /// AWS: "responses to allowed traffic are allowed regardless of the rules", and a tracked flow outlives the rule that
 /// admitted it; so a live flow is all it takes. But what leaves by the interface that it came in by speaks for no host behind
 /// another one: whoever is on the wire there could complete, and end, the connections of all of them.
 #[inline(always)]
-pub fn follow<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Following {
+pub fn follow<T: Tables>(tables: &T, case: &mut Case) -> Following {
     let flows = tables.flows();
     case.spot = spot(flows, &case.key);
     case.found.is_some = 0;
     if case.facts.is_forwarded != 0 && tables.was_received_here() && !tables.leads_back_here(&case.key) {
         return Following::Rules;
     }
-    let hit = match track::glance(flows, &case.spot, &case.facts) {
-        Glance::NoFlow => return Following::Rules,
-        Glance::Undisturbed => return Following::Decided(Reason::Tracked),
-        Glance::Flow(hit) => hit,
+    match track::glance(flows, &case.spot, &case.facts) {
+        Glance::NoFlow => Following::Rules,
+        Glance::Undisturbed => Following::Decided(Reason::Tracked),
+        Glance::Flow(hit) => {
+            case.found = Found::of(&hit);
+            Following::Flow
+        }
+    }
+}
+
+/// What the packet's flow says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// Whether it passes.
+    Decided(Reason),
+    /// The rules decide.
+    Rules,
+    /// Another CPU was faster: [`follow`] is worth another try.
+    Again,
+}
+
+/// Follows a packet of the flow that [`follow`] has found; one try.
+#[inline(always)]
+pub fn track<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Followed {
+    let flows = tables.flows();
+    let (Some(settings), Some(hit)) = (tables.settings(case.half(), slot), hit(flows, &case.found)) else {
+        return Followed::Decided(Reason::Internal);
     };
-    let Some(settings) = tables.settings(case.half(), slot) else {
-        return Following::Decided(Reason::Internal);
-    };
+    case.found.is_some = 0;
     let tracked = Tracked { key: &case.key, spot: &case.spot };
     let socket = || tables.socket(SocketOf::Packet(&case.key));
     match track::track(flows, tracked, hit, &case.facts, &settings.lifetimes, socket) {
-        Tracking::Passes => Following::Decided(Reason::Tracked),
-        Tracking::Cut => Following::Decided(Reason::FlowCut),
-        Tracking::Again => Following::Again,
-        Tracking::Rules(None) => Following::Rules,
+        Tracking::Passes => Followed::Decided(Reason::Tracked),
+        Tracking::Cut => Followed::Decided(Reason::FlowCut),
+        Tracking::Again => Followed::Again,
+        Tracking::Rules(None) => Followed::Rules,
         Tracking::Rules(Some(hit)) => {
-            case.found = Found {
-                bucket: hit.bucket,
-                slot: hit.slot,
-                choice: hit.choice,
-                is_some: 1,
-                control: hit.control.0,
-            };
-            Following::Rules
+            case.found = Found::of(&hit);
+            Followed::Rules
         }
     }
 }

@@ -5,7 +5,6 @@ use super::hash::Spot;
 use super::layout::SLOTS;
 use super::marks::{is_spilled, may_hold};
 use super::memory::Memory;
-use crate::hint::forget;
 
 /// A flow that was found.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +22,6 @@ pub struct Hit<P> {
 }
 
 impl<P: Copy> Hit<P> {
-    /// The same, of which the verifier knows no more where it is: it would follow each of sixteen places.
-    #[inline(always)]
-    pub fn forgotten(self) -> Self {
-        let place = forget(self.choice * SLOTS + self.slot);
-        Self { slot: place & 3, choice: place >> 2 & 3, ..self }
-    }
-
     /// The slot's number in the whole table.
     #[inline(always)]
     pub const fn index(&self) -> u32 {

@@ -52,7 +52,7 @@ pub fn glance<M: Memory>(memory: &M, spot: &Spot, facts: &Facts) -> Glance<M::Pl
     match find(memory, spot, facts.now) {
         None => Glance::NoFlow,
         Some(hit) if is_undisturbed_by(hit.control, facts) => Glance::Undisturbed,
-        Some(hit) => Glance::Flow(hit.forgotten()),
+        Some(hit) => Glance::Flow(hit),
     }
 }
 
@@ -70,7 +70,9 @@ pub fn track<M: Memory>(
     let beside = beside(memory, bucket, word, hit.control, facts);
     let asks = !hit.control.is_ended(facts.now) && asks_for_socket(hit.control, beside, facts, lifetimes);
     let answer = if asks { Some(socket()) } else { None };
-    let met = met(follow(hit.control, beside, facts, lifetimes, answer), hit.control, beside, tracked.spot);
+    let unknown = tracked.spot.fingerprint;
+    let (control, beside) = (Control(blur(hit.control.0, unknown)), Beside(blur(beside.0, unknown)));
+    let met = met(follow(control, beside, facts, lifetimes, answer), control, beside, tracked.spot);
     // Before the control word which says that it counts. By an exchange: two FINs that cross on two CPUs are both remembered.
     if met.beside != beside && !exchange_beside(memory, bucket, word, (beside, met.beside)) {
         return Tracking::Again;

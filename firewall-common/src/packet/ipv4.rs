@@ -1,6 +1,6 @@
 //! The IPv4 header (RFC 791).
 
-use super::{Extent, Fragment, Ip, PacketBytes, be16};
+use super::{Extent, Fragment, Ip, PacketBytes, available, be16};
 use crate::abi::{Be32, Ipv4};
 use crate::reason::Reason;
 
@@ -25,9 +25,10 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(
     if header[0] >> 4 != 4 || header_length < MIN_HEADER {
         return Err(Reason::BadHeaderLength);
     }
-    let available = packet.length().saturating_sub(offset);
+    let field = be16(&header, 2).get();
+    let available = available(packet, offset, extent, field);
     let total_length = match extent {
-        Extent::Whole => total_length(be16(&header, 2).get(), available),
+        Extent::Whole => total_length(field, available),
         Extent::Quoted => available,
     };
     if total_length < header_length || total_length > available {

@@ -1,8 +1,9 @@
 //! The IPv6 header and its extension headers (RFC 8200).
 
-use super::{Extent, Fragment, Ip, PacketBytes, be16, be32};
+use bytemuck::{Pod, Zeroable};
+
+use super::{Extent, Fragment, Ip, PacketBytes, available, be16, be32};
 use crate::abi::{Be32, Ipv6};
-use crate::hint::forget;
 use crate::reason::Reason;
 
 const HEADER: u32 = 40;
@@ -12,6 +13,11 @@ const MAX_EXTENSION_HEADERS: u32 = 8;
 
 /// Bytes of extension headers that are followed.
 const MAX_EXTENSION_BYTES: u32 = 512;
+
+/// Of the second word of a fragment header: its offset in bytes.
+const FRAGMENT_OFFSET: u32 = 0xfff8;
+/// The same: more fragments follow.
+const MORE_FRAGMENTS: u32 = 1;
 
 mod next_header {
     pub(super) const HOP_BY_HOP: u8 = 0;
@@ -40,9 +46,10 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(
     }
     let source = packet.load(offset + 8).ok_or(Reason::Truncated)?;
     let destination = packet.load(offset + 24).ok_or(Reason::Truncated)?;
-    let available = packet.length().saturating_sub(offset + HEADER);
+    let field = be16(&fixed, 4).get();
+    let available = available(packet, offset + HEADER, extent, field);
     let payload_length = match extent {
-        Extent::Whole => payload_length(be16(&fixed, 4).get(), fixed[6], available),
+        Extent::Whole => payload_length(field, fixed[6], available),
         Extent::Quoted => available,
     };
     if payload_length > available {
@@ -73,38 +80,101 @@ fn payload_length(field: u16, next_header: u8, available: u32) -> u32 {
 
 #[inline(always)]
 fn walk_extension_headers<P: PacketBytes + ?Sized>(packet: &P, ip: &mut Ip<Ipv6>) -> Result<(), Reason> {
-    let first = ip.payload;
+    let mut walk = Walk {
+        payload: ip.payload,
+        end: ip.end,
+        farthest: ip.payload + MAX_EXTENSION_BYTES,
+        protocol: ip.protocol.into(),
+        fragment: 0,
+        identification: Be32::new(0),
+    };
     for _ in 0..MAX_EXTENSION_HEADERS {
-        if !is_extension_header(ip.protocol) {
-            return Ok(());
+        if walk.is_over() {
+            break;
         }
-        ip.must_hold(8)?;
-        let header = packet.load_in_loop(ip.payload).ok_or(Reason::Truncated)?;
-        if ip.protocol == next_header::ROUTING && header[2] == 0 {
-            return Err(Reason::RoutingHeader0);
-        }
-        if ip.protocol == next_header::FRAGMENT {
-            // A fragment within a fragment. Atomic ones (RFC 6946) fragment nothing and may repeat.
-            if ip.fragment != Fragment::None {
-                return Err(Reason::TooManyExtensionHeaders);
-            }
-            ip.fragment = fragment(be16(&header, 2).get(), be32(&header, 4));
-        }
-        let length = extension_length(ip.protocol, header[1]);
-        ip.protocol = header[0];
-        ip.payload = forget(ip.payload + length);
-        if ip.payload > ip.end {
-            return Err(Reason::Truncated);
-        }
-        if ip.payload > first + MAX_EXTENSION_BYTES {
-            return Err(Reason::TooManyExtensionHeaders);
-        }
-        if let Fragment::Later { .. } = ip.fragment {
-            return Ok(());
-        }
+        packet.step(&mut walk)?;
     }
     // The chain may end exactly at the bound.
-    if is_extension_header(ip.protocol) { Err(Reason::TooManyExtensionHeaders) } else { Ok(()) }
+    if !walk.is_over() {
+        return Err(Reason::TooManyExtensionHeaders);
+    }
+    ip.payload = walk.payload;
+    ip.protocol = walk.protocol as u8;
+    ip.fragment = walk.fragment();
+    Ok(())
+}
+
+/// A walk along the extension headers of a packet. Words, for the reason given in [`PacketBytes::step`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct Walk {
+    /// Offset in the frame of the header that it has come to.
+    payload: u32,
+    /// Offset in the frame at which the packet ends.
+    end: u32,
+    /// Offset in the frame of the farthest header that is followed.
+    farthest: u32,
+    /// Protocol of the header that it has come to.
+    protocol: u32,
+    /// Offset and flags of the fragment header that it has passed; 0 for none, or none that fragments anything.
+    fragment: u32,
+    /// Identification of that.
+    identification: Be32,
+}
+
+impl Walk {
+    /// Words of a walk.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// In a later fragment there is nothing to be read behind the fragment header.
+    #[inline(always)]
+    const fn is_over(&self) -> bool {
+        !is_extension_header(self.protocol as u8) || self.fragment & FRAGMENT_OFFSET != 0
+    }
+
+    #[inline(always)]
+    const fn fragment(&self) -> Fragment {
+        let (offset, identification) = (self.fragment & FRAGMENT_OFFSET, self.identification);
+        match self.fragment {
+            0 => Fragment::None,
+            _ if offset != 0 => Fragment::Later { identification, offset },
+            _ => Fragment::First { identification },
+        }
+    }
+
+    /// Steps over the extension header that it has come to.
+    ///
+    /// # Errors
+    ///
+    /// The [`Reason`] to drop the packet.
+    #[inline(always)]
+    pub fn step<P: PacketBytes + ?Sized>(&mut self, packet: &P) -> Result<(), Reason> {
+        let is_fragment = self.protocol == u32::from(next_header::FRAGMENT);
+        if self.payload + 8 > self.end {
+            return Err(if self.fragment == 0 { Reason::Truncated } else { Reason::TinyFragment });
+        }
+        let header: [u8; 8] = packet.load(self.payload).ok_or(Reason::Truncated)?;
+        if self.protocol == u32::from(next_header::ROUTING) && header[2] == 0 {
+            return Err(Reason::RoutingHeader0);
+        }
+        // A fragment within a fragment. Atomic ones (RFC 6946) fragment nothing and may repeat.
+        if is_fragment && self.fragment != 0 {
+            return Err(Reason::TooManyExtensionHeaders);
+        }
+        if is_fragment {
+            self.fragment = u32::from(be16(&header, 2).get()) & (FRAGMENT_OFFSET | MORE_FRAGMENTS);
+            self.identification = be32(&header, 4);
+        }
+        self.payload += extension_length(self.protocol as u8, header[1]);
+        self.protocol = header[0].into();
+        if self.payload > self.end {
+            return Err(Reason::Truncated);
+        }
+        if self.payload > self.farthest {
+            return Err(Reason::TooManyExtensionHeaders);
+        }
+        Ok(())
+    }
 }
 
 #[inline(always)]
@@ -131,18 +201,6 @@ fn extension_length(protocol: u8, field: u8) -> u32 {
         // RFC 8200: in units of 8 bytes, not counting the first 8.
         _ => (u32::from(field) + 1) * 8,
     }
-}
-
-#[inline(always)]
-fn fragment(offset_and_flags: u16, identification: Be32) -> Fragment {
-    let offset = u32::from(offset_and_flags & 0xfff8);
-    if offset != 0 {
-        return Fragment::Later { identification, offset };
-    }
-    if offset_and_flags & 1 != 0 {
-        return Fragment::First { identification };
-    }
-    Fragment::None
 }
 
 #[cfg(test)]

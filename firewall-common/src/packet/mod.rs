@@ -11,6 +11,7 @@ mod link;
 pub mod quote;
 mod transport;
 
+pub use ipv6::Walk;
 pub use link::{Link, Network, network};
 pub use transport::{Tcp, Transport, parse as parse_transport, tcp_flag};
 
@@ -26,14 +27,24 @@ pub trait PacketBytes {
     /// Length of the frame in bytes, including parts that do not lie in linear memory.
     fn length(&self) -> u32;
 
+    /// At most that, and cheaper to ask for: where a frame may have parts that do not lie in linear memory, the length of
+    /// the one that does.
+    fn known_length(&self) -> u32 {
+        self.length()
+    }
+
     /// The `N` bytes at `offset`, or `None` where the frame ends before them or `offset` is beyond
     /// [`MAX_HEADER_OFFSET`].
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 
-    /// The same of eight bytes, for loops: programs call a function for it, which the verifier looks at once instead of in
-    /// every round, and of whose answer it knows nothing.
-    fn load_in_loop(&self, offset: u32) -> Option<[u8; 8]> {
-        self.load(offset)
+    /// Steps over one IPv6 extension header. Programs call a function for it, which the verifier looks at once instead of in
+    /// every round of a walk, and of whose answer it knows nothing.
+    ///
+    /// # Errors
+    ///
+    /// The [`Reason`] to drop the packet.
+    fn step(&self, walk: &mut Walk) -> Result<(), Reason> {
+        walk.step(self)
     }
 }
 
@@ -145,6 +156,17 @@ impl Family for Ipv6 {
     fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: u32, extent: Extent) -> Result<Ip<Self>, Reason> {
         ipv6::parse(packet, offset, extent)
     }
+}
+
+/// Bytes of the frame from `offset` on: as many as are known to be there, if the length field of the header needs no more. A
+/// field of 0 may stand for more than it can say.
+#[inline(always)]
+fn available<P: PacketBytes + ?Sized>(packet: &P, offset: u32, extent: Extent, field: u16) -> u32 {
+    let known = packet.known_length().saturating_sub(offset);
+    if extent == Extent::Whole && field != 0 && u32::from(field) <= known {
+        return known;
+    }
+    packet.length().saturating_sub(offset)
 }
 
 /// The 16-bit number at `at` of `bytes`.

@@ -62,8 +62,6 @@ impl Arguments {
 struct Budget {
     /// The first series that it is for.
     from: Series,
-    /// The most instructions that the verifier may walk through in a program.
-    instructions: u32,
     /// Whether programs without the bound on packet offsets are refused.
     needs_bound: bool,
     /// The tests that `--flow` runs: decisions of the loaded programs, the whole flow, and on a kernel without TCX what others
@@ -74,13 +72,18 @@ struct Budget {
 const FLOW: &str = "prog/tables::,netns/whole_flow::an_interface";
 const ON_CLSACT: &str = "prog/tables::,netns/whole_flow::an_interface,netns/clsact::";
 
-/// By the first series; a kernel is held to the last that is not newer than itself. An eighth to a quarter above the most that was
-/// measured: 104 065 (`ingress_xdp_log`) on 6.1, 144 721 (`egress_tc_log`) on 6.12.117, 123 356 (`egress_tc_log`, of an earlier
-/// version) on 7.3.4. No verifier walks beyond a million.
+/// The most instructions that a verifier may walk through in a program that decides, on every kernel: 60 602 on 6.1, 78 846 on
+/// 6.12.117 and 86 712 on 6.18 have been measured (`egress_tc`). None walks beyond a million.
+const INSTRUCTIONS: u32 = 100_000;
+
+/// The same where it also logs: 104 323 on 6.18.
+const INSTRUCTIONS_WITH_LOG: u32 = 120_000;
+
+/// By the first series; a kernel is held to the last that is not newer than itself.
 const BUDGETS: [Budget; 3] = [
-    Budget { from: Series::new(6, 1), instructions: 117_000, needs_bound: true, tests: ON_CLSACT },
-    Budget { from: Series::new(6, 12), instructions: 169_000, needs_bound: false, tests: FLOW },
-    Budget { from: Series::new(7, 3), instructions: 154_000, needs_bound: false, tests: FLOW },
+    Budget { from: Series::new(6, 1), needs_bound: true, tests: ON_CLSACT },
+    Budget { from: Series::new(6, 12), needs_bound: false, tests: FLOW },
+    Budget { from: Series::new(7, 3), needs_bound: false, tests: FLOW },
 ];
 
 /// A kernel to boot.

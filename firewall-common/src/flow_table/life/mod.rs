@@ -352,7 +352,7 @@ pub fn follow(
     if control.is_ended(now) {
         return Step::Over;
     }
-    let mut control = control;
+    let (mut control, mut beside) = (control, beside);
     if let Some(socket) = socket
         && control.has(DOUBT)
         && control.has(BACKED)
@@ -363,7 +363,7 @@ pub fn follow(
             return Step::Over;
         }
         if control.has(DOUBT) {
-            return tcp::follow(control, beside.doubted_at(now), facts, lifetimes, Some(socket));
+            beside = beside.doubted_at(now);
         }
     }
     if facts.is_tcp() {
