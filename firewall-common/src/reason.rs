@@ -112,6 +112,8 @@ reasons! {
     NoPolicy = 29, Drop, "no-policy";
     /// Of a flow that the operator has cut, and nothing that its initiator sends.
     FlowCut = 31, Drop, "flow-cut";
+    /// On an interface that the programs do not know. Where it was attached, `sgfw repair` makes it known again.
+    UnknownInterface = 32, Drop, "unknown-interface";
     /// The program met something that cannot be; a defect.
     Internal = 30, Drop, "internal";
 }

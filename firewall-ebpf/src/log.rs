@@ -17,7 +17,7 @@ use crate::stages::hook;
 /// are ports, or the type and code of ICMP; user space knows by the protocol.
 #[inline(never)]
 pub fn dropped<P: HookPacket>(packet: P, direction: Direction, reason: Reason) {
-    let hook = hook(direction, packet.stripped_tags());
+    let hook = hook(packet, direction);
     let (slot, direction, reason) = (hook.slot, hook.direction as u8, reason as u8);
     match network(&packet, hook.link) {
         Ok(Network::Ipv4 { offset }) => {

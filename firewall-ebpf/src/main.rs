@@ -1,7 +1,7 @@
 //! The XDP and TC programs of sgfw: thin shims over [`firewall_common::decide`].
 //!
-//! Each program decides by calling the stages of a decision ([`stages`]), counts the reason and turns the verdict into the hook's code. It is loaded once per interface with its own
-//! [`SLOT`] and [`LINK`]; everything else it needs is read from maps.
+//! Each program decides by calling the stages of a decision ([`stages`]), counts the reason and turns the verdict into the
+//! hook's code. It is loaded once and decides for every interface, whose slot it finds by its index.
 
 #![no_std]
 #![no_main]
@@ -18,17 +18,17 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use firewall_common::abi::{Direction, counter_index};
+use firewall_common::abi::{ANY_SLOT, Direction, counter_index};
 use firewall_common::decide::decide;
 use firewall_common::reason::{Decision, Verdict};
 use packet::{HookPacket, Skb, XdpFrame};
 use stages::{Called, Calls, EgressTc, IngressTc, IngressXdp};
 
-/// Slot of the interface that the programs are loaded for; set by the loader.
+/// Slot of the one interface that the programs are loaded for, or [`ANY_SLOT`]; set by the loader.
 #[unsafe(no_mangle)]
-static SLOT: Global<u32> = Global::new(0);
+static SLOT: Global<u32> = Global::new(ANY_SLOT);
 
-/// What frames of the interface begin with: 0 for an Ethernet header, 1 for the network header; set by the loader.
+/// What frames of that one interface begin with: 0 for an Ethernet header, 1 for the network header; set by the loader.
 #[unsafe(no_mangle)]
 static LINK: Global<u32> = Global::new(0);
 
@@ -115,8 +115,8 @@ fn log<P: HookPacket>(packet: impl FnOnce() -> P, direction: Direction, decision
 /// PREEMPT_RT that would not hold, and user space attaches none there.
 #[inline(always)]
 fn count(direction: Direction, decision: Decision) {
-    let length = stages::length();
-    let index = counter_index(SLOT.load(), direction, decision);
+    let (slot, length) = stages::slot_and_length();
+    let index = counter_index(slot, direction, decision);
     if let Some(counter) = maps::COUNTERS.get_ptr_mut(index) {
         // SAFETY: the kernel returned a pointer to this CPU's element, which lives as long as the program runs.
         unsafe {

@@ -4,9 +4,10 @@ use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
-    CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey, InterfaceSettings,
-    IntervalNode, Ipv6, KEY_WORDS, MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
-    UPPER_HALF_LINES, UpperHalves, flow_event,
+    CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey,
+    INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceSettings, IntervalNode, Ipv6, KEY_WORDS,
+    MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS, UPPER_HALF_LINES, UpperHalves,
+    flow_event,
 };
 use firewall_common::decide::Case;
 use firewall_common::flow_table::Geometry;
@@ -18,10 +19,12 @@ const BUCKETS: usize = Geometry::for_entries(DEFAULT_FLOW_ENTRIES).buckets() as 
 const FLOW_SLOTS: usize = Geometry::for_entries(DEFAULT_FLOW_ENTRIES).slots() as usize;
 const FLOW_EVENT_COUNT: usize = flow_event::COUNT as usize;
 const FRAGMENTED: usize = FRAGMENT_ENTRIES as usize;
-const INTERFACES: usize = MAX_INTERFACES as usize;
+const SETTING_SLOTS: usize = MAX_INTERFACES as usize;
 const UPPER_HALVES: usize = UPPER_HALF_LINES as usize;
 const SERVICE_ELEMENTS: usize = SERVICE_CHUNKS as usize;
-const COUNTED: usize = (MAX_INTERFACES * 2 * REASON_SLOTS) as usize;
+/// One slot more than there are interfaces.
+const COUNTED: usize = ((MAX_INTERFACES + 1) * 2 * REASON_SLOTS) as usize;
+const INTERFACE_TABLE: usize = INTERFACE_LINES as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
 /// An array that may be put in the place of one of another size. The kernel does not inline lookups in it.
 const ANY_SIZE: usize = BPF_F_INNER_MAP as usize;
@@ -45,10 +48,13 @@ pub type IntervalsV4 = Array<Words<{ words::<IntervalNode>() }>, 1, { ANY_SIZE |
 pub type AddressesV6 = LpmTrie<Ipv6, u32, 1>;
 pub type Services = Array<[u16; SERVICE_CHUNK], SERVICE_ELEMENTS, MMAPABLE>;
 pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
-pub type Settings = Array<Words<{ words::<InterfaceSettings>() }>, INTERFACES>;
+pub type Settings = Array<Words<{ words::<InterfaceSettings>() }>, SETTING_SLOTS>;
 
 #[btf_map]
 pub static GENERATION: Array<u64, 2, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static INTERFACES: Array<[u64; INTERFACE_LINE_ENTRIES], INTERFACE_TABLE, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();

@@ -54,6 +54,9 @@ pub trait HookPacket: PacketBytes + Copy {
     /// Its context.
     fn context(self) -> Self::Context;
 
+    /// Index of the interface that it is on.
+    fn ifindex(self) -> u32;
+
     /// VLAN tags that stand in the packet's metadata instead of its data.
     fn stripped_tags(self) -> u32;
 }
@@ -120,6 +123,12 @@ impl HookPacket for XdpFrame {
     }
 
     #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    #[inline(always)]
     fn stripped_tags(self) -> u32 {
         0
     }
@@ -180,6 +189,12 @@ impl HookPacket for Skb {
     #[inline(always)]
     fn context(self) -> *mut __sk_buff {
         self.0
+    }
+
+    #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave.
+        unsafe { (*self.0).ifindex }
     }
 
     #[inline(always)]

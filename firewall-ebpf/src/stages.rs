@@ -5,7 +5,7 @@
 //! global function may do with it, so that there is one for each kind of hook where it is needed.
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use firewall_common::abi::Direction;
+use firewall_common::abi::{ANY_SLOT, Direction, InterfaceEntry, UNKNOWN_INTERFACE};
 use firewall_common::decide::{self, Beginning, Case, Followed, Following, Hook, Reading, Stages};
 use firewall_common::packet::Link;
 use firewall_common::reason::{Reason, Verdict};
@@ -33,17 +33,30 @@ fn case() -> Option<&'static mut Case> {
     Some(unsafe { &mut *case })
 }
 
-/// Length of the frame, as [`read`](decide::read()) has found it.
+/// Slot of the interface and length of the frame, as [`read`](decide::read()) has found them.
 #[inline(always)]
-pub fn length() -> u32 {
-    case().map_or(0, |case| case.length())
+pub fn slot_and_length() -> (u32, u32) {
+    case().map_or((UNKNOWN_INTERFACE, 0), |case| (case.slot(), case.length()))
 }
 
 /// Where the packet was met.
 #[inline(always)]
-pub fn hook(direction: Direction, stripped_tags: u32) -> Hook {
-    let link = if LINK.load() == 0 { Link::Ethernet { stripped_tags } } else { Link::None };
-    Hook { slot: SLOT.load(), direction, link }
+pub fn hook<P: HookPacket>(packet: P, direction: Direction) -> Hook {
+    let (slot, has_ethernet) = match SLOT.load() {
+        ANY_SLOT => match interface(packet.ifindex()) {
+            Some(entry) => (entry.slot(), entry.has_ethernet()),
+            None => (UNKNOWN_INTERFACE, true),
+        },
+        slot => (slot, LINK.load() == 0),
+    };
+    let link =
+        if has_ethernet { Link::Ethernet { stripped_tags: packet.stripped_tags() } } else { Link::None };
+    Hook { slot, direction, link }
+}
+
+#[inline(always)]
+fn interface(ifindex: u32) -> Option<InterfaceEntry> {
+    InterfaceEntry::find(maps::INTERFACES.get(InterfaceEntry::line(ifindex))?, ifindex)
 }
 
 #[inline(always)]
@@ -59,7 +72,7 @@ fn read<P: HookPacket>(packet: P, direction: Direction) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32 | Reading::IS_DECIDED;
     };
-    decide::read(&packet, &KernelTables(packet.context()), hook(direction, packet.stripped_tags()), case).0
+    decide::read(&packet, &KernelTables(packet.context()), hook(packet, direction), case).0
 }
 
 #[inline(always)]
@@ -79,7 +92,7 @@ fn track<C: HookContext>(context: C) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    match decide::track(&KernelTables(context), SLOT.load(), case) {
+    match decide::track(&KernelTables(context), case) {
         Followed::Decided(reason) => reason as u32,
         Followed::Rules => UNDECIDED,
         Followed::Again => AGAIN,
@@ -91,7 +104,7 @@ fn begin<C: HookContext>(context: C, may_ask: bool) -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    match decide::begin(&KernelTables(context), SLOT.load(), case, may_ask) {
+    match decide::begin(&KernelTables(context), case, may_ask) {
         Beginning::Decided(reason) => reason as u32,
         Beginning::Again => AGAIN,
         Beginning::AgainWithoutAsking => AGAIN_WITHOUT_ASKING,
@@ -176,7 +189,7 @@ pub extern "C" fn judge() -> u32 {
     let Some(case) = case() else {
         return Reason::Internal as u32;
     };
-    undecided_or(decide::judge(&KernelTables(()), SLOT.load(), case))
+    undecided_or(decide::judge(&KernelTables(()), case))
 }
 
 /// On every hook.
@@ -190,7 +203,7 @@ pub extern "C" fn is_live() -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn quoted_passed_without_state() -> u32 {
-    case().map_or(0, |case| decide::quoted_passed_without_state(&KernelTables(()), SLOT.load(), case).into())
+    case().map_or(0, |case| decide::quoted_passed_without_state(&KernelTables(()), case).into())
 }
 
 /// On every hook. `passes` is 1 for a packet that does.
@@ -199,7 +212,7 @@ pub extern "C" fn quoted_passed_without_state() -> u32 {
 pub extern "C" fn remember_fragment(passes: u32) -> u32 {
     if let Some(case) = case() {
         let verdict = if passes != 0 { Verdict::Pass } else { Verdict::Drop };
-        decide::remember_fragment(&KernelTables(()), SLOT.load(), case, verdict);
+        decide::remember_fragment(&KernelTables(()), case, verdict);
     }
     0
 }

@@ -9,7 +9,7 @@
 use arbitrary::{Result, Unstructured};
 use firewall_common::abi::{Direction, EXEMPT, MANAGEMENT, RULE_SET, UNTRACKED, exempt_flag, interface_flag};
 use firewall_common::decide::{Hook, InMemory, decide};
-use firewall_common::flow_table::control::{BACKED, DOUBT, PENDING, PROTECTED, USED};
+use firewall_common::flow_table::control::{BACKED, DOUBT, PENDING, PROTECTED, USED, state};
 use firewall_common::flow_table::{ATTEMPTS, Control};
 use firewall_common::packet::Link;
 use firewall_common::reason::{Reason, Verdict};
@@ -146,10 +146,11 @@ fn check_state(tables: &FuzzTables, answers: &Answers, reason: Reason, before: &
         }
         if new.has(USED) {
             assert_eq!(reason, Reason::Rule, "a flow begins");
-            let is_doubted = old.0 & (DOUBT | BACKED) == DOUBT;
+            // In doubt and not backed, or cut; or its socket is gone.
+            let gives_way = old.0 & (DOUBT | BACKED) == DOUBT || old.state() == state::CUT;
             assert!(
-                !is_live(old.0, now) || !old.has(PROTECTED) || is_doubted || !answers.sockets.is_empty(),
-                "a protected flow is evicted"
+                !is_live(old.0, now) || !old.has(PROTECTED) || gives_way || !answers.sockets.is_empty(),
+                "a protected flow is evicted: {old:x?} by {new:x?}"
             );
         } else {
             // Cleared: it had ended, or the operator had cut it and it begins anew, or its socket is gone.

@@ -106,7 +106,7 @@ fuzz_target!(|input: Input| {
     let mut flow = Flow {
         protocol: input.protocol,
         control,
-        beside: Beside::begun(facts.now),
+        beside: Beside::begun_by(&facts),
         first: facts.now,
         now: facts.now,
         history: History::default(),
@@ -291,7 +291,7 @@ impl Flow {
                 (has(facts, RST)
                     && made_here
                     && self.control.has(BACKED)
-                    && answer != Some(Socket::Connected))
+                    && !matches!(answer, Some(Socket::Connected | Socket::Opening)))
                     || (finished == [true; 2] && self.is_proven(facts))
                     || answer == Some(Socket::TimeWait)
                     || self.takes_over(facts),
@@ -309,17 +309,17 @@ impl Flow {
         assert!(!is || next.has(PROTECTED), "only what is protected is in doubt");
         assert!(!next.has(BACKED) || next.has(PROTECTED), "only what is protected is backed");
         if next.has(BACKED) && !self.control.has(BACKED) {
-            let has_socket = matches!(answer, Some(Socket::Connected | Socket::Opening | Socket::Listening));
+            let has_socket = matches!(answer, Some(Socket::Connected | Socket::Opening));
             assert!(has_socket, "nobody has said that there is a socket");
         }
         if is && !was {
             // One of both is left.
             let undoes_fins = self.control.0 & FINS == FINS && facts.data_length != 0;
             let completes = self.control.state() == state::SYN_RECEIVED && self.control.has(FINS);
-            let is_unconfirmed =
-                next.has(UNCONFIRMED) && matches!(answer, Some(Socket::Opening | Socket::Listening));
+            let is_unconfirmed = next.has(UNCONFIRMED) && answer == Some(Socket::Opening);
+            let is_of_a_listener = !self.control.has(PROTECTED) && answer == Some(Socket::Listening);
             assert!(
-                has(facts, RST | FIN) || undoes_fins || completes || is_unconfirmed,
+                has(facts, RST | FIN) || undoes_fins || completes || is_unconfirmed || is_of_a_listener,
                 "{facts:?} puts in doubt"
             );
             assert_eq!(next.has(BACKED), answer == Some(Socket::Connected) || is_unconfirmed);
@@ -372,6 +372,10 @@ impl Flow {
         let takes_over = self.takes_over(facts) && !self.is_handshake();
         let was_closed = self.control.state() == state::CLOSED;
         let is_handshake = self.is_handshake();
+        let is_initiator = self.is_initiator(facts);
+        if self.is_idle_answer(facts) {
+            return;
+        }
         let history = &mut self.history;
         let here = hook(facts);
         if takes_over {
@@ -384,7 +388,8 @@ impl Flow {
         if has(facts, FIN) && (!has(facts, SYN) || takes_over || next.state() == state::SYN_RECEIVED) {
             history.fins[here].push(facts.sequence.wrapping_add(facts.data_length).wrapping_add(1));
         }
-        if has(facts, SYN) && (opens(facts) || takes_over || matches!(next.state(), state::SYN_RECEIVED)) {
+        let of_handshake = next.state() == state::SYN_RECEIVED || (is_handshake && is_initiator);
+        if has(facts, SYN) && (opens(facts) || takes_over || of_handshake) {
             history.syns[here] = Some((facts.sequence, self.now));
         }
         if next.has(PROTECTED) && !self.control.has(PROTECTED) {
@@ -408,6 +413,8 @@ impl Flow {
         }
         if next.has(DOUBT) && !self.control.has(DOUBT) {
             history.since_doubt = [false; 2];
+            // What protects it is of its initiator.
+            history.since_doubt[here] = !self.control.has(PROTECTED) && !has(facts, FIN);
         }
         if was_closed && next.has(PROTECTED) {
             history.finished = [false; 2];
@@ -416,6 +423,14 @@ impl Flow {
             // Also where the kernel says so.
             history.finished = [true; 2];
         }
+    }
+
+    /// A SYN of the responder that does not acknowledge the initiator's, and comes after another one: it counts for nothing.
+    fn is_idle_answer(&self, facts: &Facts) -> bool {
+        let opened = self.history.syns[1 - hook(facts)];
+        let is_answer = has(facts, ACK) && opened.is_some_and(|(syn, _)| acknowledges(facts, syn));
+        let is_second = self.control.state() == state::SYN_RECEIVED && has(facts, SYN);
+        is_second && !self.is_initiator(facts) && !is_answer
     }
 
     fn is_handshake(&self) -> bool {

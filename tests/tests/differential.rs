@@ -203,6 +203,8 @@ impl Tally {
             Reason::NoPolicy,
             // Only user space cuts flows; `prog/cut.rs` does.
             Reason::FlowCut,
+            // Scenarios tell the programs their slot; `netns/shared_programs.rs` lets them find it.
+            Reason::UnknownInterface,
             Reason::Internal,
         ];
         let can_come = Reason::ALL.iter().filter(|reason| !unreachable.contains(reason));

@@ -7,6 +7,7 @@
 
 mod address;
 mod flow;
+mod interface;
 mod intervals;
 mod policy;
 
@@ -16,6 +17,7 @@ pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{
     AnyFlowKey, FlowKey, FragmentEntry, FragmentKey, KEY_IS_IPV6, KEY_WORDS, KeyWords, query_from,
 };
+pub use interface::{ANY_SLOT, INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceEntry, UNKNOWN_INTERFACE};
 pub use intervals::{
     CHILD_NODE, INTERVAL_NODE_ENTRIES, IntervalNode, UPPER_HALF_LINES, UpperHalves, class_in,
 };
@@ -27,7 +29,7 @@ pub use policy::{
 /// Version of everything in this module. Pins live in a directory named after it.
 pub const ABI_VERSION: u32 = 6;
 
-/// Interfaces that one instance can protect; a program's `SLOT` is below it.
+/// Interfaces that one instance can protect; their slots are below it.
 pub const MAX_INTERFACES: u32 = 256;
 
 /// Counters per interface and direction: one for each [`Reason`](crate::reason::Reason), with room for new ones.
@@ -45,6 +47,9 @@ pub mod map {
     /// `ARRAY[2] u64`, mmap-able: the generation word, and the deadline of an [`UNCONFIRMED`](super::UNCONFIRMED) generation
     /// as jiffies of the kernel's 64-bit clock. The lowest bit of a generation is its half; 0 means that nothing was published.
     pub const GENERATION: &str = "GENERATION";
+    /// `ARRAY[256] u64[8]`, mmap-able: index of an interface → its slot, and what its frames begin with
+    /// ([`InterfaceEntry`](super::InterfaceEntry)).
+    pub const INTERFACES: &str = "INTERFACES";
     /// `ARRAY_OF_MAPS[3] ARRAY`: upper half of an IPv4 address → address class, or number of a node
     /// ([`UpperHalves`](super::UpperHalves)), by half of the policy.
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
@@ -73,7 +78,8 @@ pub mod map {
     pub const FLOW_EVENTS: &str = "FLOW_EVENTS";
     /// `LRU_HASH`: fragmented packets whose first fragment was admitted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
-    /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason.
+    /// `PERCPU_ARRAY`: packets and bytes by interface slot, direction and reason; the last slot is
+    /// [`UNKNOWN_INTERFACE`](super::UNKNOWN_INTERFACE).
     pub const COUNTERS: &str = "COUNTERS";
 }
 

@@ -100,6 +100,8 @@ pub struct Case {
     pub(super) rule_set: u32,
     /// Low 32 bits of the generation in force, which is enough to tell apart those that live flows can have come from.
     pub(super) generation: u32,
+    /// Slot of the interface, or [`UNKNOWN_INTERFACE`](crate::abi::UNKNOWN_INTERFACE).
+    pub(super) slot: u32,
     /// 1 for IPv6.
     pub(super) is_ipv6: u32,
     /// Number of the [`Direction`].
@@ -107,9 +109,9 @@ pub struct Case {
     /// Length of the frame in bytes, without what may follow an IP packet in buffers that it does not reach into.
     pub(super) length: u32,
     /// 1 for what passes without state where its flow has no place ([`MANAGEMENT`](crate::abi::MANAGEMENT)).
-    pub(super) is_management: u16,
+    pub(super) is_management: u32,
     /// Number of the [`Reason`] to drop a packet without a rule set that has a place.
-    pub(super) refused: u16,
+    pub(super) refused: u32,
 }
 
 impl Case {
@@ -124,6 +126,13 @@ impl Case {
     #[inline(always)]
     pub(super) const fn direction(&self) -> Direction {
         if self.direction == Direction::Ingress as u32 { Direction::Ingress } else { Direction::Egress }
+    }
+
+    /// Slot of the interface, or [`UNKNOWN_INTERFACE`](crate::abi::UNKNOWN_INTERFACE).
+    #[must_use]
+    #[inline(always)]
+    pub const fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// Length of the frame in bytes.

@@ -18,8 +18,8 @@ const IPV6_FRAGMENT: u8 = 44;
 /// Remembers, or forgets, a first fragment. One that is dropped takes an earlier one of the same key with it, so
 /// that nothing completes a datagram whose first fragment was replaced.
 #[inline(always)]
-pub fn remember<T: Tables>(tables: &T, slot: u32, case: &Case, verdict: Verdict) {
-    let jiffies_per_second = match tables.settings(case.half(), slot) {
+pub fn remember<T: Tables>(tables: &T, case: &Case, verdict: Verdict) {
+    let jiffies_per_second = match tables.settings(case.half(), case.slot) {
         Some(settings) if matches!(verdict, Verdict::Pass) => settings.jiffies_per_second,
         _ => return tables.remove_fragment(&case.fragment),
     };

@@ -28,7 +28,7 @@ use crate::reason::{Decision, Reason, Verdict};
 /// Where a packet was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Slot of the interface.
+    /// Slot of the interface, or [`UNKNOWN_INTERFACE`](crate::abi::UNKNOWN_INTERFACE).
     pub slot: u32,
     /// Direction, seen from the host.
     pub direction: Direction,
@@ -184,11 +184,11 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn track(&mut self) -> Followed {
-        track(self.tables, self.hook.slot, &mut self.case)
+        track(self.tables, &mut self.case)
     }
 
     fn judge(&mut self) -> Option<Reason> {
-        judge(self.tables, self.hook.slot, &mut self.case)
+        judge(self.tables, &mut self.case)
     }
 
     fn is_hairpin(&mut self) -> bool {
@@ -196,7 +196,7 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn begin(&mut self, may_ask: bool) -> Beginning {
-        begin(self.tables, self.hook.slot, &self.case, may_ask)
+        begin(self.tables, &self.case, may_ask)
     }
 
     fn is_live(&mut self) -> bool {
@@ -204,11 +204,11 @@ impl<P: PacketBytes + ?Sized, T: Tables> Stages for InMemory<'_, P, T> {
     }
 
     fn quoted_passed_without_state(&mut self) -> bool {
-        quoted_passed_without_state(self.tables, self.hook.slot, &self.case)
+        quoted_passed_without_state(self.tables, &self.case)
     }
 
     fn remember_fragment(&mut self, verdict: Verdict) {
-        remember_fragment(self.tables, self.hook.slot, &self.case, verdict);
+        remember_fragment(self.tables, &self.case, verdict);
     }
 }
 

@@ -11,9 +11,9 @@ use crate::reason::Reason;
 /// Asks the rules about a packet that belongs to no live flow. `None` if they admit it and state is to be kept for its
 /// replies, or if it may pass without: [`begin`](super::begin()) decides.
 #[inline(always)]
-pub fn judge<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Option<Reason> {
+pub fn judge<T: Tables>(tables: &T, case: &mut Case) -> Option<Reason> {
     let (half, direction) = (case.half(), case.direction());
-    let Some(settings) = tables.settings(half, slot) else {
+    let Some(settings) = tables.settings(half, case.slot) else {
         return Some(Reason::Internal);
     };
     let question = &case.question;
@@ -62,7 +62,7 @@ const fn refuse(case: &mut Case, reason: Reason) -> Option<Reason> {
         return Some(Reason::Management);
     }
     case.rule_set = 0;
-    case.refused = reason as u16;
+    case.refused = reason as u32;
     None
 }
 
@@ -90,9 +90,9 @@ fn is_untracked_for_every_peer<T: Tables>(
 
 /// Whether the packet that an ICMP error quotes passed without state: untracked, or to or from an exempt address.
 #[inline(always)]
-pub fn quoted_passed_without_state<T: Tables>(tables: &T, slot: u32, case: &Case) -> bool {
+pub fn quoted_passed_without_state<T: Tables>(tables: &T, case: &Case) -> bool {
     let (half, went) = (case.half(), case.direction().opposite());
-    let Some(settings) = tables.settings(half, slot) else {
+    let Some(settings) = tables.settings(half, case.slot) else {
         return false;
     };
     let cells = Cells::of_peer(tables, half, settings.policy, &case.quoted, case.is_ipv6 != 0);

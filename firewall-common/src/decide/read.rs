@@ -3,7 +3,9 @@
 use super::case::{Case, Question, Reading};
 use super::tables::{Half, Tables};
 use super::{Hook, exempt, fragment, generation_in_force};
-use crate::abi::{Address, Direction, InterfaceSettings, Ipv4, Ipv6, exempt_flag, interface_flag};
+use crate::abi::{
+    Address, Direction, InterfaceSettings, Ipv4, Ipv6, UNKNOWN_INTERFACE, exempt_flag, interface_flag,
+};
 use crate::flow_table::key_of;
 use crate::flow_table::life::{Facts, undisturbed_state};
 use crate::packet::icmp::Role;
@@ -47,6 +49,10 @@ where
     P: PacketBytes + ?Sized,
     T: Tables,
 {
+    case.slot = hook.slot;
+    if hook.slot == UNKNOWN_INTERFACE {
+        return Reason::UnknownInterface.into();
+    }
     let clock = tables.clock();
     // Read once: everything of this packet comes from the half of this generation.
     let generation = generation_in_force(tables.generation_word(), clock, || tables.confirmation_deadline());

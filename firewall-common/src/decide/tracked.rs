@@ -55,9 +55,10 @@ pub enum Followed {
 
 /// Follows a packet of the flow that [`follow`] has found; one try.
 #[inline(always)]
-pub fn track<T: Tables>(tables: &T, slot: u32, case: &mut Case) -> Followed {
+pub fn track<T: Tables>(tables: &T, case: &mut Case) -> Followed {
     let flows = tables.flows();
-    let (Some(settings), Some(hit)) = (tables.settings(case.half(), slot), hit(flows, &case.found)) else {
+    let (Some(settings), Some(hit)) = (tables.settings(case.half(), case.slot), hit(flows, &case.found))
+    else {
         return Followed::Decided(Reason::Internal);
     };
     case.found.is_some = 0;
@@ -89,14 +90,14 @@ pub enum Beginning {
 /// Begins the flow of a packet that rules admit; one try. A RST, an ICMP error or a reply without a query begins none:
 /// nothing may answer it.
 #[inline(always)]
-pub fn begin<T: Tables>(tables: &T, slot: u32, case: &Case, may_ask: bool) -> Beginning {
-    let Some(settings) = tables.settings(case.half(), slot) else {
+pub fn begin<T: Tables>(tables: &T, case: &Case, may_ask: bool) -> Beginning {
+    let Some(settings) = tables.settings(case.half(), case.slot) else {
         return Beginning::Decided(Reason::Internal);
     };
     let flows = tables.flows();
     if case.rule_set == 0 {
         let has_place = has_place(flows, &case.spot, &settings.lifetimes, case.facts.now);
-        let refused = Reason::of_register(case.refused.into());
+        let refused = Reason::of_register(case.refused);
         return Beginning::Decided(if has_place { refused } else { Reason::Management });
     }
     let tracked = Tracked { key: &case.key, spot: &case.spot };

@@ -42,6 +42,9 @@ pub enum Inserted {
     AskedInVain,
 }
 
+/// Bit of a random number that says whether one in doubt is asked.
+const OF_DOUBT: u32 = 1 << 16;
+
 /// A place and its worth, to be compared as one number, lowest first:
 ///
 /// | bits | |
@@ -98,11 +101,13 @@ impl View {
     const NOTHING: Self =
         Self { best: u64::MAX >> 1, same: 0, backed: 0, doubted: 0, unconfirmed: 0, crowd: 0 };
 
+    /// Every other question goes to any of them: a half-closed connection is in doubt for as long as it goes on, and would hide
+    /// those behind it whose sockets are gone.
     #[inline(always)]
-    const fn worth_asking(&self) -> u64 {
+    const fn worth_asking(&self, chance: u32) -> u64 {
         if self.unconfirmed != 0 {
             self.unconfirmed
-        } else if self.doubted != 0 {
+        } else if self.doubted != 0 && chance & OF_DOUBT != 0 {
             self.doubted
         } else {
             self.backed
@@ -122,7 +127,7 @@ impl View {
 /// came free in between, both entries stand, lookups find the first, and the other one goes by its time.
 ///
 /// If only protected flows are left, the socket of one that was backed by a socket is asked for, by its record: `ask`, if there
-/// is one. One that is not confirmed first, then one in doubt, then any, for a socket may die without a packet that tells; chance
+/// is one. One that is not confirmed first, then one in doubt or any, for a socket may die without a packet that tells; chance
 /// says which. Whether a doubt's short time is over does not matter: a connection that the host has no more holds no place
 /// against one that begins.
 #[inline(always)]
@@ -150,7 +155,8 @@ pub fn insert_once<M: Memory>(
         if view.backed == 0 {
             return Inserted::Refused;
         }
-        let turned = turned(view.worth_asking(), memory.random());
+        let chance = memory.random();
+        let turned = turned(view.worth_asking(chance), chance);
         let ended = end_without_socket(memory, spot, turned, lifetimes, now, ask);
         return if ended { Inserted::Asked } else { Inserted::AskedInVain };
     }

@@ -180,7 +180,7 @@ pub fn admitted<M: Memory>(
         return Admitted::NoFlow;
     };
     let control = Control(blur(control.0, tracked.spot.fingerprint));
-    let fresh = Fresh { control, admitted_by, beside: Beside::begun(facts.now) };
+    let fresh = Fresh { control, admitted_by, beside: Beside::begun_by(facts) };
     match insert_once(memory, tracked.spot, tracked.key, &fresh, lifetimes, facts.now, ask) {
         Inserted::InPlaceOf(class) => Admitted::Begun(class),
         Inserted::Same => Admitted::Tracked,

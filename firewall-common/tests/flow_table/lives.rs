@@ -582,6 +582,109 @@ fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
 }
 
 #[test]
+fn a_listener_that_answers_for_the_flow_of_another_host_ends_nothing() {
+    let mut lab = Lab::new();
+    lab.send(IN, SYN, (100, 0));
+    lab.send(OUT, SYN | ACK, (900, 101));
+    lab.socket.set(Socket::Listening);
+    lab.send(IN, ACK, (101, 901));
+    lab.admits = [false; 2];
+    // It is one of which nobody knows: the first to go for lack of room, until both sides have spoken.
+    assert!(lab.flow().unwrap().class(lab.now) == Class::DOUBTED && !lab.has(BACKED | UNCONFIRMED));
+    // What the host itself answers to a stranger's segments ends it neither.
+    lab.send(OUT, RST, (901, 0));
+    lab.now += SHORT + 10;
+    assert_eq!(lab.data(IN), Fate::Tracked);
+    assert!(lab.has(DOUBT), "one side alone");
+    assert_eq!(lab.data(OUT), Fate::Tracked);
+    assert_eq!(lab.flow().unwrap().class(lab.now), Class::PROTECTED);
+    lab.now += DOUBTED + 10;
+    assert_eq!(lab.data(OUT), Fate::Tracked);
+}
+
+#[test]
+fn a_blind_segment_ends_no_connection_that_the_host_still_waits_for() {
+    let mut lab = Lab::new();
+    lab.send(IN, SYN, (100, 0));
+    lab.send(OUT, SYN | ACK, (900, 101));
+    lab.socket.set(Socket::Opening);
+    lab.send(IN, ACK, (101, 901));
+    lab.admits = [false; 2];
+    lab.data(IN);
+    assert_eq!(lab.send(OUT, RST, (5, 0)), Fate::Tracked);
+    lab.now += SHORT + 10;
+    assert_eq!(lab.data(IN), Fate::Tracked);
+    assert!(lab.has(PROTECTED) && lab.state() == state::ESTABLISHED);
+}
+
+#[test]
+fn a_forged_answer_to_a_syn_changes_nothing() {
+    for forged in [SYN | ACK, SYN, SYN | FIN | ACK] {
+        for is_first in [true, false] {
+            for by in [IN, OUT] {
+                let mut lab = Lab::new();
+                lab.send(by, SYN, (100, 0));
+                if is_first {
+                    lab.send(1 - by, forged, (77, 5));
+                    lab.send(1 - by, SYN | ACK, (900, 101));
+                } else {
+                    lab.send(1 - by, SYN | ACK, (900, 101));
+                    lab.send(1 - by, forged, (77, 5));
+                }
+                lab.socket.set(Socket::Connected);
+                lab.send(by, ACK, (101, 901));
+                let name = format!("{forged:#x}, first: {is_first}, by {by}");
+                assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_initiator_that_begins_again_is_answered_again() {
+    let mut lab = Lab::new();
+    lab.send(OUT, SYN, (100, 0));
+    lab.send(IN, SYN | ACK, (900, 101));
+    lab.send(OUT, SYN, (500, 0));
+    lab.send(IN, SYN | ACK, (7000, 501));
+    lab.socket.set(Socket::Connected);
+    lab.send(OUT, ACK, (501, 7001));
+    assert!(lab.state() == state::ESTABLISHED && lab.has(PROTECTED));
+}
+
+#[test]
+fn nothing_moves_the_end_of_a_drained_flow() {
+    // A FIN of each side, one of them forged, and its acknowledgement; or a RST of the host.
+    let closings: [&dyn Fn(&mut Lab); 2] = [
+        &|lab| {
+            lab.send(OUT, FIN | ACK, (901, 101));
+            lab.send(IN, FIN | ACK, (100, 902));
+            lab.send(OUT, ACK, (902, 101));
+        },
+        &|lab| {
+            lab.send(IN, RST, (101, 901));
+            lab.socket.set(Socket::None);
+            lab.send(OUT, RST, (901, 0));
+            lab.socket.set(Socket::Connected);
+        },
+    ];
+    for close in closings {
+        let mut lab = Lab::connected(IN);
+        let end = lab.now + 100;
+        lab.set(|control| drain(control, end));
+        close(&mut lab);
+        assert!(matches!(lab.state(), state::TIME_WAIT | state::CLOSED));
+        for is_egress in [OUT, IN, OUT, IN] {
+            lab.data(is_egress);
+        }
+        assert_eq!(lab.flow().unwrap().end(), end);
+        lab.now = end + 1;
+        assert_eq!(lab.data(IN), Fate::Denied);
+        assert_eq!(lab.data(OUT), Fate::Cut);
+    }
+}
+
+#[test]
 fn a_handshake_that_the_host_still_waits_for_goes_on() {
     let mut lab = Lab::new();
     lab.send(IN, SYN, (100, 0));
@@ -602,4 +705,16 @@ fn a_handshake_that_the_host_still_waits_for_goes_on() {
     lab.now += SHORT + 10;
     lab.admits = [false; 2];
     assert_eq!(lab.data(IN), Fate::Denied);
+}
+
+#[test]
+fn an_answer_that_took_over_and_comes_again_renews_the_handshake() {
+    let mut lab = Lab::new();
+    lab.send(IN, ACK, (1000, 1001));
+    lab.send(IN, SYN, (1000, 0));
+    lab.send(OUT, SYN | ACK, (1000, 1001));
+    assert_eq!(lab.state(), state::SYN_RECEIVED);
+    lab.now += SHORT - 5;
+    lab.send(OUT, SYN | ACK, (1000, 1001));
+    assert_eq!(lab.flow().unwrap().end(), lab.now + SHORT + 1);
 }

@@ -96,6 +96,7 @@ fn replace_programs(
     wanted: Vec<(Interface, Attachment)>,
 ) -> Result<Vec<InterfaceStatus>, ApplyError> {
     let mut reloaded = Vec::new();
+    datapath.forget_programs()?;
     for (interface, attachment) in wanted {
         // It may have been renamed since it was attached.
         let name = host::name_of(attachment.ifindex).unwrap_or_else(|| interface.name.clone());

@@ -4,6 +4,8 @@
 //! interrupted. The store wins: it has what was acknowledged, and what was committed. Repair does not judge the policy
 //! again; that happened when it was stored. The lock-out guard therefore does not run.
 
+use std::collections::BTreeSet;
+
 use super::interfaces::{Attached, attach_programs, flow_entries, tracking_open_connections};
 use super::publish::{Published, check_namespace, check_ownership, publish};
 use super::{ApplyError, Instance, confirm};
@@ -99,6 +101,8 @@ pub(super) fn publish_stored(
 #[derive(Default)]
 struct Survivors {
     programs: Vec<LivePrograms>,
+    /// The slots of those that their programs do not know.
+    unknown: BTreeSet<u32>,
     /// Whether they work by maps that nobody can reach any more.
     are_stale: bool,
 }
@@ -121,7 +125,14 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Survivors, Ap
     if is_damaged {
         create(instance, store)?;
     }
-    Ok(Survivors { programs: datapath.live_programs()?, are_stale: is_damaged })
+    let programs = datapath.live_programs()?;
+    let mut unknown = BTreeSet::new();
+    for live in &programs {
+        if !datapath.is_known(live.slot, live.ifindex)? {
+            unknown.insert(live.slot);
+        }
+    }
+    Ok(Survivors { programs, unknown, are_stale: is_damaged })
 }
 
 fn create(instance: &Instance, store: &mut Store) -> Result<Datapath, ApplyError> {
@@ -135,7 +146,7 @@ struct Found {
 
 enum FoundPrograms {
     InForce(Attachment),
-    /// One of the two, or both that are stale.
+    /// One of the two, or both that are stale or do not know their interface.
     Incomplete {
         live: LivePrograms,
         are_stale: bool,
@@ -149,10 +160,12 @@ impl Found {
         let are_stale = programs.are_stale;
         let live = programs.programs.iter().find(|live| live.slot == interface.slot);
         let programs = match live {
-            Some(live) => match live.attachment().filter(|_| !are_stale) {
-                Some(attachment) => FoundPrograms::InForce(attachment),
-                None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
-            },
+            Some(live) => {
+                match live.attachment().filter(|_| !are_stale && !programs.unknown.contains(&live.slot)) {
+                    Some(attachment) => FoundPrograms::InForce(attachment),
+                    None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
+                }
+            }
             None if host::index_of(&interface.name).is_ok() => FoundPrograms::Lost,
             None => FoundPrograms::NoInterface,
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
-use firewall_common::abi::{Direction, RULE_SET, UNTRACKED};
+use firewall_common::abi::{Direction, RULE_SET, UNKNOWN_INTERFACE, UNTRACKED};
 use firewall_common::flow_table::life::Socket;
 use ipnet::IpNet;
 
@@ -78,12 +78,15 @@ impl Status {
     }
 }
 
+/// In the place of a name: no interface has a slash in its own.
+pub const UNKNOWN: &str = "n/a";
+
 /// The kernel's part of a [`Status`].
 #[derive(Debug)]
 pub struct KernelStatus {
     /// Generation of the policy in force.
     pub generation: u64,
-    /// Counters by interface name.
+    /// Counters by interface name; [`UNKNOWN`] for what was dropped of interfaces that the programs do not know.
     pub counters: BTreeMap<String, Vec<CounterRow>>,
     /// How full the flow table is.
     pub flow_table: Occupancy,
@@ -341,6 +344,7 @@ fn kernel_status(datapath: &Datapath, interfaces: &[InterfaceStatus]) -> Result<
     for InterfaceStatus { interface, .. } in interfaces {
         counters.insert(interface.name.clone(), datapath.counters(interface.slot)?);
     }
+    counters.insert(UNKNOWN.to_owned(), datapath.counters(UNKNOWN_INTERFACE)?);
     let (generation, flow_table) = (datapath.generation()?, datapath.occupancy()?);
     Ok(KernelStatus { generation, counters, flow_table })
 }

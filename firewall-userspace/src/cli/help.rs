@@ -218,6 +218,9 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         }
         DatapathError::XdpNeedsEthernet { .. } => "use --ingress-hook tc or auto".to_owned(),
         DatapathError::NoSuchInterface { .. } => "`ip link` shows the interfaces".to_owned(),
+        DatapathError::TooManyAlike { .. } => {
+            "detach one of them, or make the device anew, which gives it another index".to_owned()
+        }
         DatapathError::ForeignPin { .. } => "remove it, or give another --bpffs".to_owned(),
         DatapathError::FlowTableFull => {
             "`sgfw interface reload --flow-entries N` gives it another size".to_owned()

@@ -64,6 +64,7 @@ impl Status {
         let Some(kernel) = &status.kernel else {
             return Ok(());
         };
+        warn_about_unknown_interface(kernel, output);
         output.line("")?;
         output.table(&counter_table(kernel))?;
         output.line("")?;
@@ -111,6 +112,16 @@ fn warn_about_interfaces(status: &status::Status, output: &Output) {
                 ));
             }
         }
+    }
+}
+
+/// An interface that got another index has its programs still: one that was moved to another network namespace.
+fn warn_about_unknown_interface(kernel: &KernelStatus, output: &Output) {
+    if kernel.counters.get(status::UNKNOWN).is_some_and(|rows| !rows.is_empty()) {
+        output.warn(
+            "packets were dropped on an interface that the programs do not know (unknown-interface): it was moved to another \
+             network namespace, or its entry is gone; `sgfw repair` enters attached ones again",
+        );
     }
 }
 
@@ -274,8 +285,7 @@ fn class_table(table: &Occupancy) -> Table {
 /// How many flows there are, and how many of those that are never evicted there may be.
 fn capacity(table: &Occupancy) -> String {
     format!(
-        "{} live flows, {} of them protected; no flow is refused below {} protected ones. Packets dropped for want of a \
-         place: {}.",
+        "{} live flows, {} of them protected; there is room for at least {} protected ones. Packets dropped for want of a place: {}.",
         table.flows(),
         table.protected(),
         table.capacity,

@@ -4,6 +4,8 @@
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use aya::maps::{MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
@@ -75,5 +77,55 @@ fn fill<T: Pod>(array: &MapData, elements: &[T]) -> Result<(), Errno> {
     unsafe {
         std::ptr::copy_nonoverlapping(elements.as_ptr(), memory.cast::<T>().as_ptr(), elements.len());
         munmap(memory, length.get())
+    }
+}
+
+/// An array map in the memory of this process.
+pub(super) struct Mapped {
+    memory: NonNull<AtomicU64>,
+    words: usize,
+    words_each: usize,
+}
+
+impl Mapped {
+    pub(super) fn new(
+        name: &'static str,
+        data: &MapData,
+        words_each: usize,
+        elements: u32,
+    ) -> Result<Self, DatapathError> {
+        let error = DatapathError::in_map(name);
+        let info = data.info().map_err(&error)?;
+        let expected = words_each * size_of::<u64>() * elements as usize;
+        let size = info.value_size() as usize * info.max_entries() as usize;
+        // What is mapped must be there, or reading it would kill the process.
+        if size != expected {
+            return Err(error(MapError::InvalidValueSize { size, expected }));
+        }
+        let io_error = |errno: Errno| error(MapError::IoError(errno.into()));
+        let length = NonZeroUsize::new(size).ok_or(io_error(Errno::EINVAL))?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let memory = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) };
+        let memory = memory.map_err(io_error)?.cast();
+        Ok(Self { memory, words: words_each * elements as usize, words_each })
+    }
+
+    pub(super) fn element(&self, index: u32) -> Option<usize> {
+        let first = index as usize * self.words_each;
+        (first < self.words).then_some(first)
+    }
+
+    pub(super) const fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, holds as many words, lives as long as `self`, and all its bytes are valid. Whoever
+        // else writes it does so by whole aligned words, or by the bytes of tags, which no access here tears.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is of this length, and nothing refers to it any more. Failing leaves it for the process's end.
+        let _ = unsafe { munmap(self.memory.cast(), self.words * size_of::<u64>()) };
     }
 }

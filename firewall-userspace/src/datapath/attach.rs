@@ -1,61 +1,21 @@
 //! Putting programs on interfaces.
 //!
-//! Each interface gets its own load of the object, with its slot as a constant, sharing the pinned maps. The BPF links
-//! are pinned, and the programs of filters, under names that say all there is to know about them, so that no other record
-//! is needed.
+//! The BPF links are pinned, and the programs of filters, under names that say all there is to know about them, so that no
+//! other record is needed.
 
-use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
-use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
-use firewall_common::flow_table::layout::TableParameters;
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, XdpMode};
 use nix::errno::Errno;
 
 use super::clsact::{FilterBefore, Filters};
 use super::device::{self, Device};
 use super::hook::ingress_choices;
 use super::live::LivePrograms;
-use super::load::load;
 use super::pin::{Hook, Pin};
-use super::{Datapath, DatapathError, OBJECT, native_xdp};
+use super::programs::Wanted;
+use super::{Datapath, DatapathError, native_xdp};
 use crate::model::IngressHook;
-
-/// Names of the programs: plain, and with a log line for each dropped packet.
-pub(super) struct ProgramNames {
-    pub(super) ingress_xdp: &'static str,
-    pub(super) ingress_tc: &'static str,
-    pub(super) egress_tc: &'static str,
-}
-
-pub(super) const PLAIN: ProgramNames =
-    ProgramNames { ingress_xdp: "ingress_xdp", ingress_tc: "ingress_tc", egress_tc: "egress_tc" };
-pub(super) const LOGGING: ProgramNames =
-    ProgramNames { ingress_xdp: "ingress_xdp_log", ingress_tc: "ingress_tc_log", egress_tc: "egress_tc_log" };
-
-impl ProgramNames {
-    /// The program that decides ingress packets at a hook.
-    pub(super) const fn ingress(&self, hook: IngressAttachment) -> &'static str {
-        match hook {
-            IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => self.ingress_xdp,
-            IngressAttachment::Tcx | IngressAttachment::Clsact => self.ingress_tc,
-        }
-    }
-}
-
-/// Globals of the programs, constants from the load on.
-mod global {
-    pub(super) const SLOT: &str = "SLOT";
-    pub(super) const LINK: &str = "LINK";
-    pub(super) const SECRETS: &str = "SECRETS";
-    pub(super) const NEAR_BITS: &str = "NEAR_BITS";
-    pub(super) const FAR_BITS: &str = "FAR_BITS";
-    pub(super) const OUTER_BITS: &str = "OUTER_BITS";
-    pub(super) const TIME_SHIFT: &str = "TIME_SHIFT";
-    pub(super) const WEAK_ORDER: &str = "WEAK_ORDER";
-}
-
-/// Whether the CPUs may reorder what the programs store and load.
-const WEAK_ORDER: u32 = if cfg!(target_arch = "x86_64") { 0 } else { 1 };
 
 /// What frames of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +162,9 @@ impl Datapath {
         // A filter stays unless it is removed, and so does a link that is pinned.
         self.attach_new(live, interface, hook, log_drops).inspect_err(|_| {
             let _ = self.remove_all_but(live);
+            if live.ingress.is_none() && live.egress.is_none() {
+                let _ = self.make_unknown(live.slot);
+            }
         })
     }
 
@@ -213,18 +176,18 @@ impl Datapath {
         log_drops: bool,
     ) -> Result<NewAttachment, DatapathError> {
         let device = device::find(interface)?;
-        let names = if log_drops { &LOGGING } else { &PLAIN };
         let choices = match live.ingress {
             Some(_) => Vec::new(),
             None => ingress_choices(interface, &device, hook)?,
         };
-        let programs = self.load_programs(live.slot, device.layer)?;
-        let mut attaching = Attaching { datapath: self, slot: live.slot, interface, device, names, programs };
-        let egress = live.egress.is_none().then_some(names.egress_tc);
-        let ingress = choices.first().map(|choice| names.ingress(*choice));
-        let needed: Vec<&'static str> = egress.into_iter().chain(ingress).collect();
+        // Before the first program asks.
+        self.make_known(live.slot, interface, &device)?;
+        let attaching = Attaching { datapath: self, slot: live.slot, interface, device, log_drops };
+        let egress = live.egress.is_none().then(|| Wanted::egress(log_drops));
+        let ingress = choices.first().map(|choice| attaching.ingress_program(*choice));
+        let needed: Vec<Wanted> = egress.into_iter().chain(ingress).collect();
         // One that is refused is refused again where it is to be attached, where there may be another choice.
-        let _ = load(&mut attaching.programs, &needed);
+        let _ = self.see_to(&needed);
         // Egress first: replies to what leaves meanwhile find their flow when ingress begins to be decided.
         let egress = match live.egress {
             Some(egress) => egress,
@@ -238,31 +201,6 @@ impl Datapath {
         let filters_before = self.filters_before(&attachment)?;
         Ok(NewAttachment { attachment, native_xdp_refused, filters_before })
     }
-
-    /// Loads the programs for a slot, sharing this instance's maps, without attaching them.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where the kernel refuses the object.
-    pub fn load_programs(&self, slot: u32, layer: LinkLayer) -> Result<Ebpf, DatapathError> {
-        let link: u32 = match layer {
-            LinkLayer::Ethernet => 0,
-            LinkLayer::None => 1,
-        };
-        let TableParameters { secrets, geometry, time_shift } = self.table_parameters()?;
-        let programs = self
-            .loader()
-            .override_global(global::SLOT, &slot, true)
-            .override_global(global::LINK, &link, true)
-            .override_global(global::SECRETS, &secrets.0, true)
-            .override_global(global::NEAR_BITS, &geometry.near_bits, true)
-            .override_global(global::FAR_BITS, &geometry.far_bits, true)
-            .override_global(global::OUTER_BITS, &geometry.outer_bits, true)
-            .override_global(global::TIME_SHIFT, &time_shift, true)
-            .override_global(global::WEAK_ORDER, &WEAK_ORDER, true)
-            .load(OBJECT)?;
-        Ok(programs)
-    }
 }
 
 /// Programs on their way to an interface.
@@ -271,31 +209,34 @@ struct Attaching<'a> {
     slot: u32,
     interface: &'a str,
     device: Device,
-    names: &'static ProgramNames,
-    programs: Ebpf,
+    log_drops: bool,
 }
 
 impl Attaching<'_> {
-    fn egress(&mut self) -> Result<EgressAttachment, DatapathError> {
+    const fn ingress_program(&self, hook: IngressAttachment) -> Wanted {
+        Wanted::ingress(hook, self.log_drops, self.slot, &self.device)
+    }
+
+    fn egress(&self) -> Result<EgressAttachment, DatapathError> {
         let egress = EgressAttachment::to_be_had(self.interface);
-        self.attach(self.names.egress_tc, Hook::Egress(egress))?;
+        self.attach(Wanted::egress(self.log_drops), Hook::Egress(egress))?;
         Ok(egress)
     }
 
     /// Tries the hooks in turn; the last one's error is the one that counts. Says why native XDP was not to be had.
     fn ingress(
-        &mut self,
+        &self,
         choices: &[IngressAttachment],
     ) -> Result<(IngressAttachment, Option<String>), DatapathError> {
         let mut refused = None;
         let mut failure = DatapathError::NoSuchInterface { name: self.interface.to_owned() };
         for choice in choices.iter().copied() {
-            let name = self.names.ingress(choice);
-            match self.attach(name, Hook::Ingress(choice)) {
+            let program = self.ingress_program(choice);
+            match self.attach(program, Hook::Ingress(choice)) {
                 Ok(()) => return Ok((choice, refused)),
                 Err(error) => {
                     if choice == IngressAttachment::XdpNative {
-                        refused = why_refused(&mut self.programs, name, &self.device, &error);
+                        refused = self.why_refused(program, &error);
                     }
                     failure = error;
                 }
@@ -304,84 +245,61 @@ impl Attaching<'_> {
         Err(failure)
     }
 
-    fn attach(&mut self, name: &'static str, hook: Hook) -> Result<(), DatapathError> {
-        load(&mut self.programs, &[name])?;
+    fn attach(&self, program: Wanted, hook: Hook) -> Result<(), DatapathError> {
         let pin = Pin { slot: self.slot, ifindex: self.device.index, hook, program: None };
         let link = match hook {
-            Hook::Ingress(IngressAttachment::XdpNative) => self.xdp(name, XdpMode::Driver)?,
-            Hook::Ingress(IngressAttachment::XdpGeneric) => self.xdp(name, XdpMode::Skb)?,
+            Hook::Ingress(IngressAttachment::XdpNative) => self.xdp(program, XdpMode::Driver)?,
+            Hook::Ingress(IngressAttachment::XdpGeneric) => self.xdp(program, XdpMode::Skb)?,
             Hook::Ingress(IngressAttachment::Tcx) => {
-                self.tcx(name, TcAttachType::Ingress, LinkOrder::first())?
+                self.tcx(program, TcAttachType::Ingress, LinkOrder::first())?
             }
-            Hook::Egress(EgressAttachment::Tcx) => self.tcx(name, TcAttachType::Egress, LinkOrder::last())?,
+            Hook::Egress(EgressAttachment::Tcx) => {
+                self.tcx(program, TcAttachType::Egress, LinkOrder::last())?
+            }
             Hook::Ingress(IngressAttachment::Clsact) | Hook::Egress(EgressAttachment::Clsact) => {
                 let filters = Filters::of(self.interface, self.device.index, hook.direction());
-                return self.datapath.add_filter(&mut self.programs, name, &pin, &filters);
+                return self.datapath.add_filter(program, &pin, &filters);
             }
         };
         let path = self.datapath.pin_path(&pin);
         link.pin(&path).map(drop).map_err(|source| DatapathError::Pin { path, source })
     }
 
-    fn xdp(&mut self, name: &'static str, mode: XdpMode) -> Result<FdLink, DatapathError> {
-        let error = DatapathError::in_program(name);
-        let program: &mut Xdp = program_of_type(&mut self.programs, name)?;
-        let id = program.attach_to_if_index(self.device.index, mode).map_err(&error)?;
-        let link = program.take_link(id).map_err(&error)?;
+    fn xdp(&self, program: Wanted, mode: XdpMode) -> Result<FdLink, DatapathError> {
+        let mut xdp = self.datapath.xdp_program(program)?;
+        let id = xdp.attach_to_if_index(self.device.index, mode).map_err(program.error())?;
+        let link = xdp.take_link(id).map_err(program.error())?;
         // aya falls back to an attachment by netlink, which cannot be pinned and ends with this process.
         FdLink::try_from(link).map_err(|_| self.no_link("XDP"))
     }
 
     fn tcx(
-        &mut self,
-        name: &'static str,
+        &self,
+        program: Wanted,
         attach_type: TcAttachType,
         order: LinkOrder,
     ) -> Result<FdLink, DatapathError> {
-        let error = DatapathError::in_program(name);
-        let program: &mut SchedClassifier = program_of_type(&mut self.programs, name)?;
+        let mut classifier = self.datapath.tc_program(program)?;
         let options = TcAttachOptions::TcxOrder(order);
-        let id = program.attach_with_options(self.interface, attach_type, options).map_err(&error)?;
-        let link = program.take_link(id).map_err(&error)?;
+        let id =
+            classifier.attach_with_options(self.interface, attach_type, options).map_err(program.error())?;
+        let link = classifier.take_link(id).map_err(program.error())?;
         FdLink::try_from(link).map_err(|_| self.no_link("TC"))
     }
 
     fn no_link(&self, hook: &'static str) -> DatapathError {
         DatapathError::NoLink { interface: self.interface.to_owned(), hook }
     }
-}
 
-/// In the driver's words, or the kernel's if it has none.
-fn why_refused(
-    programs: &mut Ebpf,
-    name: &'static str,
-    device: &Device,
-    error: &DatapathError,
-) -> Option<String> {
-    let DatapathError::Program { source, .. } = error else {
-        return None;
-    };
-    let program: &mut Xdp = program_of_type(programs, name).ok()?;
-    native_xdp::refusal(device, program).or_else(|| match &**source {
-        ProgramError::SyscallError(error) => Some(error.io_error.to_string()),
-        _ => None,
-    })
-}
-
-pub(super) fn program_of_type<'a, P>(
-    programs: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut P, DatapathError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    program(programs, name)?.try_into().map_err(DatapathError::in_program(name))
-}
-
-/// A program of the object, whatever its type.
-pub(super) fn program<'a>(
-    programs: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut Program, DatapathError> {
-    programs.program_mut(name).ok_or(DatapathError::MissingProgram { program: name })
+    /// In the driver's words, or the kernel's if it has none.
+    fn why_refused(&self, program: Wanted, error: &DatapathError) -> Option<String> {
+        let DatapathError::Program { source, .. } = error else {
+            return None;
+        };
+        let xdp = self.datapath.xdp_program(program).ok()?;
+        native_xdp::refusal(&self.device, &xdp).or_else(|| match &**source {
+            ProgramError::SyscallError(error) => Some(error.io_error.to_string()),
+            _ => None,
+        })
+    }
 }

@@ -273,7 +273,10 @@ fn filter(message: &TcMessage) -> Option<Filter> {
     for option in options.flatten() {
         match option {
             TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => found.program = Some(*id),
-            TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => found.name.clone_from(name),
+            // aya leaves it empty where the kernel loads no tracepoint programs (CONFIG_BPF_EVENTS), by which it asks for names.
+            TcOption::Bpf(TcFilterBpfOption::ProgName(name)) if !name.is_empty() => {
+                found.name.clone_from(name);
+            }
             TcOption::Bpf(TcFilterBpfOption::Flags(flags)) => {
                 let of_all = (ETH_P_ALL as u16).to_be();
                 let protocol = (header.info & 0xffff) as u16;

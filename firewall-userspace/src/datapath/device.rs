@@ -13,6 +13,9 @@ pub(super) struct Device {
     pub(super) layer: LinkLayer,
     /// Made of software: veth, bridge, tun, …
     pub(super) is_virtual: bool,
+    /// It gives its XDP program to devices below it, which run it under their own index: a bond, and the network interface of
+    /// Hyper-V.
+    pub(super) lends_xdp: bool,
     /// Id of the XDP program that is attached.
     pub(super) xdp_program: Option<u32>,
 }
@@ -46,6 +49,7 @@ fn device(message: &LinkMessage) -> Device {
         index: message.header.index,
         layer,
         is_virtual: message.attributes.iter().any(is_software_kind),
+        lends_xdp: message.attributes.iter().any(lends_xdp),
         xdp_program: message.attributes.iter().find_map(xdp_program),
     }
 }
@@ -56,6 +60,17 @@ fn is_software_kind(attribute: &LinkAttribute) -> bool {
         return false;
     };
     infos.iter().any(|info| matches!(info, LinkInfo::Kind(kind) if *kind != InfoKind::Other(String::new())))
+}
+
+/// `bond_xdp_set` and `netvsc_vf_setxdp` in the kernel.
+fn lends_xdp(attribute: &LinkAttribute) -> bool {
+    match attribute {
+        LinkAttribute::LinkInfo(infos) => {
+            infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Bond)))
+        }
+        LinkAttribute::ParentDevBusName(bus) => bus == "vmbus",
+        _ => false,
+    }
 }
 
 fn xdp_program(attribute: &LinkAttribute) -> Option<u32> {

@@ -8,7 +8,7 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
-use firewall_common::abi::Direction;
+use firewall_common::abi::{Direction, INTERFACE_LINE_ENTRIES, INTERFACE_LINES};
 use nix::errno::Errno;
 
 /// An operation on programs, links or maps that failed.
@@ -44,6 +44,17 @@ pub enum DatapathError {
         program: String,
         /// Its id, as in `bpftool prog`.
         id: u32,
+    },
+    /// The table of interfaces has no room for one.
+    #[error(
+        "{interface} (index {index}) cannot be attached: {INTERFACE_LINE_ENTRIES} attached interfaces have an index that is the \
+         same modulo {INTERFACE_LINES}"
+    )]
+    TooManyAlike {
+        /// Name of the interface.
+        interface: String,
+        /// Its index.
+        index: u32,
     },
     /// XDP was asked for where there is none.
     #[error("interface {interface} has no Ethernet header, which XDP needs")]

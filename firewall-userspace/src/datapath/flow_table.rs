@@ -4,12 +4,9 @@
 //! of the hash stand in a fifth, which no program reads.
 
 use std::cell::Cell;
-use std::num::NonZeroUsize;
-use std::os::fd::AsFd as _;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{Array, MapData};
 use firewall_common::abi::{KEY_WORDS, KeyWords, map};
 use firewall_common::flow_table::layout::{SLOTS, TableParameters};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
@@ -17,10 +14,8 @@ use firewall_common::flow_table::sweep::{self, Listed};
 use firewall_common::flow_table::{
     ATTEMPTS, Control, Fresh, Geometry, Inserted, Memory, Secrets, clear, find, insert_once, spot,
 };
-use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::array::{BPF_F_MMAPABLE, filled_array};
+use super::array::{BPF_F_MMAPABLE, Mapped, filled_array};
 use super::clock::Units;
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
@@ -95,7 +90,11 @@ impl Datapath {
         Ok(parameters)
     }
 
-    fn mapped(&self, (name, words): (&'static str, usize), elements: u32) -> Result<Mapped, DatapathError> {
+    pub(super) fn mapped(
+        &self,
+        (name, words): (&'static str, usize),
+        elements: u32,
+    ) -> Result<Mapped, DatapathError> {
         let data = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
         Mapped::new(name, &data, words, elements)
     }
@@ -279,56 +278,6 @@ impl Memory for FlowTable {
         let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed >> 32) as u32
-    }
-}
-
-/// An array map in the memory of this process.
-struct Mapped {
-    memory: NonNull<AtomicU64>,
-    words: usize,
-    words_each: usize,
-}
-
-impl Mapped {
-    fn new(
-        name: &'static str,
-        data: &MapData,
-        words_each: usize,
-        elements: u32,
-    ) -> Result<Self, DatapathError> {
-        let error = DatapathError::in_map(name);
-        let info = data.info().map_err(&error)?;
-        let expected = words_each * size_of::<u64>() * elements as usize;
-        let size = info.value_size() as usize * info.max_entries() as usize;
-        // What is mapped must be there, or reading it would kill the process.
-        if size != expected {
-            return Err(error(MapError::InvalidValueSize { size, expected }));
-        }
-        let io_error = |errno: Errno| error(MapError::IoError(errno.into()));
-        let length = NonZeroUsize::new(size).ok_or(io_error(Errno::EINVAL))?;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let memory = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) };
-        let memory = memory.map_err(io_error)?.cast();
-        Ok(Self { memory, words: words_each * elements as usize, words_each })
-    }
-
-    fn element(&self, index: u32) -> Option<usize> {
-        let first = index as usize * self.words_each;
-        (first < self.words).then_some(first)
-    }
-
-    const fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned, holds as many words, lives as long as `self`, and all its bytes are valid. Whoever
-        // else writes it does so by whole aligned words, or by the bytes of tags, which no access here tears.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.words) }
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is of this length, and nothing refers to it any more. Failing leaves it for the process's end.
-        let _ = unsafe { munmap(self.memory.cast(), self.words * size_of::<u64>()) };
     }
 }
 

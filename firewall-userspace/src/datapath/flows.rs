@@ -167,7 +167,7 @@ impl Reader {
 }
 
 /// Whether something has spoken against a flow, as people are told. To an insert one that is not confirmed yet is in doubt too.
-pub(super) const fn is_doubted(control: Control) -> bool {
+const fn is_doubted(control: Control) -> bool {
     control.0 & (DOUBT | UNCONFIRMED) == DOUBT
 }
 

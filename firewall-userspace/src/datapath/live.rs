@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
 use firewall_common::abi::Direction;
 
-use super::attach::{Attachment, EgressAttachment, IngressAttachment, program_of_type};
+use super::attach::{Attachment, EgressAttachment, IngressAttachment};
 use super::clsact::{Filter, FilterBefore, Filters};
 use super::pin::{Hook, Pin};
+use super::programs::Wanted;
 use super::{Datapath, DatapathError, device};
 use crate::host::name_of;
 
@@ -126,7 +126,7 @@ impl Datapath {
                 remove(&path, &pin)?;
             }
         }
-        Ok(())
+        self.make_unknown(slot)
     }
 
     /// The pins of a slot's filters, which can be removed from within their network namespace alone.
@@ -157,30 +157,33 @@ impl Datapath {
     /// Pins a program and makes it a filter. In this order, lest there be a filter of ours that nobody knows.
     pub(super) fn add_filter(
         &self,
-        programs: &mut Ebpf,
-        name: &'static str,
+        program: Wanted,
         pin: &Pin,
         filters: &Filters,
     ) -> Result<(), DatapathError> {
-        let program: &mut SchedClassifier = program_of_type(programs, name)?;
-        self.pin_program(program, name, pin)?;
-        filters.add(program)
+        let mut classifier = self.tc_program(program)?;
+        self.pin_program(&mut classifier, program, pin)?;
+        filters.add(&mut classifier)
     }
 
-    /// Puts a program in the place of the one that decides at the hook of `pin`. Both are pinned meanwhile.
+    /// Puts a program in the place of the one that decides at the hook of `pin`, which is among those of `attached`. Both are
+    /// pinned meanwhile.
     pub(super) fn replace_filter(
         &self,
-        programs: &mut Ebpf,
-        name: &'static str,
+        program: Wanted,
         pin: &Pin,
         filters: &Filters,
+        attached: &Self,
     ) -> Result<(), DatapathError> {
-        let filter = self.live_filter(pin, filters)?.ok_or_else(|| filters.gone())?;
-        let program: &mut SchedClassifier = program_of_type(programs, name)?;
-        let new = self.pin_program(program, name, pin)?;
-        let replaced = filters.replace(&filter, program);
+        let filter = attached.live_filter(pin, filters)?.ok_or_else(|| filters.gone())?;
+        let mut classifier = self.tc_program(program)?;
+        let new = attached.pin_program(&mut classifier, program, pin)?;
+        if filter.program == new.program {
+            return Ok(());
+        }
+        let replaced = filters.replace(&filter, &mut classifier);
         // Those before, and of runs that were killed; or the new one.
-        for (path, other) in self.pins_of(pin)? {
+        for (path, other) in attached.pins_of(pin)? {
             if (other == new) == replaced.is_err() {
                 remove_pin(&path)?;
             }
@@ -190,14 +193,17 @@ impl Datapath {
 
     fn pin_program(
         &self,
-        program: &mut SchedClassifier,
-        name: &'static str,
+        classifier: &mut SchedClassifier,
+        program: Wanted,
         pin: &Pin,
     ) -> Result<Pin, DatapathError> {
-        let id = program.info().map_err(DatapathError::in_program(name))?.id();
+        let id = classifier.info().map_err(program.error())?.id();
         let pin = Pin { program: Some(id), ..*pin };
         let path = self.pin_path(&pin);
-        program.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
+        // It may be pinned for a filter that is to be replaced by the same.
+        if !path.try_exists().map_err(DatapathError::reading(&path))? {
+            classifier.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
+        }
         Ok(pin)
     }
 
@@ -217,13 +223,9 @@ impl Datapath {
         Ok(pins)
     }
 
-    /// Ids of one program of each load: the programs of a load share the ring buffer of their log.
-    pub(super) fn logging_programs(&self) -> Result<Vec<u32>, DatapathError> {
-        let pins = self.pins()?;
-        pins.iter()
-            .filter(|(_, pin)| pin.hook.direction() == Direction::Ingress)
-            .map(|(path, pin)| program_id(path, pin))
-            .collect()
+    /// The programs that are pinned, each once.
+    pub(super) fn program_ids(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        self.pins()?.iter().map(|(path, pin)| program_id(path, pin)).collect()
     }
 
     pub(super) fn pins(&self) -> Result<Vec<(PathBuf, Pin)>, DatapathError> {

@@ -3,8 +3,10 @@
 //! The programs write `name=value` pairs through aya-log (`firewall-ebpf/src/log.rs`); here they become one line of
 //! text each. Only interfaces that were attached with logging write any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aya::maps::{MapInfo, loaded_maps};
+use aya::programs::loaded_programs;
 use aya_log::EbpfLogger;
 use firewall_common::abi::Direction;
 use firewall_common::reason::Reason;
@@ -14,6 +16,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
 use super::{Datapath, DatapathError};
+
+/// The name that aya-log gives its ring buffer.
+const RING: &str = "AYA_LOGS";
 
 /// A dropped packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,26 @@ pub async fn stream(
     }
     while tasks.join_next().await.is_some() {}
     Ok(())
+}
+
+impl Datapath {
+    /// One program of each ring buffer that programs log to.
+    fn logging_programs(&self) -> Result<Vec<u32>, DatapathError> {
+        let attached = self.program_ids()?;
+        let is_ring = |map: &MapInfo| map.name_as_str() == Some(RING);
+        let rings: BTreeSet<u32> =
+            loaded_maps().filter_map(Result::ok).filter(is_ring).map(|map| map.id()).collect();
+        let mut programs = BTreeMap::new();
+        for program in loaded_programs().filter_map(Result::ok).filter(|found| attached.contains(&found.id()))
+        {
+            for map in program.map_ids().ok().flatten().into_iter().flatten() {
+                if rings.contains(&map) {
+                    programs.insert(map, program.id());
+                }
+            }
+        }
+        Ok(programs.into_values().collect())
+    }
 }
 
 async fn follow<P: Fn(DropLine) + Send + Sync>(mut logger: AsyncFd<EbpfLogger<Printer<P>>>) {

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! <bpffs>/v<ABI>/maps/GENERATION …                             one pin per map of the ABI
+//! <bpffs>/v<ABI>/maps/programs/<build>/ingress_xdp …           one pin per program, for all interfaces
 //! <bpffs>/v<ABI>/links/<slot>-<ifindex>-<direction>-<hook>     one pin per attached program
 //! ```
 //!
@@ -24,15 +25,16 @@ mod flow_table;
 mod flows;
 mod generation;
 pub mod hook;
+mod interfaces;
 mod lifetimes;
 mod live;
-mod load;
 pub mod log;
 mod migrate;
 mod native_xdp;
 mod netlink;
 mod occupancy;
 mod pin;
+mod programs;
 mod publish;
 mod read_back;
 mod receipt;
@@ -80,8 +82,9 @@ const MAPS: &str = "maps";
 const RESIZED: &str = "maps-resized";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 15] = [
+const PINNED_MAPS: [&str; 16] = [
     map::GENERATION,
+    map::INTERFACES,
     map::ADDRESSES_V4,
     map::INTERVALS_V4,
     map::ADDRESSES_V6,
@@ -189,6 +192,10 @@ impl Datapath {
 
     /// Makes the maps that are missing. Of the maps of the flow table all are made anew if one is missing.
     fn create_maps(&self, geometry: Geometry, secrets: Secrets) -> Result<(), DatapathError> {
+        if self.missing_map()?.is_some() {
+            // They work by the maps that are gone.
+            self.forget_programs()?;
+        }
         let geometry = if self.missing_of(&TABLE_MAPS)?.is_some() {
             self.unpin(&TABLE_MAPS)?;
             self.pin_table_parameters(geometry, secrets)?.geometry

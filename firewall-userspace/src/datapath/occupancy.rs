@@ -8,7 +8,6 @@ use firewall_common::flow_table::Class;
 use firewall_common::flow_table::control::state;
 
 use super::clock::{Units, jiffies, jiffies_per_second};
-use super::flows::is_doubted;
 use super::{Datapath, DatapathError};
 
 /// The flow table in numbers.
@@ -97,9 +96,7 @@ impl Datapath {
         let mut numbers = Numbers { flows: [0; _], events };
         for (bucket, slot) in table.slots() {
             let control = table.control(bucket, slot);
-            // To an insert one that a socket backs is worth more than one of which nobody knows; people ask for what is in doubt.
-            let is_doubted = is_doubted(control) && !control.is_ended(now);
-            let class = if is_doubted { Class::DOUBTED } else { control.class(now) };
+            let class = control.class(now);
             // What was cut keeps packets out, and is no flow any more.
             if control.is_published()
                 && control.state() != state::CUT

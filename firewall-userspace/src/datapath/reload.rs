@@ -3,17 +3,17 @@
 //! Each pinned link goes from the old program to the new one in a single step (`BPF_LINK_UPDATE`), and so does each filter
 //! (`RTM_NEWTFILTER` for one that is there): every packet is decided by one of them. Maps, and with them the policy, flows and counters, stay.
 
-use aya::Ebpf;
+use std::path::Path;
+
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::SchedClassifierLink;
 use aya::programs::xdp::XdpLink;
-use aya::programs::{Program, ProgramError};
 
-use super::attach::{Attachment, LOGGING, PLAIN, program};
+use super::attach::{Attachment, IngressAttachment};
 use super::clsact::Filters;
 use super::device;
-use super::load::load;
 use super::pin::{Hook, Pin};
+use super::programs::Wanted;
 use super::{Datapath, DatapathError};
 
 impl Datapath {
@@ -30,37 +30,38 @@ impl Datapath {
         log_drops: bool,
         attached: &Self,
     ) -> Result<(), DatapathError> {
-        let layer = device::find(interface)?.layer;
-        let names = if log_drops { &LOGGING } else { &PLAIN };
-        let ingress = names.ingress(attachment.ingress);
-        let hooks = [Hook::Egress(attachment.egress), Hook::Ingress(attachment.ingress)];
-        let replacements = [names.egress_tc, ingress].into_iter().zip(hooks);
-        let mut programs = self.load_programs(attachment.slot, layer)?;
+        let device = device::find(interface)?;
+        let egress = Wanted::egress(log_drops);
+        let ingress = Wanted::ingress(attachment.ingress, log_drops, attachment.slot, &device);
         // Both, before either is used: what the verifier refuses must change nothing.
-        load(&mut programs, &[names.egress_tc, ingress])?;
-        for (name, hook) in replacements {
+        self.see_to(&[egress, ingress])?;
+        self.make_known(attachment.slot, interface, &device)?;
+        let hooks = [Hook::Egress(attachment.egress), Hook::Ingress(attachment.ingress)];
+        for (program, hook) in [egress, ingress].into_iter().zip(hooks) {
             let pin = Pin { slot: attachment.slot, ifindex: attachment.ifindex, hook, program: None };
             if hook.is_clsact() {
                 let filters = Filters::of(interface, attachment.ifindex, hook.direction());
-                attached.replace_filter(&mut programs, name, &pin, &filters)?;
+                self.replace_filter(program, &pin, &filters, attached)?;
             } else {
-                attached.replace_link(&mut programs, name, &pin)?;
+                self.replace_link(program, &attached.pin_path(&pin), hook)?;
             }
         }
         Ok(())
     }
 
-    fn replace_link(&self, programs: &mut Ebpf, name: &'static str, pin: &Pin) -> Result<(), DatapathError> {
-        let path = self.pin_path(pin);
-        let link_error = |source| DatapathError::Link { path: path.clone(), source };
-        let link = FdLink::from(PinnedLink::from_pin(&path).map_err(link_error)?);
-        let replaced = match program(programs, name)? {
-            Program::Xdp(xdp) => xdp.attach_to_link(XdpLink::try_from(link).map_err(link_error)?).map(drop),
-            Program::SchedClassifier(classifier) => {
-                classifier.attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error)?).map(drop)
+    fn replace_link(&self, program: Wanted, path: &Path, hook: Hook) -> Result<(), DatapathError> {
+        let link_error = |source| DatapathError::Link { path: path.to_path_buf(), source };
+        let link = FdLink::from(PinnedLink::from_pin(path).map_err(link_error)?);
+        let replaced = match hook {
+            Hook::Ingress(IngressAttachment::XdpNative | IngressAttachment::XdpGeneric) => {
+                let link = XdpLink::try_from(link).map_err(link_error)?;
+                self.xdp_program(program)?.attach_to_link(link).map(drop)
             }
-            _ => Err(ProgramError::UnexpectedProgramType),
+            Hook::Ingress(_) | Hook::Egress(_) => {
+                let link = SchedClassifierLink::try_from(link).map_err(link_error)?;
+                self.tc_program(program)?.attach_to_link(link).map(drop)
+            }
         };
-        replaced.map_err(DatapathError::in_program(name))
+        replaced.map_err(program.error())
     }
 }

@@ -118,6 +118,22 @@ impl Extent {
         }
     }
 
+    /// Attachments of the first interface and of a second one.
+    pub(super) const fn attachments(self) -> u32 {
+        match self {
+            Self::Full | Self::Quick => 5,
+            Self::Smoke => 1,
+        }
+    }
+
+    /// Interfaces that are attached one after the other.
+    pub(super) const fn interfaces(self) -> u32 {
+        match self {
+            Self::Full | Self::Quick => 200,
+            Self::Smoke => 2,
+        }
+    }
+
     /// Frames of new flows before any that count, so that the tables of all firewalls are full.
     pub(super) const fn new_flows_before(self) -> u32 {
         match self {

@@ -7,6 +7,7 @@
 //!
 //! Everything happens between namespaces of its own ([`crate::lab`]); nothing but this should run meanwhile.
 
+mod attachments;
 mod contender;
 mod extent;
 mod frames;
@@ -54,13 +55,15 @@ pub enum Part {
     Publication,
     /// Frames while the policy is changed.
     Updates,
+    /// Attaching interfaces, and repairing them.
+    Attachments,
     /// Memory, and the sweep.
     Memory,
 }
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Paths,
         Self::Policies,
         Self::Flows,
@@ -68,6 +71,7 @@ impl Part {
         Self::Web,
         Self::Publication,
         Self::Updates,
+        Self::Attachments,
         Self::Memory,
     ];
 
@@ -82,6 +86,7 @@ impl Part {
             Self::Web => "web",
             Self::Publication => "publication",
             Self::Updates => "updates",
+            Self::Attachments => "attachments",
             Self::Memory => "memory",
         }
     }
@@ -95,6 +100,7 @@ impl Part {
             Self::Web => traffic::web(extent),
             Self::Publication => publication::times(extent),
             Self::Updates => updates::times(extent),
+            Self::Attachments => attachments::times(extent),
             Self::Memory => Ok([memory::bytes()?, vec![memory::sweep(extent)?]].concat()),
         }
     }

@@ -73,7 +73,7 @@ const UNTRACKED_OTHER: &str = "updates/untracked/another's-policy";
 const PUBLISH: &str = "publish/whole/prefixes=131072";
 const PUBLISH_ONE: &str = "publish/one-rule/prefixes=131072";
 
-const TARGETS: [(&str, Measure, Limit); 31] = [
+const TARGETS: [(&str, Measure, Limit); 35] = [
     (
         "denied: frames/s of native XDP, over nftables'",
         Measure::Quotient((DENIED, Nftables), (DENIED, SgfwXdp)),
@@ -190,6 +190,22 @@ const TARGETS: [(&str, Measure, Limit); 31] = [
         "updates: time of an untracked frame, the same",
         Measure::Quotient((UNTRACKED_OWN, SgfwTc), (UNTRACKED_OTHER, SgfwTc)),
         Limit::AtMost(1.1),
+    ),
+    (
+        "attach: ms of processor time for the first interface, on TC",
+        Measure::Value("attach/first/cpu", SgfwTc),
+        Limit::AtMost(400.0),
+    ),
+    ("attach: the same for a second one", Measure::Value("attach/second/cpu", SgfwTc), Limit::AtMost(50.0)),
+    (
+        "attach: ms until 200 interfaces are attached",
+        Measure::Value("attach/all/interfaces=200", SgfwTc),
+        Limit::AtMost(10_000.0),
+    ),
+    (
+        "repair: ms until ten interfaces are attached again",
+        Measure::Value("repair/interfaces=10", SgfwTc),
+        Limit::AtMost(1_000.0),
     ),
     ("sweep: ms of a million flows", Measure::Value(SWEEP, SgfwTc), Limit::AtMost(50.0)),
     ("memory: bytes of a flow", Measure::Value("memory/per-flow", SgfwTc), Limit::AtMost(128.0)),

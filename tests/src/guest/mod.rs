@@ -15,6 +15,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
+use firewall_common::abi::ANY_SLOT;
 use firewall_userspace::datapath::{Datapath, LinkLayer};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -109,7 +110,7 @@ fn load_drivers() {
 fn load_programs(console: &mut File) -> Result<()> {
     // As `sgfw` does: with maps that are pinned.
     let datapath = Datapath::create(Path::new("/sys/fs/bpf/sgfw"), 1024).context("create the maps")?;
-    let mut programs = datapath.load_programs(0, LinkLayer::Ethernet).context("load the object")?;
+    let mut programs = datapath.load_programs(ANY_SLOT, LinkLayer::Ethernet).context("load the object")?;
     for (name, outcome) in load(&mut programs) {
         match outcome {
             Ok(instructions) => writeln!(console, "{MARK} loaded {name} {instructions}")?,

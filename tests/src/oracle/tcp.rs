@@ -101,6 +101,8 @@ struct Beside {
 #[derive(Clone, Debug)]
 pub(super) struct Tcp {
     stage: Stage,
+    /// The number of the initiator's SYN, during a handshake.
+    opened_with: u32,
     finished: Sides,
     doubt: Option<Doubt>,
     /// The host had a socket when it was last asked: the host is an end of the connection, and its RST ends it.
@@ -147,6 +149,7 @@ impl Tcp {
         let stage = if opens(segment) { Stage::SynSent } else { Stage::PickedUp(None) };
         Self {
             stage,
+            opened_with: segment.sequence,
             finished: Sides::default(),
             doubt: None,
             has_socket: false,
@@ -227,7 +230,10 @@ impl Tcp {
             Stage::PickedUp(sent) => self.picked_up(met, sent),
             Stage::Closed => self.closed(met),
             // Its socket goes before the RST leaves; one that is there has not sent it.
-            _ if met.is_reset_of_the_host() && self.has_socket && met.sockets != Socket::Connected => {
+            _ if met.is_reset_of_the_host()
+                && self.has_socket
+                && !matches!(met.sockets, Socket::Connected | Socket::Opening) =>
+            {
                 self.close(met)
             }
             _ if met.is_reset_of_the_host() && self.has_socket => self.doubt(met, met.sockets),
@@ -245,7 +251,13 @@ impl Tcp {
         if met.has(tcp::RST) {
             return Renewal::Stays;
         }
-        if !met.is_initiator && met.has(tcp::SYN) {
+        if met.is_initiator && met.has(tcp::SYN) {
+            self.opened_with = met.segment.sequence;
+        } else if met.has(tcp::SYN) {
+            let is_answer = met.has(tcp::ACK) && met.acknowledges(self.opened_with);
+            if matches!(self.stage, Stage::SynReceived(_)) && !is_answer {
+                return Renewal::Stays;
+            }
             self.stage = Stage::SynReceived(met.segment.sequence);
             self.finished.responder = met.has(tcp::FIN);
         } else if let Stage::SynReceived(syn) = self.stage
@@ -263,15 +275,13 @@ impl Tcp {
     /// The segment that completes the handshake, or shows that a connection in mid-stream is one. It may have a FIN.
     fn open(&mut self, met: &Met<'_>) -> Renewal {
         self.stage = Stage::Open;
-        self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening | Socket::Listening);
-        // The host has not completed the handshake, and may throw the segment away.
+        self.has_socket = matches!(met.sockets, Socket::Connected | Socket::Opening);
+        // The host has not completed the handshake, and may throw the segment away. A listener may be of another connection.
         if matches!(met.sockets, Socket::Opening | Socket::Listening) {
-            self.doubt = Some(Doubt {
-                since: met.now,
-                is_backed: true,
-                is_unconfirmed: true,
-                spoke: Sides::default(),
-            });
+            let is_backed = self.has_socket;
+            let doubt =
+                Doubt { since: met.now, is_backed, is_unconfirmed: is_backed, spoke: Sides::default() };
+            self.doubt = Some(doubt);
         }
         if self.finish(met) {
             self.wait();
@@ -280,7 +290,17 @@ impl Tcp {
         if self.finished.any() {
             return self.half_close(met);
         }
-        Renewal::In(met.timeouts.tcp_established)
+        if !met.has(tcp::FIN) {
+            self.trust(met);
+        }
+        self.renewal(met)
+    }
+
+    fn renewal(&self, met: &Met<'_>) -> Renewal {
+        match self.doubt {
+            Some(Doubt { is_backed: false, .. }) => Renewal::In(met.timeouts.tcp_doubt),
+            _ => Renewal::In(met.timeouts.tcp_established),
+        }
     }
 
     /// A SYN changes nothing until the other side acknowledges it.
@@ -303,6 +323,7 @@ impl Tcp {
             let finished = Sides { responder: met.has(tcp::FIN), initiator: false };
             *self = Self {
                 stage: Stage::SynReceived(met.segment.sequence),
+                opened_with: syn.number,
                 finished,
                 ..Self::begin(met.segment)
             };
@@ -434,16 +455,13 @@ impl Tcp {
         if !met.has(tcp::FIN) {
             self.trust(met);
         }
-        match self.doubt {
-            Some(Doubt { is_backed: false, .. }) => Renewal::In(met.timeouts.tcp_doubt),
-            _ => Renewal::In(met.timeouts.tcp_established),
-        }
+        self.renewal(met)
     }
 
     /// A FIN of one side, of a flow that was not open before.
     fn half_close(&mut self, met: &Met<'_>) -> Renewal {
         match self.doubt(met, met.sockets) {
-            Renewal::Stays => Renewal::In(met.timeouts.tcp_established),
+            Renewal::Stays => self.renewal(met),
             Renewal::AtLatestIn(seconds) => Renewal::In(met.timeouts.tcp_established.min(seconds)),
             renewal @ Renewal::In(_) => renewal,
         }

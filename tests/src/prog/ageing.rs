@@ -150,11 +150,12 @@ fn aged(slot: Slot, units: u32) -> Slot {
     Slot { control: control.ending(control.end().saturating_sub(units)).0, ..slot }
 }
 
-/// Of TCP two times of 16 bits, of UDP one of 32; of others nobody asks.
+/// Of TCP two times of 16 bits, but for a number during a handshake; of UDP one of 32. Of others nobody asks.
 fn aged_beside(beside: u64, control: Control, units: u32) -> u64 {
     let [low, high] = [beside & 0xffff_ffff, beside >> 32];
     let high = match control.state() {
         state::UDP_ONE_WAY | state::UDP_REPLIED | state::UDP_STREAM => high.wrapping_sub(units.into()),
+        state::SYN_SENT | state::SYN_RECEIVED => high,
         _ => {
             let [doubt, syn] = [high, high >> 16].map(|time| time.wrapping_sub(units.into()) & 0xffff);
             syn << 16 | doubt

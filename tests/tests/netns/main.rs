@@ -45,6 +45,7 @@ mod replies;
 mod resize;
 mod scale;
 mod settings;
+mod shared_programs;
 mod sshd;
 mod state_attacks;
 mod state_capacity;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, Topology};
+use firewall_tests::lab::{Family, Host, INTERFACE, IngressHook, Lab, TcpServer, Topology};
 use firewall_tests::packets::{IcmpBody, Segment, Transport, tcp};
 use serde_json::Value;
 
@@ -124,7 +124,8 @@ fn blind_resets_and_fins_end_no_idle_connection_of_the_host(hook: IngressHook) {
     }
 }
 
-/// F4 for connections of which the host has no socket: it may not take that for their end.
+/// F4 for connections of which the host has no socket: it may not take that for their end, nor a listener of its own on the same
+/// port, which answers for every address.
 fn blind_resets_end_no_idle_connection_of_a_host_behind_a_router(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["app", "inner", "peer"])).unwrap();
     let (app, inner, peer) = (lab.host("app"), lab.host("inner"), lab.host("peer"));
@@ -135,6 +136,7 @@ fn blind_resets_end_no_idle_connection_of_a_host_behind_a_router(hook: IngressHo
         lab.router().ip_batch(&format!("route add {address}/{length} via {via}\n")).ok();
         lab.router().ip_batch(&format!("route replace {address} via {via}\n")).unwrap();
     }
+    let _listener = TcpServer::start(app, PORT, |_| Ok(())).unwrap();
     protect(app, hook, "edge", &[TRACKED]);
     with_short_timeouts(app);
     let attacker = Attacker::new(&lab, app);
@@ -176,7 +178,7 @@ fn blind_resets_end_no_masqueraded_connection(hook: IngressHook) {
     }
 }
 
-/// F4 for connections to the host that it hands on to a host behind it.
+/// F4 for connections to the host that it hands on to a host behind it, though it listens on the port itself.
 fn blind_resets_end_no_redirected_connection(hook: IngressHook) {
     let lab = Lab::build(&Topology::star(["app", "inner", "peer"])).unwrap();
     let (app, inner, peer) = (lab.host("app"), lab.host("inner"), lab.host("peer"));
@@ -189,6 +191,7 @@ fn blind_resets_end_no_redirected_connection(hook: IngressHook) {
              iifname {INTERFACE} tcp dport {PORT} dnat ip6 to [{v6}]:9090\n }}\n"
         ),
     );
+    let _listener = TcpServer::start(app, PORT, |_| Ok(())).unwrap();
     protect(app, hook, "edge", &[TRACKED]);
     with_short_timeouts(app);
     let attacker = Attacker::new(&lab, app);

@@ -200,7 +200,9 @@ fn status(app: &Host) -> Value {
 
 /// Bytes of all pinned maps.
 fn map_memory(app: &Host) -> u64 {
-    let pins = app.run(&format!("find {} -path */maps/*", app.instance().bpffs_directory.display()));
+    // Programs are pinned a directory below.
+    let directory = app.instance().bpffs_directory.display().to_string();
+    let pins = app.run(&format!("find {directory} -path */maps/* -type f -not -path */maps/*/*"));
     let pins = pins.expect_success();
     let memory =
         |pin: &str| number(&json(app, &format!("bpftool --json map show pinned {pin}"))["bytes_memlock"]);

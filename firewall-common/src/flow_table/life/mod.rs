@@ -64,7 +64,8 @@ pub enum Socket {
 ///
 /// TCP, in the lower half: the acknowledgement number that the next step of a handshake must bear, or the proof of a pick-up, or
 /// the one that a FIN is acknowledged with; above it, in 16 bits of the time each, when the doubt began and when the SYN was seen. They wrap after two
-/// hours, which lets a question wait, or an old SYN count whose number must still be met. UDP: in the upper half, when the flow began.
+/// hours, which lets a question wait, or an old SYN count whose number must still be met. During a handshake, in the upper half:
+/// the acknowledgement number that the responder's SYN must bear. UDP: there, when the flow began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Beside(pub u64);
@@ -75,6 +76,26 @@ impl Beside {
     #[inline(always)]
     pub const fn begun(now: u32) -> Self {
         Self((now as u64) << 32)
+    }
+
+    /// Of a flow that a packet begins.
+    #[must_use]
+    #[inline(always)]
+    pub const fn begun_by(facts: &Facts) -> Self {
+        if facts.opens() { Self(0).opened(facts.sequence.wrapping_add(1)) } else { Self::begun(facts.now) }
+    }
+
+    /// A handshake has begun, and its SYN is acknowledged by this number.
+    #[inline(always)]
+    const fn opened(self, number: u32) -> Self {
+        Self(self.0 & 0xffff_ffff | (number as u64) << 32)
+    }
+
+    /// Whether a segment acknowledges the SYN of the initiator, and perhaps data that came with it.
+    #[inline(always)]
+    const fn is_answer(self, facts: &Facts) -> bool {
+        facts.has(tcp_flag::ACK)
+            && facts.acknowledgement.wrapping_sub((self.0 >> 32) as u32) < tcp::HANDSHAKE_WINDOW
     }
 
     #[inline(always)]
@@ -439,7 +460,7 @@ pub const fn settle(control: Control, socket: Socket, lifetimes: &Lifetimes, now
         Socket::TimeWait => tcp::time_wait(control, lifetimes, now),
         Socket::Opening if control.has(UNCONFIRMED) => control,
         Socket::Opening | Socket::Listening | Socket::None => {
-            tcp::time_wait(control, lifetimes, now).ending(now)
+            tcp::time_wait(control, lifetimes, now).without(DRAINING).ending(now)
         }
     }
 }

@@ -32,6 +32,17 @@ const fn alive(is_from_initiator: bool) -> u64 {
     if is_from_initiator { ALIVE_INITIATOR } else { ALIVE_RESPONDER }
 }
 
+/// No later end than before, for the packet may be forged, and no longer life than a flow in doubt may be idle.
+#[inline(always)]
+const fn in_doubt(control: Control, lifetimes: &Lifetimes, now: u32) -> Control {
+    if control.has(DRAINING) {
+        return control;
+    }
+    let latest = lifetimes.end(DOUBTED, now);
+    // `min` is no constant function.
+    if control.end() < latest { control } else { control.ending(latest) }
+}
+
 /// Whether both sides have sent something since the host's RST: see [`Segment::closed`].
 #[inline(always)]
 pub(super) const fn revives(control: Control, facts: &Facts) -> bool {
@@ -86,10 +97,9 @@ pub(super) const fn time_wait(control: Control, lifetimes: &Lifetimes, now: u32)
 
 #[inline(always)]
 const fn over(control: Control, state: u64, lifetimes: &Lifetimes, now: u32) -> Control {
-    control
-        .without(PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | DRAINING)
-        .in_state(state)
-        .ending(lifetimes.end(state, now))
+    let next = control.without(PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED).in_state(state);
+    // The operator's end of life stays: what looks closed may go on.
+    if next.has(DRAINING) { next } else { next.ending(lifetimes.end(state, now)) }
 }
 
 /// Of several SYNs the last one counts. It changes nothing until the other side acknowledges it.
@@ -117,9 +127,16 @@ impl Segment<'_> {
         if self.facts.has(tcp_flag::RST) {
             return Step::Continue(control, beside);
         }
-        if !self.from_initiator && self.facts.has(tcp_flag::SYN) {
-            // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once; of several,
-            // one of which a stranger may have sent, the last one counts for that too.
+        if self.from_initiator && self.facts.has(tcp_flag::SYN) {
+            // The last one counts, and nobody answers to the one before any more.
+            return Step::Continue(self.renewed(control), beside.opened(self.facts.sequence.wrapping_add(1)));
+        }
+        if self.facts.has(tcp_flag::SYN) {
+            // A SYN-ACK, or the SYN of a simultaneous open (RFC 9293 §3.5). With a FIN if all data came at once. One that answers
+            // the initiator's SYN counts, for no stranger knows its number; any other only as long as there is none.
+            if control.state() == state::SYN_RECEIVED && !beside.is_answer(self.facts) {
+                return Step::Continue(control, beside);
+            }
             let fin = if self.facts.has(tcp_flag::FIN) { FIN_BY_RESPONDER } else { 0 };
             let next = control.without(FIN_BY_RESPONDER).with(REPLIED | fin).in_state(state::SYN_RECEIVED);
             return Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)));
@@ -164,6 +181,7 @@ impl Segment<'_> {
         let marks = PROTECTED | DOUBT | BACKED | ALIVE | UNCONFIRMED | FINS;
         let marks = marks | SYN_BESIDE | BESIDE_BY_EGRESS | BEGUN_BY_EGRESS;
         let next = control.without(marks).with(side | fin | REPLIED).in_state(state::SYN_RECEIVED);
+        let beside = beside.opened(beside.expected());
         Step::Continue(self.renewed(next), beside.expecting(self.facts.sequence.wrapping_add(1)))
     }
 
@@ -196,7 +214,9 @@ impl Segment<'_> {
     const fn protected(&self, control: Control) -> Control {
         let marks = match self.socket {
             Some(Socket::Connected) => BACKED,
-            Some(Socket::Opening | Socket::Listening) => BACKED | DOUBT | UNCONFIRMED,
+            Some(Socket::Opening) => BACKED | DOUBT | UNCONFIRMED,
+            // One of every address answers for any, also for a connection of another host.
+            Some(Socket::Listening) => DOUBT,
             _ => 0,
         };
         control.without(BACKED).in_state(state::ESTABLISHED).with(PROTECTED | marks)
@@ -222,8 +242,8 @@ impl Segment<'_> {
     /// addresses of a flow if it translates them, if its own filter rejects it, or if it came in where the socket is not bound.
     #[inline(always)]
     fn reset(&self, control: Control, beside: Beside) -> Step {
-        let is_connected = matches!(self.socket, Some(Socket::Connected));
-        if self.facts.is_made_here() && control.has(BACKED) && !is_connected {
+        let has_socket = matches!(self.socket, Some(Socket::Connected | Socket::Opening));
+        if self.facts.is_made_here() && control.has(BACKED) && !has_socket {
             return Step::Continue(over(control, state::CLOSED, self.lifetimes, self.facts.now), beside);
         }
         if control.state() == state::TIME_WAIT {
@@ -243,9 +263,7 @@ impl Segment<'_> {
         let next = match self.socket {
             Some(Socket::Connected) => next.with(BACKED),
             Some(Socket::TimeWait) => time_wait(control, self.lifetimes, now),
-            // No later than before, for the packet may be forged, and no longer than a flow in doubt may be idle.
-            _ if next.has(DRAINING) => next,
-            _ => next.ending(next.end().min(self.lifetimes.end(DOUBTED, now))),
+            _ => in_doubt(next, self.lifetimes, now),
         };
         Step::Continue(next, beside.doubted_at(now))
     }

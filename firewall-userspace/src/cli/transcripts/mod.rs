@@ -319,6 +319,7 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
     evidence!(DatapathError {
         NotPrivileged => Rendered("a process without root; tested between namespaces"),
         BpffsNotMounted => Shown("is not in a mounted bpf filesystem"),
+        TooManyAlike => Rendered("nine interfaces of like indexes; tested between namespaces"),
         MapsGone => Shown("the pin of BPF map"),
         NoSuchInterface => Rendered("an interface that vanishes while it is attached"),
         ForeignXdp => Shown("already has the XDP program"),

@@ -156,6 +156,7 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
     let program = "ingress_tc";
     let errors = [
         ("DatapathError::NotPrivileged", DatapathError::NotPrivileged),
+        ("DatapathError::TooManyAlike", DatapathError::TooManyAlike { interface: interface(), index: 1024 }),
         ("DatapathError::NoSuchInterface", DatapathError::NoSuchInterface { name: interface() }),
         ("DatapathError::NoTc", DatapathError::NoTc { interface: interface() }),
         (

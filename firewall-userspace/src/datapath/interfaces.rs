@@ -1,0 +1,73 @@
+//! The interfaces that programs know, by index.
+//!
+//! A program is the same on every interface, and finds the slot by the index of the interface that a packet is on. An interface
+//! is entered before its first program is attached, and taken out after its last one is gone; what a program does not know it
+//! drops. Each slot has one entry at most, so that what is left of devices that are gone never grows.
+
+use std::sync::atomic::Ordering;
+
+use firewall_common::abi::{INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceEntry, map};
+
+use super::array::Mapped;
+use super::attach::LinkLayer;
+use super::device::Device;
+use super::{Datapath, DatapathError};
+
+impl Datapath {
+    /// Makes an interface known to the programs.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::TooManyAlike`] where there is no room for it.
+    pub(super) fn make_known(&self, slot: u32, name: &str, device: &Device) -> Result<(), DatapathError> {
+        let entry = InterfaceEntry::new(device.index, slot, device.layer == LinkLayer::Ethernet);
+        let table = self.interfaces()?;
+        let line = InterfaceEntry::line(entry.index());
+        let entries = &table.words()[line as usize * INTERFACE_LINE_ENTRIES..][..INTERFACE_LINE_ENTRIES];
+        let at = |wanted: u32| {
+            let index = |word: u64| InterfaceEntry(word).index();
+            entries.iter().find(|word| index(word.load(Ordering::Relaxed)) == wanted)
+        };
+        // One that another device had which is gone, or a free one.
+        let Some(place) = at(entry.index()).or_else(|| at(InterfaceEntry::NONE.index())) else {
+            return Err(DatapathError::TooManyAlike { interface: name.to_owned(), index: entry.index() });
+        };
+        place.store(entry.0, Ordering::Relaxed);
+        forget(&table, |other| other.slot() == slot && other != entry);
+        Ok(())
+    }
+
+    /// Whether the programs know an interface.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where the map cannot be read.
+    pub fn is_known(&self, slot: u32, index: u32) -> Result<bool, DatapathError> {
+        let table = self.interfaces()?;
+        let entries = table.words().iter().map(|word| InterfaceEntry(word.load(Ordering::Relaxed)));
+        let mut of_index = entries.filter(|entry| entry.index() == index);
+        Ok(of_index.any(|entry| entry != InterfaceEntry::NONE && entry.slot() == slot))
+    }
+
+    /// Makes the interface of a slot unknown again, where there is a table: an earlier version has none.
+    pub(super) fn make_unknown(&self, slot: u32) -> Result<(), DatapathError> {
+        if self.missing_of(&[map::INTERFACES])?.is_some() {
+            return Ok(());
+        }
+        forget(&self.interfaces()?, |entry| entry.slot() == slot);
+        Ok(())
+    }
+
+    fn interfaces(&self) -> Result<Mapped, DatapathError> {
+        self.mapped((map::INTERFACES, INTERFACE_LINE_ENTRIES), INTERFACE_LINES)
+    }
+}
+
+fn forget(table: &Mapped, is_meant: impl Fn(InterfaceEntry) -> bool) {
+    for word in table.words() {
+        let entry = InterfaceEntry(word.load(Ordering::Relaxed));
+        if entry != InterfaceEntry::NONE && is_meant(entry) {
+            word.store(InterfaceEntry::NONE.0, Ordering::Relaxed);
+        }
+    }
+}
