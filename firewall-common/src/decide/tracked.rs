@@ -15,7 +15,7 @@ pub enum Following {
     Decided(Reason),
     /// The rules decide.
     Rules,
-    /// It belongs to a flow: [`track`] says.
+    /// It belongs to a flow: [`track()`] says.
     Flow,
 }
 
@@ -49,11 +49,11 @@ pub enum Followed {
     Decided(Reason),
     /// The rules decide.
     Rules,
-    /// Another CPU was faster: [`follow`] is worth another try.
+    /// Another CPU was faster: [`follow()`] is worth another try.
     Again,
 }
 
-/// Follows a packet of the flow that [`follow`] has found; one try.
+/// Follows a packet of the flow that [`follow()`] has found; one try.
 #[inline(always)]
 pub fn track<T: Tables>(tables: &T, case: &mut Case) -> Followed {
     let flows = tables.flows();
