@@ -129,7 +129,8 @@ impl Extent {
     /// Interfaces that are attached one after the other.
     pub(super) const fn interfaces(self) -> u32 {
         match self {
-            Self::Full | Self::Quick => 200,
+            Self::Full => 200,
+            Self::Quick => 20,
             Self::Smoke => 2,
         }
     }
