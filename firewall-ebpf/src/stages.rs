@@ -17,12 +17,12 @@ use crate::{LINK, SLOT};
 
 /// A stage leaves it to the next one: no [`Reason`].
 const UNDECIDED: u32 = 1 << 8;
-/// It belongs to a flow.
-const OF_A_FLOW: u32 = 1 << 11;
 /// It is worth another try.
 const AGAIN: u32 = 1 << 9;
 /// The same, without asking for a socket.
 const AGAIN_WITHOUT_ASKING: u32 = 1 << 10;
+/// It belongs to a flow.
+const OF_A_FLOW: u32 = 1 << 11;
 
 /// The CPU's case.
 #[inline(always)]
@@ -271,7 +271,7 @@ macro_rules! calls {
 
 calls!(IngressXdp, read_xdp, |_| follow_ingress(), track_xdp, |_| 0, begin_xdp);
 calls!(IngressTc, read_ingress, |_| follow_ingress(), track_tc, |_| 0, begin_tc);
-calls!(EgressTc, read_egress, |context| follow_egress(context), track_tc, is_hairpin, begin_tc);
+calls!(EgressTc, read_egress, follow_egress, track_tc, is_hairpin, begin_tc);
 
 /// The stages as [`decide()`](decide::decide()) calls them.
 pub struct Called<C>(pub C);

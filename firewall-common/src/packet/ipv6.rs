@@ -149,7 +149,6 @@ impl Walk {
     /// The [`Reason`] to drop the packet.
     #[inline(always)]
     pub fn step<P: PacketBytes + ?Sized>(&mut self, packet: &P) -> Result<(), Reason> {
-        let is_fragment = self.protocol == u32::from(next_header::FRAGMENT);
         if self.payload + 8 > self.end {
             return Err(if self.fragment == 0 { Reason::Truncated } else { Reason::TinyFragment });
         }
@@ -157,11 +156,11 @@ impl Walk {
         if self.protocol == u32::from(next_header::ROUTING) && header[2] == 0 {
             return Err(Reason::RoutingHeader0);
         }
-        // A fragment within a fragment. Atomic ones (RFC 6946) fragment nothing and may repeat.
-        if is_fragment && self.fragment != 0 {
-            return Err(Reason::TooManyExtensionHeaders);
-        }
-        if is_fragment {
+        if self.protocol == u32::from(next_header::FRAGMENT) {
+            // A fragment within a fragment. Atomic ones (RFC 6946) fragment nothing and may repeat.
+            if self.fragment != 0 {
+                return Err(Reason::TooManyExtensionHeaders);
+            }
             self.fragment = u32::from(be16(&header, 2).get()) & (FRAGMENT_OFFSET | MORE_FRAGMENTS);
             self.identification = be32(&header, 4);
         }

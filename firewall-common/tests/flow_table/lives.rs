@@ -117,13 +117,19 @@ impl Lab {
         self.flow().is_some_and(|control| control.has(bits))
     }
 
-    /// A connection that `by` opens, with both hooks' consent.
-    fn connected(by: u8) -> Self {
+    /// A handshake that `by` begins, with both hooks' consent, and what the kernel says of its socket as it is completed.
+    fn opened(by: u8, socket: Socket) -> Self {
         let mut lab = Self::new();
         assert_eq!(lab.send(by, SYN, (100, 0)), Fate::Admitted);
         assert_eq!(lab.send(1 - by, SYN | ACK, (900, 101)), Fate::Tracked);
-        lab.socket.set(Socket::Connected);
+        lab.socket.set(socket);
         assert_eq!(lab.send(by, ACK, (101, 901)), Fate::Tracked);
+        lab
+    }
+
+    /// A connection that `by` opens.
+    fn connected(by: u8) -> Self {
+        let mut lab = Self::opened(by, Socket::Connected);
         lab.asked.set(0);
         assert!(lab.has(PROTECTED) && lab.has(KEYED) && lab.state() == state::ESTABLISHED);
         lab.admits = [false; 2];
@@ -554,11 +560,7 @@ fn the_fin_of_a_forged_answer_is_forgotten_with_it() {
 #[test]
 fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
     let handshake = || {
-        let mut lab = Lab::new();
-        lab.send(IN, SYN, (100, 0));
-        lab.send(OUT, SYN | ACK, (900, 101));
-        lab.socket.set(Socket::Opening);
-        lab.send(IN, ACK, (101, 901));
+        let mut lab = Lab::opened(IN, Socket::Opening);
         assert!(lab.has(PROTECTED) && lab.has(DOUBT) && lab.has(UNCONFIRMED));
         // What the host answers to numbers out of its window proves nothing.
         lab.data(OUT);
@@ -583,11 +585,7 @@ fn a_handshake_that_the_host_has_not_completed_is_confirmed_by_its_socket() {
 
 #[test]
 fn a_listener_that_answers_for_the_flow_of_another_host_ends_nothing() {
-    let mut lab = Lab::new();
-    lab.send(IN, SYN, (100, 0));
-    lab.send(OUT, SYN | ACK, (900, 101));
-    lab.socket.set(Socket::Listening);
-    lab.send(IN, ACK, (101, 901));
+    let mut lab = Lab::opened(IN, Socket::Listening);
     lab.admits = [false; 2];
     // It is one of which nobody knows: the first to go for lack of room, until both sides have spoken.
     assert!(lab.flow().unwrap().class(lab.now) == Class::DOUBTED && !lab.has(BACKED | UNCONFIRMED));
@@ -604,11 +602,7 @@ fn a_listener_that_answers_for_the_flow_of_another_host_ends_nothing() {
 
 #[test]
 fn a_blind_segment_ends_no_connection_that_the_host_still_waits_for() {
-    let mut lab = Lab::new();
-    lab.send(IN, SYN, (100, 0));
-    lab.send(OUT, SYN | ACK, (900, 101));
-    lab.socket.set(Socket::Opening);
-    lab.send(IN, ACK, (101, 901));
+    let mut lab = Lab::opened(IN, Socket::Opening);
     lab.admits = [false; 2];
     lab.data(IN);
     assert_eq!(lab.send(OUT, RST, (5, 0)), Fate::Tracked);
@@ -686,11 +680,7 @@ fn nothing_moves_the_end_of_a_drained_flow() {
 
 #[test]
 fn a_handshake_that_the_host_still_waits_for_goes_on() {
-    let mut lab = Lab::new();
-    lab.send(IN, SYN, (100, 0));
-    lab.send(OUT, SYN | ACK, (900, 101));
-    lab.socket.set(Socket::Opening);
-    lab.send(IN, ACK, (101, 901));
+    let mut lab = Lab::opened(IN, Socket::Opening);
     lab.admits = [false; 2];
     for _ in 0..3 {
         lab.now += SHORT + 10;

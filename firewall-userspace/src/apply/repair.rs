@@ -107,6 +107,13 @@ struct Survivors {
     are_stale: bool,
 }
 
+impl Survivors {
+    /// Whether those of a slot, if none is missing, decide as they should.
+    fn are_right(&self, slot: u32) -> bool {
+        !self.are_stale && !self.unknown.contains(&slot)
+    }
+}
+
 /// Makes map pins that are gone anew, and returns what interfaces have of their programs.
 fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Survivors, ApplyError> {
     let damaged = Datapath::damaged(&instance.bpffs)?;
@@ -126,12 +133,7 @@ fn complete_maps(instance: &Instance, store: &mut Store) -> Result<Survivors, Ap
         create(instance, store)?;
     }
     let programs = datapath.live_programs()?;
-    let mut unknown = BTreeSet::new();
-    for live in &programs {
-        if !datapath.is_known(live.slot, live.ifindex)? {
-            unknown.insert(live.slot);
-        }
-    }
+    let unknown = datapath.unknown_slots(&programs)?;
     Ok(Survivors { programs, unknown, are_stale: is_damaged })
 }
 
@@ -160,12 +162,10 @@ impl Found {
         let are_stale = programs.are_stale;
         let live = programs.programs.iter().find(|live| live.slot == interface.slot);
         let programs = match live {
-            Some(live) => {
-                match live.attachment().filter(|_| !are_stale && !programs.unknown.contains(&live.slot)) {
-                    Some(attachment) => FoundPrograms::InForce(attachment),
-                    None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
-                }
-            }
+            Some(live) => match live.attachment().filter(|_| programs.are_right(live.slot)) {
+                Some(attachment) => FoundPrograms::InForce(attachment),
+                None => FoundPrograms::Incomplete { live: live.clone(), are_stale },
+            },
             None if host::index_of(&interface.name).is_ok() => FoundPrograms::Lost,
             None => FoundPrograms::NoInterface,
         };

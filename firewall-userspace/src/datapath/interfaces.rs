@@ -4,6 +4,7 @@
 //! is entered before its first program is attached, and taken out after its last one is gone; what a program does not know it
 //! drops. Each slot has one entry at most, so that what is left of devices that are gone never grows.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use firewall_common::abi::{INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceEntry, map};
@@ -11,6 +12,7 @@ use firewall_common::abi::{INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceEnt
 use super::array::Mapped;
 use super::attach::LinkLayer;
 use super::device::Device;
+use super::live::LivePrograms;
 use super::{Datapath, DatapathError};
 
 impl Datapath {
@@ -37,16 +39,18 @@ impl Datapath {
         Ok(())
     }
 
-    /// Whether the programs know an interface.
+    /// The slots of those whose interfaces the programs do not know.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where the map cannot be read.
-    pub fn is_known(&self, slot: u32, index: u32) -> Result<bool, DatapathError> {
+    pub fn unknown_slots(&self, live: &[LivePrograms]) -> Result<BTreeSet<u32>, DatapathError> {
         let table = self.interfaces()?;
-        let entries = table.words().iter().map(|word| InterfaceEntry(word.load(Ordering::Relaxed)));
-        let mut of_index = entries.filter(|entry| entry.index() == index);
-        Ok(of_index.any(|entry| entry != InterfaceEntry::NONE && entry.slot() == slot))
+        let is_known = |live: &LivePrograms| {
+            let mut entries = table.words().iter().map(|word| InterfaceEntry(word.load(Ordering::Relaxed)));
+            entries.any(|entry| (entry.slot(), entry.index()) == (live.slot, live.ifindex))
+        };
+        Ok(live.iter().filter(|live| !is_known(live)).map(|live| live.slot).collect())
     }
 
     /// Makes the interface of a slot unknown again, where there is a table: an earlier version has none.

@@ -293,7 +293,7 @@ fn is_in_force(path: &Path, pin: &Pin) -> Result<bool, DatapathError> {
     })
 }
 
-pub(super) fn program_id(path: &Path, pin: &Pin) -> Result<u32, DatapathError> {
+fn program_id(path: &Path, pin: &Pin) -> Result<u32, DatapathError> {
     if let Some(program) = pin.program {
         return Ok(program);
     }

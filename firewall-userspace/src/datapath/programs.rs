@@ -3,6 +3,7 @@
 //! The verifier takes most of the time that a first attachment takes, so each program meets it once. A build of sgfw has a
 //! directory of its own, and a reload begins with an empty one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::resume_unwind;
@@ -153,22 +154,14 @@ impl Datapath {
     ///
     /// [`DatapathError`] where the kernel refuses one. Others may be there then.
     pub(super) fn see_to(&self, wanted: &[Wanted]) -> Result<(), DatapathError> {
-        let mut missing = Vec::new();
+        let mut missing: BTreeMap<u32, Vec<&'static str>> = BTreeMap::new();
         for program in wanted {
             let path = self.program_path(*program);
             if !path.try_exists().map_err(DatapathError::reading(&path))? {
-                missing.push(*program);
+                missing.entry(program.slot).or_default().push(program.name);
             }
         }
-        let slots: Vec<u32> = missing.iter().map(|program| program.slot).collect();
-        for (at, slot) in slots.iter().enumerate() {
-            if !slots[..at].contains(slot) {
-                let names =
-                    missing.iter().filter(|program| program.slot == *slot).map(|program| program.name);
-                self.load_for(*slot, names.collect())?;
-            }
-        }
-        Ok(())
+        missing.into_iter().try_for_each(|(slot, names)| self.load_for(slot, names))
     }
 
     fn load_for(&self, slot: u32, mut names: Vec<&'static str>) -> Result<(), DatapathError> {

@@ -20,7 +20,6 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::clock::Units;
 use super::flow_table::{Added, FlowTable, TABLE_MAPS, random_secrets};
-use super::live::program_id;
 use super::{Datapath, DatapathError, PINNED_MAPS, RESIZED};
 
 /// An instance whose flow table gets another size.
@@ -98,8 +97,7 @@ impl Datapath {
         }
         let error = DatapathError::in_map(map::FLOW_LINES);
         let lines = MapData::from_pin(path).and_then(|lines| lines.info()).map_err(&error)?.id();
-        let attached: Vec<u32> =
-            self.pins()?.iter().map(|(path, pin)| program_id(path, pin)).collect::<Result<_, _>>()?;
+        let attached = self.program_ids()?;
         let uses = |maps: Option<Vec<u32>>| maps.is_some_and(|maps| maps.contains(&lines));
         let mut programs = loaded_programs().filter_map(Result::ok);
         Ok(programs.any(|program| attached.contains(&program.id()) && program.map_ids().is_ok_and(uses)))

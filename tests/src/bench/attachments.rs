@@ -9,6 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use super::contender::Contender::{self, SgfwTc, SgfwXdp};
+use super::publication::milliseconds;
 use super::samples::{Row, Unit};
 use super::{Extent, progress};
 use crate::lab::{Host, Lab, Topology};
@@ -85,7 +86,7 @@ fn attach(host: &Host, number: u32, hook: &str) -> Result<()> {
 fn time(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;
-    Ok(start.elapsed().as_secs_f64() * 1000.0)
+    Ok(milliseconds(start.elapsed()))
 }
 
 /// Of the processes that `work` starts and waits for.

@@ -94,6 +94,6 @@ fn run(host: &Host, line: &str) -> Result<Duration> {
     Ok(time)
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

@@ -7,9 +7,8 @@ use aya::maps::{Array, Map, MapData};
 use firewall_common::abi::{INTERFACE_LINE_ENTRIES, INTERFACE_LINES, map};
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Host, IngressHook, Lab, TcpServer, Topology, tcp_connect};
-use serde_json::Value;
 
-use crate::support::{create_group, json, on_every_hook, protect};
+use crate::support::{attached_programs, create_group, json, on_every_hook, protect};
 
 on_every_hook!(
     interfaces_share_programs_and_each_has_its_policy,
@@ -27,16 +26,9 @@ fn add_device(host: &Host, name: &str, index: Option<u32>) {
     host.run(&format!("ip link set {name}-peer up")).expect_success();
 }
 
-/// The ids of the programs that the links of `host` have.
+/// The ids of the programs of all interfaces.
 fn programs(host: &Host) -> BTreeSet<u64> {
-    let links = host.instance().bpffs_directory.join("v6/links");
-    let mut programs = BTreeSet::new();
-    for link in std::fs::read_dir(links).unwrap() {
-        let path = link.unwrap().path();
-        let shown = host.run(&format!("bpftool --json link show pinned {}", path.display())).expect_success();
-        programs.insert(serde_json::from_str::<Value>(&shown).unwrap()["prog_id"].as_u64().unwrap());
-    }
-    programs
+    attached_programs(host).into_iter().collect()
 }
 
 fn interfaces_share_programs_and_each_has_its_policy(hook: IngressHook) {

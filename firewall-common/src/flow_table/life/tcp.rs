@@ -32,17 +32,6 @@ const fn alive(is_from_initiator: bool) -> u64 {
     if is_from_initiator { ALIVE_INITIATOR } else { ALIVE_RESPONDER }
 }
 
-/// No later end than before, for the packet may be forged, and no longer life than a flow in doubt may be idle.
-#[inline(always)]
-const fn in_doubt(control: Control, lifetimes: &Lifetimes, now: u32) -> Control {
-    if control.has(DRAINING) {
-        return control;
-    }
-    let latest = lifetimes.end(DOUBTED, now);
-    // `min` is no constant function.
-    if control.end() < latest { control } else { control.ending(latest) }
-}
-
 /// Whether both sides have sent something since the host's RST: see [`Segment::closed`].
 #[inline(always)]
 pub(super) const fn revives(control: Control, facts: &Facts) -> bool {
@@ -263,7 +252,9 @@ impl Segment<'_> {
         let next = match self.socket {
             Some(Socket::Connected) => next.with(BACKED),
             Some(Socket::TimeWait) => time_wait(control, self.lifetimes, now),
-            _ => in_doubt(next, self.lifetimes, now),
+            // No later than before, for the packet may be forged, and no longer than a flow in doubt may be idle.
+            _ if next.has(DRAINING) => next,
+            _ => next.ending(next.end().min(self.lifetimes.end(DOUBTED, now))),
         };
         Step::Continue(next, beside.doubted_at(now))
     }
