@@ -98,20 +98,28 @@ fn compare(
         let expected = scenario.play(&mut Oracle::default()).unwrap();
         match play(&scenario) {
             Ok(reasons) if reasons == expected => tally.add(&expected),
-            _ => report(engine, seed, &scenario, &mut play),
+            Ok(reasons) => report(engine, seed, &scenario, &differences(&expected, &reasons), &mut play),
+            Err(error) => report(engine, seed, &scenario, &format!("{error:#}"), &mut play),
         }
     }
     println!("{engine}: {tally}");
     tally.check_variety();
 }
 
-/// Makes the scenario small, keeps it and fails.
+/// Keeps the scenario as it was found, makes it small, keeps that instead and fails.
 fn report(
     engine: &str,
     seed: u64,
     scenario: &Scenario,
+    first: &str,
     play: &mut impl FnMut(&Scenario) -> Result<Vec<Reason>>,
 ) -> ! {
+    let path = regressions().join(format!("{engine}-{seed}.scenario"));
+    eprintln!(
+        "{engine} differs from the oracle (SGFW_SEED={seed}): {first}. {} is being made smaller",
+        path.display()
+    );
+    std::fs::write(&path, scenario.to_string()).unwrap();
     let mut small = minimise::minimise(scenario, |candidate| {
         let expected = candidate.play(&mut Oracle::default());
         match (expected, play(candidate)) {
@@ -125,13 +133,21 @@ fn report(
     let oracle = small.play(&mut Oracle::default()).unwrap();
     expect(&mut small, &oracle);
     small.title = format!("found by seed {seed} on {engine}");
-    let path = regressions().join(format!("{engine}-{seed}.scenario"));
     std::fs::write(&path, small.to_string()).unwrap();
     panic!(
         "{engine} differs from the oracle (SGFW_SEED={seed}). Kept as {}, with what the oracle expects:\n{small}\n\
          {engine} says: {reasons:?}",
         path.display()
     );
+}
+
+/// Which frames were decided otherwise, the first ten of them.
+fn differences(expected: &[Reason], reasons: &[Reason]) -> String {
+    let pairs = expected.iter().zip(reasons).enumerate().filter(|(_, (expected, reason))| expected != reason);
+    let differing = pairs.map(|(frame, (expected, reason))| {
+        format!("frame {frame} is `{}`, not `{}`", reason.name(), expected.name())
+    });
+    differing.take(10).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the oracle's answers into a scenario.

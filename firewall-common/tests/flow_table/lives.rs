@@ -350,6 +350,25 @@ fn a_udp_flow_is_a_stream_if_it_still_talks_after_two_seconds() {
     assert_eq!(lab.state(), state::UDP_ONE_WAY);
 }
 
+/// Another CPU's packet has read its clock one unit later and written first.
+#[test]
+fn a_packet_whose_clock_is_behind_does_not_take_what_has_just_happened_for_old() {
+    let udp = |is_egress| Facts { kind: kind::UDP, is_egress, ..Facts::default() };
+    let mut lab = Lab::new();
+    lab.packet(udp(OUT));
+    lab.now -= 2;
+    lab.packet(udp(IN));
+    assert_eq!(lab.state(), state::UDP_REPLIED);
+    let mut lab = Lab::connected(OUT);
+    lab.socket.set(Socket::Connected);
+    lab.send(IN, RST, (1, 0));
+    assert!(lab.has(DOUBT) && lab.has(BACKED));
+    lab.socket.set(Socket::None);
+    lab.now -= 2;
+    assert_eq!((lab.data(OUT), lab.asked.get()), (Fate::Tracked, 1), "the short time has not passed");
+    assert!(lab.has(DOUBT) && lab.has(BACKED));
+}
+
 #[test]
 fn a_cut_flow_drops_its_responder_and_ends() {
     let mut lab = Lab::connected(OUT);

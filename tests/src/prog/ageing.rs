@@ -29,16 +29,27 @@ pub(super) struct StateMaps {
     clock: Clock,
     /// By how many seconds entries were made older, so that many times add up to whole units.
     aged: u32,
+    /// The time at which the scenario stands, however long it takes to run.
+    now: u32,
 }
 
 impl StateMaps {
     pub(super) fn open(maps: &Path) -> Result<Self> {
         let fragments = MapData::from_pin(maps.join(map::FRAGMENTS)).context("open the fragments")?;
-        Ok(Self {
-            fragments: HashMap::try_from(Map::from_map_data(fragments)?)?,
-            clock: Clock::of_kernel()?,
-            aged: 0,
-        })
+        let clock = Clock::of_kernel()?;
+        let now = clock.now()?;
+        Ok(Self { fragments: HashMap::try_from(Map::from_map_data(fragments)?)?, clock, aged: 0, now })
+    }
+
+    /// Makes every entry younger by the time that has passed by itself: on a busy machine that is seconds, and a scenario
+    /// would end flows of which it says that they live.
+    pub(super) fn stop_the_clock(&mut self, table: impl FnOnce() -> Result<FlowTable>) -> Result<()> {
+        let passed = self.clock.now()?.wrapping_sub(self.now);
+        if passed == 0 {
+            return Ok(());
+        }
+        self.now = self.now.wrapping_add(passed);
+        self.shift(&table()?, -i64::from(passed))
     }
 
     /// Makes every entry so much older.
@@ -46,6 +57,11 @@ impl StateMaps {
         let before = self.clock.units(self.aged);
         self.aged = self.aged.wrapping_add(seconds);
         let units = self.clock.units(self.aged).wrapping_sub(before);
+        self.shift(table, units.into())
+    }
+
+    /// Makes every entry older by so many units of the table's time, or younger.
+    fn shift(&mut self, table: &FlowTable, units: i64) -> Result<()> {
         for bucket in 0..table.geometry().buckets() {
             let mut line = line(table, bucket);
             for (word, slot) in (0..).step_by(2).zip(&mut line.slots) {
@@ -59,12 +75,12 @@ impl StateMaps {
         self.age_fragments(units)
     }
 
-    fn age_fragments(&mut self, units: u32) -> Result<()> {
+    fn age_fragments(&mut self, units: i64) -> Result<()> {
         let keys: Vec<[u8; 40]> = self.fragments.keys().collect::<Result<_, _>>()?;
         for key in keys {
             let mut value = self.fragments.get(&key, 0)?;
             let mut entry: FragmentEntry = bytemuck::pod_read_unaligned(&value);
-            entry.end = entry.end.saturating_sub(units);
+            entry.end = earlier(entry.end, units);
             value.copy_from_slice(bytes_of(&entry));
             self.fragments.insert(key, value, BPF_EXIST)?;
         }
@@ -114,7 +130,7 @@ impl StateMaps {
 }
 
 /// What stands beside a flow are times too.
-fn age_details(table: &FlowTable, bucket: u32, word: u32, control: Control, units: u32) -> Result<()> {
+fn age_details(table: &FlowTable, bucket: u32, word: u32, control: Control, units: i64) -> Result<()> {
     let details = table.details(bucket).context("details")?;
     let beside = table.load(details, word + 1);
     table.store(details, word + 1, aged_beside(beside, control, units));
@@ -142,22 +158,30 @@ fn set_line(table: &FlowTable, bucket: u32, line: &Line) {
 }
 
 /// What never ends stays so.
-fn aged(slot: Slot, units: u32) -> Slot {
+fn aged(slot: Slot, units: i64) -> Slot {
     let control = Control(slot.control);
     if control.end() == u32::MAX {
         return slot;
     }
-    Slot { control: control.ending(control.end().saturating_sub(units)).0, ..slot }
+    Slot { control: control.ending(earlier(control.end(), units)).0, ..slot }
+}
+
+/// An end of life so many units earlier, but never before the clock began, nor the last one, which stands for none.
+fn earlier(end: u32, units: i64) -> u32 {
+    let earlier = (i64::from(end) - units).clamp(0, i64::from(u32::MAX - 1));
+    u32::try_from(earlier).unwrap_or_default()
 }
 
 /// Of TCP two times of 16 bits, but for a number during a handshake; of UDP one of 32. Of others nobody asks.
-fn aged_beside(beside: u64, control: Control, units: u32) -> u64 {
+fn aged_beside(beside: u64, control: Control, units: i64) -> u64 {
     let [low, high] = [beside & 0xffff_ffff, beside >> 32];
     let high = match control.state() {
-        state::UDP_ONE_WAY | state::UDP_REPLIED | state::UDP_STREAM => high.wrapping_sub(units.into()),
+        state::UDP_ONE_WAY | state::UDP_REPLIED | state::UDP_STREAM => {
+            high.wrapping_sub_signed(units) & 0xffff_ffff
+        }
         state::SYN_SENT | state::SYN_RECEIVED => high,
         _ => {
-            let [doubt, syn] = [high, high >> 16].map(|time| time.wrapping_sub(units.into()) & 0xffff);
+            let [doubt, syn] = [high, high >> 16].map(|time: u64| time.wrapping_sub_signed(units) & 0xffff);
             syn << 16 | doubt
         }
     };

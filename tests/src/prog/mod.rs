@@ -232,6 +232,7 @@ impl Harness {
     /// As [`Harness::decide_bytes`].
     pub fn decision(&mut self, arrival: Arrival, frame: &[u8]) -> Result<Decision> {
         self.load(arrival.slot)?;
+        self.stop_the_clock()?;
         let verdict = self.run(arrival, frame)?;
         let decision = self.counters.moved(arrival, u64::try_from(frame.len())?)?;
         ensure!(
@@ -240,6 +241,10 @@ impl Harness {
             decision.reason().name()
         );
         Ok(decision)
+    }
+
+    fn stop_the_clock(&mut self) -> Result<()> {
+        self.state.stop_the_clock(|| Ok(self.datapath.flow_table()?))
     }
 
     /// Checks that nothing was counted but the frames decided, over all directions and reasons of the slots in use.
@@ -380,6 +385,7 @@ impl Firewall for Harness {
     }
 
     fn wait(&mut self, seconds: u32) -> Result<()> {
+        self.stop_the_clock()?;
         self.state.age(&self.datapath.flow_table()?, seconds)
     }
 
@@ -393,11 +399,13 @@ impl Firewall for Harness {
     }
 
     fn sweep(&mut self) -> Result<()> {
+        self.stop_the_clock()?;
         let expired = self.datapath.expire_flows(|_, _| false)?;
         Ok(self.datapath.settle_flows(&expired.asks, |_| Socket::None)?)
     }
 
     fn flows(&mut self) -> Result<usize> {
+        self.stop_the_clock()?;
         self.state.flow_count(&self.datapath.flow_table()?)
     }
 }

@@ -134,7 +134,7 @@ impl Beside {
     /// Whether the remembered SYN is younger than a handshake may last.
     #[inline(always)]
     const fn syn_is_young(self, lifetimes: &Lifetimes, now: u32) -> bool {
-        now.wrapping_sub((self.0 >> 48) as u32) & 0xffff <= lifetimes.of(state::SYN_SENT)
+        since(self.0 >> 48, now) <= lifetimes.of(state::SYN_SENT).saturating_add(AHEAD)
     }
 
     /// Whether the short time of a doubt is over: that of a RST, or of a FIN if one was seen.
@@ -142,13 +142,23 @@ impl Beside {
     #[inline(always)]
     pub const fn doubt_is_due(self, control: Control, lifetimes: &Lifetimes, now: u32) -> bool {
         let short = if control.has(FINS) { state::TIME_WAIT } else { state::CLOSED };
-        now.wrapping_sub((self.0 >> 32) as u32) & 0xffff > lifetimes.of(short)
+        since(self.0 >> 32, now) > lifetimes.of(short).saturating_add(AHEAD)
     }
 
     #[inline(always)]
     const fn began(self) -> u32 {
         (self.0 >> 32) as u32
     }
+}
+
+/// Units of time by which what stands beside a flow may be ahead of a packet's clock: another CPU has read its clock later
+/// and written first. Without it, what has just happened would have happened two hours ago.
+const AHEAD: u32 = 8;
+
+/// Units of time since one of which 16 bits are known, and [`AHEAD`] more.
+#[inline(always)]
+const fn since(at: u64, now: u32) -> u32 {
+    now.wrapping_add(AHEAD).wrapping_sub(at as u32) & 0xffff
 }
 
 /// A packet, as far as flows are concerned with it. Programs keep it in memory of their CPU, for stack is scarce.
@@ -402,7 +412,7 @@ fn without_states(control: Control, beside: Beside, facts: &Facts, lifetimes: &L
         next = next.with(REPLIED);
     }
     if next.has(REPLIED) {
-        let lasted = facts.now.wrapping_sub(beside.began()) >= 2 * facts.second;
+        let lasted = facts.now.wrapping_sub(beside.began()).cast_signed() >= (2 * facts.second).cast_signed();
         next = next.in_state(match next.state() {
             state::UDP_ONE_WAY | state::UDP_REPLIED if lasted => state::UDP_STREAM,
             state::UDP_ONE_WAY => state::UDP_REPLIED,

@@ -40,8 +40,8 @@ const ICMPV6_TYPES: [u8; 10] = [1, 2, 3, 4, 128, 129, 130, 135, 137, 143];
 /// Protocols that IPv4 carries under these numbers alone, extension headers of IPv6 among them.
 const PROTOCOLS_V4: [u8; 7] = [0, 44, 47, 50, 51, 58, 255];
 const PROTOCOLS_V6: [u8; 6] = [1, 47, 50, 59, 132, 255];
-/// Multiples of 11 s, and no sum of them is less than 4 s short of any timeout: in the kernel, where time passes by
-/// itself too, no decision hangs on how long a scenario takes.
+/// Multiples of 11 s, and no sum of them is less than 4 s short of any timeout: what the table's units round off decides
+/// nothing. (That a scenario itself takes time does not either: [`Harness`](firewall_tests::prog::Harness) stops the clock.)
 const WAITS: [u32; 8] = [11, 22, 33, 55, 66, 121, 187, 605];
 /// Publishing waits for grace periods of the kernel's RCU, some 10 ms each; a frame takes less than 0.1 ms.
 const FRAMES_PER_SCENARIO: usize = 2000;
