@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use firewall_common::abi::{DEFAULT_FLOW_ENTRIES, MAX_INTERFACES};
 
-use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish};
+use super::publish::{Published, check_namespace, check_ownership, commit_unpublished, publish, publish_for};
 use super::takeover::take_over;
 use super::{ApplyError, Changed, Instance, quotas};
 use crate::datapath::{Attachment, Datapath, FilterBefore, NewAttachment};
@@ -86,7 +86,7 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
         Some(datapath) => datapath,
         None => Datapath::create(&instance.bpffs, flow_entries)?,
     };
-    let published = publish(instance, transaction, &mut datapath);
+    let published = publish_for(instance, transaction, &mut datapath, &attachments);
     let is_published = published.is_ok();
     let attached =
         published.and_then(|published| attach_programs(&mut datapath, interface.clone(), &published));

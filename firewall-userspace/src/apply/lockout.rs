@@ -42,9 +42,14 @@ fn locked_out(
     let Some(session) = host::ssh_session() else {
         return Ok(None);
     };
+    // One that is not there has no addresses and lets nobody in.
+    let addresses = host::addresses_by_name().unwrap_or_default();
+    let is_entrance = |interface: &Interface| {
+        let server = IpNet::from(session.server.ip());
+        addresses.get(&interface.name).is_some_and(|addresses| addresses.contains(&server))
+    };
     let interfaces = snapshot.interfaces()?.into_iter();
-    let entrances =
-        interfaces.filter(|interface| is_enforced(policy, interface) && is_entrance(interface, &session));
+    let entrances = interfaces.filter(|interface| is_enforced(policy, interface) && is_entrance(interface));
     let closed = entrances.into_iter().find(|entrance| !admits(policy, entrance, &session));
     Ok(closed.map(|interface| (interface.name, session)))
 }
@@ -52,12 +57,6 @@ fn locked_out(
 fn is_enforced(policy: &CompiledPolicy, interface: &Interface) -> bool {
     let compiled = policy.interfaces.iter().find(|compiled| compiled.slot == interface.slot);
     compiled.is_none_or(|compiled| !compiled.options.audit)
-}
-
-/// An interface that is not there has no addresses and lets nobody in.
-fn is_entrance(interface: &Interface, session: &SshSession) -> bool {
-    let addresses = host::addresses(&interface.name).unwrap_or_default();
-    addresses.contains(&IpNet::from(session.server.ip()))
 }
 
 fn admits(policy: &CompiledPolicy, interface: &Interface, session: &SshSession) -> bool {

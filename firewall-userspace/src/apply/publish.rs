@@ -208,13 +208,14 @@ fn add_interface_addresses(
     attachments: &[Attachment],
     known: &KnownAddresses,
 ) -> Result<(), ApplyError> {
+    let present = host::addresses_by_name()?;
     for interface in interfaces {
-        let addresses = match addresses(interface, attachments)? {
+        let addresses = match addresses(interface, attachments, &present) {
             Some(addresses) => addresses,
-            None => known.get(&interface.id).cloned().unwrap_or_default(),
+            None => known.get(&interface.id).map(Vec::as_slice).unwrap_or_default(),
         };
         for group in &interface.groups {
-            members.entry(*group).or_default().extend_from_slice(&addresses);
+            members.entry(*group).or_default().extend_from_slice(addresses);
         }
     }
     Ok(())
@@ -227,22 +228,23 @@ fn remember_kernel(
     attachments: &[Attachment],
 ) -> Result<(), ApplyError> {
     transaction.set_flow_entries(datapath.flow_entries()?)?;
+    let present = host::addresses_by_name()?;
     for interface in transaction.interfaces()? {
-        if let Some(addresses) = addresses(&interface, attachments)? {
-            transaction.save_interface_addresses(interface.id, &addresses)?;
+        if let Some(addresses) = addresses(&interface, attachments, &present) {
+            transaction.save_interface_addresses(interface.id, addresses)?;
         }
     }
     Ok(())
 }
 
 /// The addresses that an interface has; `None` if it is gone.
-fn addresses(interface: &Interface, attachments: &[Attachment]) -> Result<Option<Vec<IpNet>>, ApplyError> {
+fn addresses<'p>(
+    interface: &Interface,
+    attachments: &[Attachment],
+    present: &'p BTreeMap<String, Vec<IpNet>>,
+) -> Option<&'p [IpNet]> {
     let attachment = attachments.iter().find(|attachment| attachment.slot == interface.slot);
     // An attached interface may have been renamed since.
     let attached = attachment.and_then(|attachment| host::name_of(attachment.ifindex));
-    let name = attached.unwrap_or_else(|| interface.name.clone());
-    if host::index_of(&name).is_err() {
-        return Ok(None);
-    }
-    Ok(Some(host::addresses(&name)?))
+    present.get(attached.as_ref().unwrap_or(&interface.name)).map(Vec::as_slice)
 }

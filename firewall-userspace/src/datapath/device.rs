@@ -1,5 +1,7 @@
 //! What the kernel says about a network device.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp};
 
@@ -33,6 +35,16 @@ pub(super) fn find(name: &str) -> Result<Device, DatapathError> {
             }
             Err(source) => Err(DatapathError::netlink(name)(source)),
         }
+    })
+}
+
+/// The XDP programs of the devices of the current network namespace, by the index of the device.
+pub(super) fn xdp_programs() -> Result<BTreeMap<u32, u32>, DatapathError> {
+    netlink::run(async |handle| {
+        let links = handle.link().get().execute().try_collect().await;
+        let links: Vec<LinkMessage> = links.map_err(|source| DatapathError::Interfaces(Box::new(source)))?;
+        let programs = links.iter().map(device);
+        Ok(programs.filter_map(|device| Some((device.index, device.xdp_program?))).collect())
     })
 }
 

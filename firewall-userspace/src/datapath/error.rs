@@ -163,6 +163,9 @@ pub enum DatapathError {
         #[source]
         source: io::Error,
     },
+    /// Asking the kernel which interfaces there are.
+    #[error("asking the kernel about its interfaces")]
+    Interfaces(#[source] Box<rtnetlink::Error>),
     /// Asking the kernel about an interface.
     #[error("asking the kernel about interface {interface}")]
     Netlink {

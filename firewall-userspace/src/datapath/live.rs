@@ -61,8 +61,14 @@ impl Datapath {
     /// [`DatapathError`] where the pins cannot be read.
     pub fn live_programs(&self) -> Result<Vec<LivePrograms>, DatapathError> {
         let mut live: BTreeMap<u32, LivePrograms> = BTreeMap::new();
-        for (path, pin) in self.pins()? {
-            if !is_in_force(&path, &pin)? {
+        let pins = self.pins()?;
+        let xdp = if pins.iter().any(|(_, pin)| pin.hook.is_xdp()) {
+            device::xdp_programs()?
+        } else {
+            BTreeMap::new()
+        };
+        for (path, pin) in pins {
+            if !is_in_force(&path, &pin, &xdp)? {
                 continue;
             }
             let Pin { slot, ifindex, hook, .. } = pin;
@@ -269,8 +275,8 @@ fn remove_pin(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(DatapathError::removing(path))
 }
 
-/// Whether the interface of a pin has its program.
-fn is_in_force(path: &Path, pin: &Pin) -> Result<bool, DatapathError> {
+/// Whether the interface of a pin has its program, where these are those of XDP.
+fn is_in_force(path: &Path, pin: &Pin, xdp: &BTreeMap<u32, u32>) -> Result<bool, DatapathError> {
     let Some(interface) = name_of(pin.ifindex) else {
         return Ok(false);
     };
@@ -288,7 +294,7 @@ fn is_in_force(path: &Path, pin: &Pin) -> Result<bool, DatapathError> {
             Filters::of(interface, pin.ifindex, pin.hook.direction()).find(program)?.is_some()
         }
         Hook::Ingress(IngressAttachment::XdpNative | IngressAttachment::XdpGeneric) => {
-            device::find(interface).is_ok_and(|device| device.xdp_program == Some(program))
+            xdp.get(&pin.ifindex) == Some(&program)
         }
     })
 }

@@ -47,6 +47,11 @@ impl Hook {
         matches!(self, Self::Ingress(IngressAttachment::Clsact) | Self::Egress(EgressAttachment::Clsact))
     }
 
+    /// Whether the program is run by XDP.
+    pub(super) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Ingress(IngressAttachment::XdpNative | IngressAttachment::XdpGeneric))
+    }
+
     fn all() -> impl Iterator<Item = Self> {
         let egress = EgressAttachment::ALL.into_iter().map(Self::Egress);
         IngressAttachment::ALL.into_iter().map(Self::Ingress).chain(egress)

@@ -1,5 +1,6 @@
 //! Interfaces of the network namespace that the process is in.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -31,11 +32,21 @@ pub fn names() -> Result<Vec<String>, HostError> {
     Ok(interfaces.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
 }
 
-/// The addresses of an interface, each as the prefix that holds it alone.
+/// The addresses of every interface, each as the prefix that holds it alone, by the name of the interface. One without
+/// addresses has none here.
+pub fn addresses_by_name() -> Result<BTreeMap<String, Vec<IpNet>>, HostError> {
+    let mut by_name: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    // Every interface has an entry for its link besides those for its addresses.
+    for entry in getifaddrs().map_err(HostError::Interfaces)? {
+        let address = entry.address.as_ref().and_then(ip_address).map(IpNet::from);
+        by_name.entry(entry.interface_name).or_default().extend(address);
+    }
+    Ok(by_name)
+}
+
+/// The addresses of an interface, as [`addresses_by_name`] has them.
 pub fn addresses(name: &str) -> Result<Vec<IpNet>, HostError> {
-    let all = getifaddrs().map_err(HostError::Interfaces)?;
-    let addresses = all.filter(|entry| entry.interface_name == name).filter_map(|entry| entry.address);
-    Ok(addresses.filter_map(|address| ip_address(&address)).map(IpNet::from).collect())
+    Ok(addresses_by_name()?.remove(name).unwrap_or_default())
 }
 
 fn ip_address(address: &SockaddrStorage) -> Option<IpAddr> {

@@ -337,6 +337,7 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
         Map => Rendered(FAILS_ALONE),
         Object => Rendered(FAILS_ALONE),
         Io => Rendered(FAILS_ALONE),
+        Interfaces => Rendered(FAILS_ALONE),
         Netlink => Rendered(FAILS_ALONE),
         NetlinkSocket => Rendered(FAILS_ALONE),
         Clock => Rendered(FAILS_ALONE),

@@ -196,6 +196,7 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
             DatapathError::Object { source: Box::new(aya::EbpfError::UnexpectedPinningType { name: 9 }) },
         ),
         ("DatapathError::Io", DatapathError::Io { action: "create", path: pin(), source: refused() }),
+        ("DatapathError::Interfaces", DatapathError::Interfaces(Box::new(rtnetlink::Error::RequestFailed))),
         (
             "DatapathError::Netlink",
             DatapathError::Netlink {
