@@ -1,13 +1,13 @@
 //! The maps. Their names are those of [`firewall_common::abi::map`]; their contents are explained there.
 
-use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_COMMON_LRU};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use firewall_common::abi::{
-    CellKey, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey,
-    INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceSettings, IntervalNode, Ipv6, KEY_WORDS,
-    MAX_INTERFACES, POLICY_SLOTS, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS, UPPER_HALF_LINES, UpperHalves,
-    flow_event,
+    CellLine, Counter, DEFAULT_FLOW_ENTRIES, FRAGMENT_ENTRIES, FragmentEntry, FragmentKey,
+    INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceSettings, IntervalNode, KEY_WORDS, LENGTH_NODES,
+    LengthNode, MAX_INTERFACES, POLICY_SLOTS, PrefixLine, REASON_SLOTS, SERVICE_CHUNK, SERVICE_CHUNKS,
+    UPPER_HALF_LINES, UpperHalves, flow_event,
 };
 use firewall_common::decide::Case;
 use firewall_common::flow_table::Geometry;
@@ -28,7 +28,6 @@ const INTERFACE_TABLE: usize = INTERFACE_LINES as usize;
 const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
 /// An array that may be put in the place of one of another size. The kernel does not inline lookups in it.
 const ANY_SIZE: usize = BPF_F_INNER_MAP as usize;
-const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Each CPU keeps its own list of entries: a flood on one CPU does not contend with the others.
 const LRU_PER_CPU: usize = BPF_F_NO_COMMON_LRU as usize;
 
@@ -41,13 +40,14 @@ const fn words<T>() -> usize {
     size_of::<T>() / 4
 }
 
-// Inner maps of a policy half. Nodes, tries and hashes are created with as many entries as the policy has; the sizes here
-// are only those of the template. The other arrays keep their size, so the kernel can inline the lookup.
+// Inner maps of a policy half. Nodes, prefixes and cells are created with as many elements as the policy needs; their sizes
+// here are only those of the template. The other arrays keep their size, so the kernel can inline the lookup.
 pub type AddressesV4 = Array<UpperHalves, UPPER_HALVES, MMAPABLE>;
 pub type IntervalsV4 = Array<Words<{ words::<IntervalNode>() }>, 1, { ANY_SIZE | MMAPABLE }>;
-pub type AddressesV6 = LpmTrie<Ipv6, u32, 1>;
+pub type LengthsV6 = Array<Words<{ words::<LengthNode>() }>, LENGTH_NODES, MMAPABLE>;
+pub type AddressesV6 = Array<Words<{ words::<PrefixLine>() }>, 1, { ANY_SIZE | MMAPABLE }>;
 pub type Services = Array<[u16; SERVICE_CHUNK], SERVICE_ELEMENTS, MMAPABLE>;
-pub type Cells = HashMap<CellKey, u32, 1, NO_PREALLOC>;
+pub type Cells = Array<Words<{ words::<CellLine>() }>, 1, { ANY_SIZE | MMAPABLE }>;
 pub type Settings = Array<Words<{ words::<InterfaceSettings>() }>, SETTING_SLOTS>;
 
 #[btf_map]
@@ -61,6 +61,9 @@ pub static ADDRESSES_V4: ArrayOfMaps<AddressesV4, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
 pub static INTERVALS_V4: ArrayOfMaps<IntervalsV4, SLOTS> = ArrayOfMaps::new();
+
+#[btf_map]
+pub static LENGTHS_V6: ArrayOfMaps<LengthsV6, SLOTS> = ArrayOfMaps::new();
 
 #[btf_map]
 pub static ADDRESSES_V6: ArrayOfMaps<AddressesV6, SLOTS> = ArrayOfMaps::new();

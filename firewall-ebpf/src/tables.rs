@@ -2,11 +2,11 @@
 
 use core::ptr;
 
-use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
-    CONFIRMATION_DEADLINE, CellKey, FragmentEntry, FragmentKey, GENERATION_WORD, InterfaceSettings, Ipv4,
-    Ipv6, KeyWords, SERVICE_CHUNK, ServiceIndex, class_in, flow_event,
+    Address as _, CONFIRMATION_DEADLINE, CellKey, FragmentEntry, FragmentKey, GENERATION_WORD,
+    InterfaceSettings, Ipv4, Ipv6, KeyWords, SERVICE_CHUNK, ServiceIndex, cell_in, class_in, class_in_v6,
+    flow_event, prefix_in,
 };
 use firewall_common::decide::{Half, SocketOf, Tables};
 use firewall_common::flow_table::life::Socket;
@@ -59,12 +59,8 @@ impl<C: HookContext> Tables for KernelTables<C> {
     }
 
     #[inline(always)]
-    fn cell(&self, half: Half, key: &CellKey) -> u32 {
-        let Some(cells) = maps::CELLS.get(half.slot()) else {
-            return 0;
-        };
-        // SAFETY: a policy map is filled before it is published and never changed afterwards.
-        unsafe { cells.get(key) }.copied().unwrap_or(0)
+    fn cell(&self, half: Half, lines: u32, key: &CellKey) -> u32 {
+        cell(half.slot(), lines, key.word())
     }
 
     #[inline(always)]
@@ -82,8 +78,8 @@ impl<C: HookContext> Tables for KernelTables<C> {
 
     #[inline(always)]
     fn address_class_v6(&self, half: Half, address: &Ipv6) -> u32 {
-        let key = HostKey::new(*address);
-        maps::ADDRESSES_V6.get(half.slot()).and_then(|trie| trie.get(key.get())).copied().unwrap_or(0)
+        let [high, low] = address.words();
+        class_v6(half.slot(), high, low)
     }
 
     #[inline(always)]
@@ -161,26 +157,49 @@ fn generation_element(index: u32) -> u64 {
     })
 }
 
-/// The key of one address in a trie.
-///
-/// The kernel wants the length in four bytes and the address right behind it. The four bytes in front of both put the
-/// address on a multiple of 8, as the verifier wants every 8-byte access to the stack.
-#[repr(C, align(8))]
-struct HostKey {
-    unused: u32,
-    prefix_length: u32,
-    address: Ipv6,
+/// The value of a cell. The verifier looks at this function by itself, once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn cell(half: u32, lines: u32, key: u64) -> u32 {
+    cell_in(
+        |index| {
+            let line = maps::CELLS.get_value(half, &index)?;
+            // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are a line. The map is
+            // filled before it is published and never changed afterwards.
+            Some(unsafe { &*ptr::from_ref(line).cast() })
+        },
+        lines,
+        key,
+    )
 }
 
-impl HostKey {
-    #[inline(always)]
-    const fn new(address: Ipv6) -> Self {
-        Self { unused: 0, prefix_length: u8::BITS * size_of::<Ipv6>() as u32, address }
-    }
+/// The class of an IPv6 address, by its words. The verifier looks at this function by itself, once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn class_v6(half: u32, high: u64, low: u64) -> u32 {
+    class_in_v6(
+        |index| {
+            let node = maps::LENGTHS_V6.get_value(half, &index)?;
+            // SAFETY: as in `cell`.
+            Some(unsafe { &*ptr::from_ref(node).cast() })
+        },
+        |lines, [high, low], length| prefix_v6(half, lines, high, low, length),
+        [high, low],
+    )
+}
 
-    #[inline(always)]
-    fn get(&self) -> &Key<Ipv6> {
-        // SAFETY: `Key` is a packed length and address, which is what begins at `prefix_length`; it needs no alignment.
-        unsafe { &*(&raw const self.prefix_length).cast() }
-    }
+/// The class of a prefix of IPv6, if it is known. By itself too: it would be looked at for every step of the search.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn prefix_v6(half: u32, lines: u32, high: u64, low: u64, length: u32) -> u32 {
+    prefix_in(
+        |index| {
+            let line = maps::ADDRESSES_V6.get_value(half, &index)?;
+            // SAFETY: as in `cell`.
+            Some(unsafe { &*ptr::from_ref(line).cast() })
+        },
+        lines,
+        [high, low],
+        length,
+    )
 }

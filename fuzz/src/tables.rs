@@ -127,6 +127,7 @@ impl FuzzTables {
             jiffies_per_second: TICKS_PER_SECOND,
             lifetimes: lifetimes(),
             untracked: bytemuck::cast(contents.untracked),
+            cell_lines: 1,
         };
         let tables = Self {
             // Flows live for a while after the last moment too.
@@ -279,7 +280,7 @@ impl Tables for FuzzTables {
         self.address_class(address)
     }
 
-    fn cell(&self, _half: Half, key: &CellKey) -> u32 {
+    fn cell(&self, _half: Half, _lines: u32, key: &CellKey) -> u32 {
         assert_eq!(key.policy, self.settings.policy, "asked for the cell of another policy");
         let is_egress = key.direction_and_address_class >> 31;
         let parities = (key.direction_and_address_class & 1) << 1 | u32::from(key.service_class & 1);

@@ -7,6 +7,7 @@
 
 mod address;
 mod flow;
+mod hashed;
 mod interface;
 mod intervals;
 mod policy;
@@ -16,6 +17,10 @@ use crate::reason::Decision;
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
 pub use flow::{
     AnyFlowKey, FlowKey, FragmentEntry, FragmentKey, KEY_IS_IPV6, KEY_WORDS, KeyWords, query_from,
+};
+pub use hashed::{
+    CELLS_OF_LINE, CellLine, LENGTH_NODES, LINES_SEARCHED, LengthNode, PREFIXES_OF_LINE, PrefixLine,
+    cell_hash, cell_in, class_in_v6, first_line, line_behind, prefix_hash, prefix_in,
 };
 pub use interface::{ANY_SLOT, INTERFACE_LINE_ENTRIES, INTERFACE_LINES, InterfaceEntry, UNKNOWN_INTERFACE};
 pub use intervals::{
@@ -55,11 +60,13 @@ pub mod map {
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
     /// `ARRAY_OF_MAPS[3] ARRAY`: the nodes of [`ADDRESSES_V4`] ([`IntervalNode`](super::IntervalNode)), by half.
     pub const INTERVALS_V4: &str = "INTERVALS_V4";
-    /// `ARRAY_OF_MAPS[3] LPM_TRIE`: IPv6 prefix → address class, by half.
+    /// `ARRAY_OF_MAPS[3] ARRAY`: the lengths of IPv6 prefixes that occur ([`LengthNode`](super::LengthNode)), by half.
+    pub const LENGTHS_V6: &str = "LENGTHS_V6";
+    /// `ARRAY_OF_MAPS[3] ARRAY`: IPv6 prefix → address class ([`PrefixLine`](super::PrefixLine)), by half.
     pub const ADDRESSES_V6: &str = "ADDRESSES_V6";
     /// `ARRAY_OF_MAPS[3] ARRAY`: service index → service class, by half.
     pub const SERVICES: &str = "SERVICES";
-    /// `ARRAY_OF_MAPS[3] HASH`: [`CellKey`](super::CellKey) → rule set id, by half.
+    /// `ARRAY_OF_MAPS[3] ARRAY`: [`CellKey`](super::CellKey) → rule set id ([`CellLine`](super::CellLine)), by half.
     pub const CELLS: &str = "CELLS";
     /// `ARRAY_OF_MAPS[3] ARRAY`: slot → [`InterfaceSettings`](super::InterfaceSettings), by half.
     pub const SETTINGS: &str = "SETTINGS";

@@ -1,8 +1,8 @@
 //! The compiled policy as the programs read it.
 //!
-//! Address → address class by interval tree in IPv4 and by longest-prefix match in IPv6; (protocol, destination port or ICMP type and code) → service
-//! class by array; (policy, direction, address class, service class) → rule set id by hash. Class 0 means that no
-//! rule anywhere names the address or the service.
+//! Address → address class by interval in IPv4 and by longest prefix in IPv6; (protocol, destination port or ICMP type and
+//! code) → service class by array; (policy, direction, address class, service class) → rule set id by hash. Class 0 means
+//! that no rule anywhere names the address or the service.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -33,6 +33,15 @@ impl CellKey {
             service_class,
             direction_and_address_class: (address_class & 0x7fff_ffff) | ((direction as u32) << 31),
         }
+    }
+
+    /// The key as it stands in the table.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(&self) -> u64 {
+        self.policy as u64
+            | (self.service_class as u64) << 16
+            | (self.direction_and_address_class as u64) << 32
     }
 }
 
@@ -141,6 +150,8 @@ pub struct InterfaceSettings {
     pub lifetimes: Lifetimes,
     /// What is untracked whoever the peer is.
     pub untracked: UntrackedServices,
+    /// Lines of the table of cells.
+    pub cell_lines: u32,
 }
 
 /// The service classes of one policy whose cells have [`UNTRACKED`] for every peer of a family, as far as their numbers
@@ -217,6 +228,6 @@ pub mod exempt_flag {
 const _: () = {
     assert!(size_of::<CellKey>() == 8);
     assert!(size_of::<UntrackedServices>() == 16);
-    assert!(size_of::<InterfaceSettings>() == 92);
+    assert!(size_of::<InterfaceSettings>() == 96);
     assert!(SERVICE_INDEXES.is_multiple_of(SERVICE_CHUNK));
 };

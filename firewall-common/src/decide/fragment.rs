@@ -44,7 +44,7 @@ pub(super) fn later<A: Address, T: Tables>(
     {
         return Reason::Fragment;
     }
-    let cells = Cells::of_peer(tables, context.half, context.settings.policy, &case.question, A::IS_IPV6);
+    let cells = Cells::of_peer(tables, context.half, context.settings, &case.question, A::IS_IPV6);
     let every_port = ServiceIndex::every_port(ip.protocol);
     let cell = cells.cell(context.direction, every_port);
     if context.settings.exempt & exempt_flag::ADDRESSES != 0

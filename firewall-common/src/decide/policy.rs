@@ -21,7 +21,7 @@ pub fn judge<T: Tables>(tables: &T, case: &mut Case) -> Option<Reason> {
     if !may_be_exempt && is_untracked_for_every_peer(tables, half, direction, settings, case) {
         return Some(Reason::Untracked);
     }
-    let cells = Cells::of_peer(tables, half, settings.policy, question, case.is_ipv6 != 0);
+    let cells = Cells::of_peer(tables, half, settings, question, case.is_ipv6 != 0);
     let cell = cells.cell(direction, question.service());
     let is_admitted = cell & RULE_SET != 0;
     let is_egress = matches!(direction, Direction::Egress);
@@ -95,7 +95,7 @@ pub fn quoted_passed_without_state<T: Tables>(tables: &T, case: &Case) -> bool {
     let Some(settings) = tables.settings(half, case.slot) else {
         return false;
     };
-    let cells = Cells::of_peer(tables, half, settings.policy, &case.quoted, case.is_ipv6 != 0);
+    let cells = Cells::of_peer(tables, half, settings, &case.quoted, case.is_ipv6 != 0);
     let cell = cells.cell(went, case.quoted.service());
     let reply_cell = cells.reply_cell(went, &case.quoted);
     (cell | reply_cell) & EXEMPT != 0 || (cell & RULE_SET != 0 && (cell | reply_cell) & UNTRACKED != 0)
@@ -105,7 +105,7 @@ pub fn quoted_passed_without_state<T: Tables>(tables: &T, case: &Case) -> bool {
 pub(super) struct Cells<'a, T> {
     tables: &'a T,
     half: Half,
-    policy: u16,
+    settings: &'a InterfaceSettings,
     address_class: u32,
 }
 
@@ -114,7 +114,7 @@ impl<'a, T: Tables> Cells<'a, T> {
     pub(super) fn of_peer(
         tables: &'a T,
         half: Half,
-        policy: u16,
+        settings: &'a InterfaceSettings,
         question: &Question,
         is_ipv6: bool,
     ) -> Self {
@@ -123,7 +123,7 @@ impl<'a, T: Tables> Cells<'a, T> {
         } else {
             tables.address_class_v4(half, &question.peer_v4())
         };
-        Self { tables, half, policy, address_class }
+        Self { tables, half, settings, address_class }
     }
 
     /// The cell of a service; 0 if there is none. Class 0 is what no rule names.
@@ -136,8 +136,8 @@ impl<'a, T: Tables> Cells<'a, T> {
         if service_class == 0 {
             return 0;
         }
-        let key = CellKey::new(self.policy, direction, self.address_class, service_class);
-        self.tables.cell(self.half, &key)
+        let key = CellKey::new(self.settings.policy, direction, self.address_class, service_class);
+        self.tables.cell(self.half, self.settings.cell_lines, &key)
     }
 
     /// The cell of what the packet would be a reply to: of its source port, in the other direction. Only TCP and UDP

@@ -55,9 +55,9 @@ pub trait Tables {
     /// Class of an IPv6 address; 0 where no rule names it.
     fn address_class_v6(&self, half: Half, address: &Ipv6) -> u32;
 
-    /// Rule set id, [`UNTRACKED`](crate::abi::UNTRACKED) and [`EXEMPT`](crate::abi::EXEMPT) bits of a cell; 0 where no
-    /// rule matches.
-    fn cell(&self, half: Half, key: &CellKey) -> u32;
+    /// Rule set id, [`UNTRACKED`](crate::abi::UNTRACKED) and [`EXEMPT`](crate::abi::EXEMPT) bits of a cell, in a table of so
+    /// many lines; 0 where no rule matches.
+    fn cell(&self, half: Half, lines: u32, key: &CellKey) -> u32;
 
     /// A fragmented packet under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;

@@ -13,6 +13,7 @@
 
 mod addresses;
 mod cells;
+mod hashed;
 mod intervals;
 mod lookup;
 mod numbering;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use firewall_common::abi::{CellKey, UntrackedServices};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+pub use hashed::PrefixTable;
 pub use lookup::InterfaceLookup;
 pub use rule_sets::RuleSetIds;
 

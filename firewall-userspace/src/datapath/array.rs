@@ -54,18 +54,38 @@ pub(super) fn array_holds<T: Pod>(
     is_equal(array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))
 }
 
+/// The elements of a mappable array.
+pub(super) fn array_elements<T: Pod>(name: &'static str, array: &MapData) -> Result<Vec<T>, DatapathError> {
+    let error = DatapathError::in_map(name);
+    let info = array.info().map_err(&error)?;
+    let size = info.value_size() as usize;
+    if size != size_of::<T>() {
+        return Err(error(MapError::InvalidValueSize { size, expected: size_of::<T>() }));
+    }
+    let mut elements = vec![T::zeroed(); info.max_entries() as usize];
+    let copied = with_bytes(array, size_of_val(elements.as_slice()), |bytes| {
+        bytemuck::cast_slice_mut::<T, u8>(&mut elements).copy_from_slice(bytes);
+    });
+    copied.map_err(|errno| error(MapError::IoError(errno.into())))?;
+    Ok(elements)
+}
+
 fn is_equal<T: Pod>(array: &MapData, elements: &[T]) -> Result<bool, Errno> {
-    let length = NonZeroUsize::new(size_of_val(elements)).ok_or(Errno::EINVAL)?;
+    with_bytes(array, size_of_val(elements), |bytes| bytes == bytemuck::cast_slice::<T, u8>(elements))
+}
+
+/// Maps an array that has so many bytes, and lets them be read.
+fn with_bytes<R>(array: &MapData, length: usize, read: impl FnOnce(&[u8]) -> R) -> Result<R, Errno> {
+    let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let memory =
         unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, array.fd().as_fd(), 0)? };
     // SAFETY: the mapping is `length` bytes and page-aligned. Published maps are not written any more, and any bytes are
     // valid bytes.
-    let mapped = unsafe { std::slice::from_raw_parts(memory.cast::<u8>().as_ptr(), length.get()) };
-    let is_equal = mapped == bytemuck::cast_slice::<T, u8>(elements);
+    let outcome = read(unsafe { std::slice::from_raw_parts(memory.cast::<u8>().as_ptr(), length.get()) });
     // SAFETY: nothing refers to the mapping any more.
     unsafe { munmap(memory, length.get())? };
-    Ok(is_equal)
+    Ok(outcome)
 }
 
 fn fill<T: Pod>(array: &MapData, elements: &[T]) -> Result<(), Errno> {

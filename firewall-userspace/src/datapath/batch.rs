@@ -1,68 +1,21 @@
-//! Maps filled and walked many elements at a time, by bpf(2) itself: aya has none of it.
+//! Hash maps walked many elements at a time, by bpf(2) itself: aya has none of it.
 //!
-//! Walking a map one element at a time takes two system calls for each; a batch takes one for thousands. Used by the publisher,
-//! whose maps may have millions of elements, and by whoever reads the flow tables of earlier versions.
+//! Walking a map one element at a time takes two system calls for each; a batch takes one for thousands. Used by whoever reads
+//! the flow tables of earlier versions.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{MapData, MapError};
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type};
+use aya_obj::generated::{bpf_attr, bpf_cmd};
 use bytemuck::Pod;
 use nix::errno::Errno;
 use nix::libc;
 
 use super::DatapathError;
 
-/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
-const BPF_F_NO_PREALLOC: u32 = 1 << 0;
-
 /// Elements of a batch. Buckets are never split, so it grows if a bucket has more.
 const BATCH: usize = 4096;
-
-/// A new hash map or trie with room for `max_entries` elements, which no program sees yet, with these in it. Elements are
-/// allocated as they come, as in the maps that the programs were loaded with.
-pub(super) fn filled_map<K: Pod, V: Pod>(
-    name: &'static str,
-    kind: bpf_map_type,
-    max_entries: u32,
-    elements: impl ExactSizeIterator<Item = (K, V)>,
-) -> Result<MapData, DatapathError> {
-    // By way of aya-obj, because aya's own types do not give their file descriptors away.
-    let (key_size, value_size) = (size_of::<K>() as u32, size_of::<V>() as u32);
-    let definition =
-        aya_obj::Map::new_from_params(kind as u32, key_size, value_size, max_entries, BPF_F_NO_PREALLOC);
-    let data = MapData::create(definition, name, None).map_err(DatapathError::in_map(name))?;
-    let room = elements.len().min(BATCH);
-    let (mut keys, mut values) = (Vec::with_capacity(room), Vec::with_capacity(room));
-    for (key, value) in elements {
-        keys.push(key);
-        values.push(value);
-        if keys.len() == BATCH {
-            update_batch(&data, &keys, &values).map_err(|errno| in_map(name, errno))?;
-            keys.clear();
-            values.clear();
-        }
-    }
-    update_batch(&data, &keys, &values).map_err(|errno| in_map(name, errno))?;
-    Ok(data)
-}
-
-/// Puts the elements into a map of the types' sizes, or a part of them where it fails.
-fn update_batch<K: Pod, V: Pod>(data: &MapData, keys: &[K], values: &[V]) -> nix::Result<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let mut attributes = zeroed_attributes();
-    // SAFETY: every field of a union of plain data may be written.
-    let batch = unsafe { &mut attributes.batch };
-    batch.keys = keys.as_ptr() as u64;
-    batch.values = values.as_ptr() as u64;
-    batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
-    batch.map_fd = descriptor(data);
-    // SAFETY: `keys` and `values` hold `count` elements of the map's sizes, and live until the call returns.
-    unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, attributes) }.1
-}
 
 /// A hash map of the kernel, LRU or not, with keys and values of plain data.
 #[derive(Debug)]
@@ -177,6 +130,7 @@ unsafe fn bpf(command: bpf_cmd, mut attributes: bpf_attr) -> (bpf_attr, nix::Res
 mod tests {
     use std::collections::BTreeMap;
 
+    use aya_obj::generated::bpf_map_type;
     use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH};
 
     use super::*;
@@ -190,6 +144,22 @@ mod tests {
         let definition = aya_obj::Map::new_from_params(kind as u32, 4, 8, capacity, 0);
         let data = MapData::create(definition, "batch_test", None).unwrap();
         Some(HashTable::new("batch_test", data).unwrap())
+    }
+
+    /// Puts the elements into a map of the types' sizes, or a part of them where it fails.
+    fn update_batch<K: Pod, V: Pod>(data: &MapData, keys: &[K], values: &[V]) -> nix::Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut attributes = zeroed_attributes();
+        // SAFETY: every field of a union of plain data may be written.
+        let batch = unsafe { &mut attributes.batch };
+        batch.keys = keys.as_ptr() as u64;
+        batch.values = values.as_ptr() as u64;
+        batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+        batch.map_fd = descriptor(data);
+        // SAFETY: `keys` and `values` hold `count` elements of the map's sizes, and live until the call returns.
+        unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, attributes) }.1
     }
 
     fn contents(table: &HashTable<u32, u64>) -> BTreeMap<u32, u64> {
@@ -214,26 +184,6 @@ mod tests {
             let (keys, values): (Vec<_>, Vec<_>) = expected.clone().into_iter().unzip();
             update_batch(&table.data, &keys, &values).unwrap();
             assert_eq!(contents(&table), expected);
-        }
-    }
-
-    #[test]
-    fn what_a_map_is_filled_with_is_in_it_whether_it_is_nothing_or_many_batches() {
-        for count in [0, 1, BATCH as u32, 10_000] {
-            if table(BPF_MAP_TYPE_HASH, 1).is_none() {
-                return;
-            }
-            let expected: BTreeMap<u32, u64> = (0..count).map(|key| (key, u64::from(key) << 33)).collect();
-            let filled = filled_map("batch_test", BPF_MAP_TYPE_HASH, 10_000, expected.clone().into_iter());
-            assert_eq!(contents(&HashTable::new("batch_test", filled.unwrap()).unwrap()), expected);
-        }
-    }
-
-    #[test]
-    fn more_than_there_is_room_for_is_an_error() {
-        if table(BPF_MAP_TYPE_HASH, 1).is_some() {
-            let elements = (0..5001_u32).map(|key| (key, 0_u64));
-            assert!(filled_map("batch_test", BPF_MAP_TYPE_HASH, 5000, elements).is_err());
         }
     }
 

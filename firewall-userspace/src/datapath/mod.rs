@@ -82,11 +82,12 @@ const MAPS: &str = "maps";
 const RESIZED: &str = "maps-resized";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 16] = [
+const PINNED_MAPS: [&str; 17] = [
     map::GENERATION,
     map::INTERFACES,
     map::ADDRESSES_V4,
     map::INTERVALS_V4,
+    map::LENGTHS_V6,
     map::ADDRESSES_V6,
     map::SERVICES,
     map::CELLS,

@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, InnerMap, MapData};
-use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LPM_TRIE};
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use firewall_common::abi::{
     InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 
 use super::array::{BPF_F_MMAPABLE, filled_array};
-use super::batch::filled_map;
 use super::clock::{Units, jiffies_per_second};
 use super::lifetimes::lifetimes;
 use super::receipt::{Digest, Receipt, digest_v6};
@@ -30,14 +28,6 @@ use crate::model::{IcmpErrors, InterfaceOptions};
 const BPF_F_INNER_MAP: u32 = 1 << 12;
 
 pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
-
-/// Key of an IPv6 trie.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct PrefixV6 {
-    length: u32,
-    address: [u8; 16],
-}
 
 /// A policy on its way into the idle half of the maps.
 #[must_use = "a prepared policy is not in force until it is activated"]
@@ -106,17 +96,21 @@ impl Datapath {
         // programs to end and has left a receipt, unless it was killed before. Nobody sees the new maps yet, so they are
         // filled meanwhile.
         let receipt = self.receipt_in_force()?;
+        let cell_lines = policy.cell_lines();
+        let count = cell_lines.len();
         let ((v4, intervals_v4), (v6, addresses_v6), services, cells, settings) = thread::scope(|scope| {
             let waiting = receipt.is_none().then(|| scope.spawn(|| self.wait_for_readers()));
             let v6 = scope.spawn(|| self.addresses_v6(policy, receipt.as_ref()));
-            let cells = scope.spawn(|| cells(policy));
-            let (v4, services, settings) = (addresses_v4(policy)?, services(policy)?, settings(policy)?);
+            let (v4, services) = (addresses_v4(policy)?, services(policy)?);
+            let (cells, settings) = (of_any_size(map::CELLS, &cell_lines)?, settings(policy, count)?);
             waiting.map_or(Ok(()), |waiting| returned(waiting.join()))?;
-            Ok::<_, DatapathError>((v4, returned(v6.join())?, services, returned(cells.join())?, settings))
+            Ok::<_, DatapathError>((v4, returned(v6.join())?, services, cells, settings))
         })?;
         let mut puts = Puts::default();
         puts.start(self, map::ADDRESSES_V4, slot, v4)?;
         puts.start(self, map::INTERVALS_V4, slot, intervals_v4)?;
+        let (lengths_v6, v6) = v6;
+        puts.start(self, map::LENGTHS_V6, slot, lengths_v6)?;
         puts.start(self, map::ADDRESSES_V6, slot, v6)?;
         puts.start(self, map::SERVICES, slot, services)?;
         puts.start(self, map::CELLS, slot, cells)?;
@@ -124,18 +118,18 @@ impl Datapath {
         Ok(Prepared { datapath: self, generation, addresses_v6, puts })
     }
 
-    /// The IPv6 addresses, and what tells them from others. Filling a trie takes longer than everything else, so that of the
-    /// half in force serves both halves if it has the same: it will not be written any more.
+    /// The IPv6 addresses, and what tells them from others. Sorting them takes longer than everything else, so those of the
+    /// half in force serve both halves if they are the same: they will not be written any more.
     fn addresses_v6(
         &self,
         policy: &CompiledPolicy,
         receipt: Option<&Receipt>,
-    ) -> Result<(MapData, Digest), DatapathError> {
+    ) -> Result<((MapData, MapData), Digest), DatapathError> {
         let digest = digest_v6(policy);
         if receipt.is_some_and(|receipt| receipt.has_addresses_v6(&digest))
-            && let Ok(in_force) = self.inner(map::ADDRESSES_V6)
+            && let (Ok(lengths), Ok(lines)) = (self.inner(map::LENGTHS_V6), self.inner(map::ADDRESSES_V6))
         {
-            return Ok((in_force, digest));
+            return Ok(((lengths, lines), digest));
         }
         Ok((addresses_v6(policy)?, digest))
     }
@@ -190,27 +184,21 @@ fn addresses_v4(policy: &CompiledPolicy) -> Result<(MapData, MapData), DatapathE
     let index = policy.address_index_v4();
     Ok((
         filled_array(map::ADDRESSES_V4, &index.upper_halves, BPF_F_MMAPABLE)?,
-        filled_array(map::INTERVALS_V4, &index.nodes, BPF_F_MMAPABLE | BPF_F_INNER_MAP)?,
+        of_any_size(map::INTERVALS_V4, &index.nodes)?,
     ))
 }
 
-fn addresses_v6(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
-    let size = max_entries("IPv6 prefixes", policy.addresses_v6.len())?;
-    let elements = policy.addresses_v6.iter().map(|(prefix, class)| {
-        (PrefixV6 { length: prefix.prefix_len().into(), address: prefix.network().octets() }, *class)
-    });
-    filled_map(map::ADDRESSES_V6, BPF_MAP_TYPE_LPM_TRIE, size, elements)
+/// The two arrays of the table.
+fn addresses_v6(policy: &CompiledPolicy) -> Result<(MapData, MapData), DatapathError> {
+    let table = policy.prefix_table_v6();
+    Ok((
+        filled_array(map::LENGTHS_V6, &table.lengths, BPF_F_MMAPABLE)?,
+        of_any_size(map::ADDRESSES_V6, &table.lines)?,
+    ))
 }
 
-fn cells(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
-    let size = max_entries("cells", policy.cells.len())?;
-    filled_map(map::CELLS, BPF_MAP_TYPE_HASH, size, policy.cells.iter().copied())
-}
-
-/// The kernel has no map of 0 entries.
-fn max_entries(what: &'static str, needed: usize) -> Result<u32, DatapathError> {
-    let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
-    u32::try_from(needed.max(1)).map_err(|_| DatapathError::TooLarge { what, needed, limit })
+fn of_any_size<T: Pod>(name: &'static str, elements: &[T]) -> Result<MapData, DatapathError> {
+    filled_array(name, elements, BPF_F_MMAPABLE | BPF_F_INNER_MAP)
 }
 
 fn services(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
@@ -218,12 +206,12 @@ fn services(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
     filled_array(map::SERVICES, chunks, BPF_F_MMAPABLE)
 }
 
-fn settings(policy: &CompiledPolicy) -> Result<Settings, DatapathError> {
+fn settings(policy: &CompiledPolicy, cell_lines: usize) -> Result<Settings, DatapathError> {
     let error = DatapathError::in_map(map::SETTINGS);
     let mut settings = Settings::create(MAX_INTERFACES, 0).map_err(&error)?;
     let jiffies_per_second = jiffies_per_second()?;
     for interface in &policy.interfaces {
-        let value = interface_settings(interface, jiffies_per_second);
+        let value = interface_settings(interface, jiffies_per_second, cell_lines);
         settings.set(interface.slot, Wire(value), 0).map_err(&error)?;
     }
     Ok(settings)
@@ -232,6 +220,7 @@ fn settings(policy: &CompiledPolicy) -> Result<Settings, DatapathError> {
 pub(super) fn interface_settings(
     interface: &CompiledInterface,
     jiffies_per_second: u32,
+    cell_lines: usize,
 ) -> InterfaceSettings {
     InterfaceSettings {
         policy: interface.policy,
@@ -241,6 +230,8 @@ pub(super) fn interface_settings(
         jiffies_per_second,
         lifetimes: lifetimes(&interface.options.timeouts, Units::at(jiffies_per_second)),
         untracked: interface.untracked,
+        // An array of more the kernel would have refused.
+        cell_lines: u32::try_from(cell_lines).unwrap_or(u32::MAX),
     }
 }
 

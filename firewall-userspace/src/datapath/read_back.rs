@@ -3,16 +3,12 @@
 //! Called where a policy came into force without being published, after a return to the one before, and by whoever asks
 //! which cells there are.
 
-use std::collections::{BTreeMap, HashMap};
-
-use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Map, MapData, MapError};
 use bytemuck::Pod;
-use firewall_common::abi::{CellKey, SERVICE_CHUNK, map};
+use firewall_common::abi::{CellLine, SERVICE_CHUNK, map};
 use firewall_common::decide::Half;
 
-use super::array::array_holds;
-use super::batch::HashTable;
+use super::array::{array_elements, array_holds};
 use super::clock::jiffies_per_second;
 use super::publish::{Settings, interface_settings};
 use super::{Datapath, DatapathError, typed};
@@ -28,12 +24,8 @@ impl Datapath {
         if self.generation()? == 0 {
             return Ok(Vec::new());
         }
-        let mut all = Vec::new();
-        self.cell_table()?.each_batch(|_, values| {
-            all.extend_from_slice(values);
-            Ok(())
-        })?;
-        Ok(all)
+        let lines: Vec<CellLine> = array_elements(map::CELLS, &self.inner(map::CELLS)?)?;
+        Ok(lines.iter().flat_map(CellLine::values).collect())
     }
 
     /// Whether the policy in force is `policy`, element by element; of the settings, those of its own slots alone.
@@ -43,13 +35,13 @@ impl Datapath {
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn holds(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
         let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
-        let index = policy.address_index_v4();
+        let (index, cells) = (policy.address_index_v4(), policy.cell_lines());
         Ok(self.holds_array(map::ADDRESSES_V4, &index.upper_halves)?
             && self.holds_array(map::INTERVALS_V4, &index.nodes)?
             && self.holds_array(map::SERVICES, chunks)?
             && self.holds_addresses_v6(policy)?
-            && self.holds_cells(policy)?
-            && self.holds_settings(policy)?)
+            && self.holds_array(map::CELLS, &cells)?
+            && self.holds_settings(policy, cells.len())?)
     }
 
     fn holds_array<T: Pod>(&self, name: &'static str, elements: &[T]) -> Result<bool, DatapathError> {
@@ -57,41 +49,21 @@ impl Datapath {
     }
 
     fn holds_addresses_v6(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
-        let trie: LpmTrie<MapData, [u8; 16], u32> = self.typed_inner(map::ADDRESSES_V6)?;
-        let found: BTreeMap<(u32, [u8; 16]), u32> = trie
-            .iter()
-            .map(|element| element.map(|(key, class)| ((key.prefix_len(), key.data()), class)))
-            .collect::<Result<_, _>>()
-            .map_err(DatapathError::in_map(map::ADDRESSES_V6))?;
-        let wanted = policy.addresses_v6.iter();
-        let wanted =
-            wanted.map(|(prefix, class)| ((prefix.prefix_len().into(), prefix.network().octets()), *class));
-        Ok(found == wanted.collect())
+        let table = policy.prefix_table_v6();
+        Ok(self.holds_array(map::LENGTHS_V6, &table.lengths)?
+            && self.holds_array(map::ADDRESSES_V6, &table.lines)?)
     }
 
-    fn holds_cells(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
-        let mut found = HashMap::new();
-        self.cell_table()?.each_batch(|keys, values| {
-            found.extend(keys.iter().copied().zip(values.iter().copied()));
-            Ok(())
-        })?;
-        Ok(found == policy.cells.iter().copied().collect())
-    }
-
-    fn holds_settings(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+    fn holds_settings(&self, policy: &CompiledPolicy, cell_lines: usize) -> Result<bool, DatapathError> {
         let settings: Settings = self.typed_inner(map::SETTINGS)?;
         let jiffies_per_second = jiffies_per_second()?;
         for interface in &policy.interfaces {
             let found = settings.get(&interface.slot, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
-            if found.0 != interface_settings(interface, jiffies_per_second) {
+            if found.0 != interface_settings(interface, jiffies_per_second, cell_lines) {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    fn cell_table(&self) -> Result<HashTable<CellKey, u32>, DatapathError> {
-        HashTable::new(map::CELLS, self.inner(map::CELLS)?)
     }
 
     /// The inner map of the half in force.

@@ -29,14 +29,14 @@ pub(super) struct Receipt {
     word: [u32; 2],
     /// Zeroes where it is not known.
     addresses_v6: Digest,
-    unused: [u32; 13],
+    unused: [u32; 14],
 }
 
 const _: () = assert!(size_of::<Receipt>() == size_of::<InterfaceSettings>());
 
 impl Receipt {
     pub(super) fn new(word: u64, addresses_v6: Option<Digest>) -> Self {
-        Self { word: bytemuck::cast(word), addresses_v6: addresses_v6.unwrap_or_default(), unused: [0; 13] }
+        Self { word: bytemuck::cast(word), addresses_v6: addresses_v6.unwrap_or_default(), unused: [0; 14] }
     }
 
     /// Whether it was left for a generation word. That of a new map was left for none.

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use bytemuck::Zeroable as _;
 use firewall_common::abi::{
-    CellKey, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, ServiceIndex, exempt_flag,
-    interface_flag,
+    Address as _, CellKey, CellLine, FragmentEntry, FragmentKey, InterfaceSettings, Ipv4, Ipv6, KeyWords,
+    ServiceIndex, cell_in, class_in_v6, exempt_flag, interface_flag, prefix_in,
 };
 use firewall_common::decide::{Half, SocketOf, Tables};
 use firewall_common::flow_table::layout::SLOTS;
@@ -15,7 +15,7 @@ use firewall_common::flow_table::layout::time_shift;
 use firewall_common::flow_table::life::Socket;
 use firewall_common::flow_table::sweep::{Swept, answered, sweep};
 use firewall_common::flow_table::{Geometry, Line, Memory as _, find, spot};
-use firewall_userspace::compile::{CompiledInterface, CompiledPolicy};
+use firewall_userspace::compile::{CompiledInterface, CompiledPolicy, PrefixTable};
 use firewall_userspace::datapath::{Units, lifetimes};
 use firewall_userspace::model::IcmpErrors;
 
@@ -37,7 +37,8 @@ pub(super) struct MemoryTables {
     generation: u64,
     policy: CompiledPolicy,
     settings: BTreeMap<u32, InterfaceSettings>,
-    cells: HashMap<CellKey, u32>,
+    cells: Vec<CellLine>,
+    prefixes_v6: PrefixTable,
     flows: Heap,
     fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
     sockets: Socket,
@@ -48,9 +49,11 @@ pub(super) struct MemoryTables {
 impl MemoryTables {
     pub(super) fn publish(&mut self, policy: CompiledPolicy) {
         self.generation += 1;
+        self.cells = policy.cell_lines();
+        self.prefixes_v6 = policy.prefix_table_v6();
+        let settings = |interface| settings(interface, self.cells.len());
         self.settings =
             policy.interfaces.iter().map(|interface| (interface.slot, settings(interface))).collect();
-        self.cells = policy.cells.iter().copied().collect();
         self.policy = policy;
     }
 
@@ -133,9 +136,10 @@ impl Default for MemoryTables {
         Self {
             now: FIRST_TICK,
             generation: 0,
-            policy,
             settings: BTreeMap::new(),
-            cells: HashMap::new(),
+            cells: policy.cell_lines(),
+            prefixes_v6: policy.prefix_table_v6(),
+            policy,
             flows: flow_table(),
             fragments: RefCell::default(),
             sockets: Socket::None,
@@ -149,7 +153,7 @@ fn flow_table() -> Heap {
 }
 
 /// What `datapath` writes into the settings map, from the model once more.
-fn settings(interface: &CompiledInterface) -> InterfaceSettings {
+fn settings(interface: &CompiledInterface, cell_lines: usize) -> InterfaceSettings {
     let options = &interface.options;
     let flag = |on: bool, flag: u16| if on { flag } else { 0 };
     let exemptions = options.exemptions;
@@ -167,6 +171,7 @@ fn settings(interface: &CompiledInterface) -> InterfaceSettings {
         jiffies_per_second: TICKS_PER_SECOND,
         lifetimes: lifetimes(&options.timeouts, Units::at(TICKS_PER_SECOND)),
         untracked: interface.untracked,
+        cell_lines: u32::try_from(cell_lines).unwrap(),
     }
 }
 
@@ -204,13 +209,15 @@ impl Tables for MemoryTables {
     }
 
     fn address_class_v6(&self, _half: Half, address: &Ipv6) -> u32 {
-        let address = Ipv6Addr::from(address.to_bytes());
-        let containing = self.policy.addresses_v6.iter().filter(|(prefix, _)| prefix.contains(&address));
-        containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map_or(0, |(_, class)| *class)
+        let PrefixTable { lengths, lines } = &self.prefixes_v6;
+        let node = |index| lengths.get(index as usize);
+        let find =
+            |count, prefix, length| prefix_in(|index| lines.get(index as usize), count, prefix, length);
+        class_in_v6(node, find, address.words())
     }
 
-    fn cell(&self, _half: Half, key: &CellKey) -> u32 {
-        self.cells.get(key).copied().unwrap_or(0)
+    fn cell(&self, _half: Half, lines: u32, key: &CellKey) -> u32 {
+        cell_in(|index| self.cells.get(index as usize), lines, key.word())
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
