@@ -47,7 +47,7 @@ pub struct PrefixLine {
 /// Elements of the tree of lengths.
 pub const LENGTH_NODES: usize = 1 << LENGTH_TREE_DEPTH;
 
-/// There are 128 lengths but 0, and a binary search among them takes one step more than 7.
+/// There are 128 lengths but 0: one step for the shortest one, and 7 of a binary search among the others.
 const LENGTH_TREE_DEPTH: u32 = 8;
 
 /// A prefix length of IPv6 in the tree of those that occur. Where a prefix of this length is found, longer ones are looked
@@ -136,7 +136,7 @@ pub fn cell_in<'a>(line: impl Fn(u32) -> Option<&'a CellLine>, lines: u32, key: 
 /// Looks the class of an IPv6 address up; 0 if no rule names it. `find` is [`prefix_in`] the table: of so many lines, a prefix
 /// of that length.
 ///
-/// A binary search over the lengths that occur (Waldvogel and others, 1997): each prefix has left a mark at the shorter
+/// A search over the lengths that occur (Waldvogel and others, 1997; the shortest one first): each prefix has left a mark at the shorter
 /// lengths by which the search comes to it, with the class that addresses there have if nothing longer is found.
 #[must_use]
 #[inline(always)]

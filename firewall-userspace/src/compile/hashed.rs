@@ -107,8 +107,10 @@ fn filled<L: Clone + Default>(
     Some(lines)
 }
 
-/// Visits the tree of a binary search among sorted lengths: element of the tree, place of the length in the list, and the
-/// places of the shorter lengths at which the search has found something before it comes there.
+/// Visits the tree of a search among sorted lengths: element of the tree, place of the length in the list, and the places of
+/// the shorter lengths at which the search has found something before it comes there.
+///
+/// It begins with the shortest length, where most strangers are found out at once, and goes on as a binary search.
 fn each_node(lengths: &[u8], mut visit: impl FnMut(usize, usize, &[usize])) {
     // Element, and the part of the list that is below it.
     let mut open = vec![(1, 0..lengths.len(), Vec::new())];
@@ -116,7 +118,7 @@ fn each_node(lengths: &[u8], mut visit: impl FnMut(usize, usize, &[usize])) {
         if part.is_empty() {
             continue;
         }
-        let middle = part.start + part.len() / 2;
+        let middle = if node == 1 { part.start } else { part.start + part.len() / 2 };
         visit(node, middle, &found);
         open.push((2 * node, part.start..middle, found.clone()));
         let found = [found.as_slice(), &[middle]].concat();
