@@ -142,7 +142,7 @@ const TARGETS: [(&str, Measure, Limit); 35] = [
         Limit::AtMost(2.5),
     ),
     (
-        "growth: the same on TC, of IPv6, by an LPM trie",
+        "growth: the same on TC, of IPv6",
         Measure::Quotient((NEW_FLOW_IPV6_OF_MANY, SgfwTc), (NEW_FLOW_IPV6, SgfwTc)),
         Limit::AtMost(2.5),
     ),
