@@ -12,9 +12,10 @@ use super::error::CliError;
 use super::flows_option::{FlowsOption, tell_fate};
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
-use crate::apply::Instance;
-use crate::apply::document;
 use crate::host;
+use crate::operations::Instance;
+use crate::operations::commands::document;
+use crate::operations::queries::plan as plans;
 use crate::plan::SavedPlan;
 
 /// Enough to open a second connection and to type `sgfw confirm` in it.
@@ -62,8 +63,8 @@ pub(super) struct Apply {
 impl Apply {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         let (plan, is_seen) = match self.saved.as_deref().or(self.plan.as_deref()) {
-            Some(path) => (document::resume(instance, &read_plan(path)?)?, true),
-            None => (document::plan(instance, self.files.read(output)?)?, false),
+            Some(path) => (plans::resume(instance, &read_plan(path)?)?, true),
+            None => (plans::plan(instance, self.files.read(output)?)?, false),
         };
         plan::show(&plan::TITLES, &plan.difference, output)?;
         if plan.difference.changes.is_empty() {
@@ -75,7 +76,7 @@ impl Apply {
         }
         let confirm_within = self.confirm_within();
         let instance = Instance { dry_run: self.dry_run, confirm_within, ..self.flows.in_instance(instance) };
-        let changed = document::apply(&instance, &plan)?;
+        let changed = document::apply(&instance, &plan.saved, &plan.difference.changes)?;
         // The plan has shown them.
         tell_fate(&changed.orphaned_flows, &instance, output);
         match confirm_within {

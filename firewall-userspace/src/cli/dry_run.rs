@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::error::CliError;
 use super::output::Output;
-use crate::apply::Instance;
+use crate::operations::Instance;
 
 /// The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
 pub(super) const WOULD_SUCCEED: &str = "DryRunOperation: it would have succeeded; nothing is changed";

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::global::Format;
-use super::help::apply_help;
+use super::help::operation_help;
 use super::import::ImportFailure;
 use super::output::say;
 use super::plan::{plan_help, saved_plan_help};
-use crate::apply::{ApplyError, with_sources};
 use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
 use crate::host::HostError;
 use crate::model::ModelError;
+use crate::operations::{OperationError, with_sources};
 use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 
@@ -24,7 +24,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Operation(#[from] OperationError),
     #[error(transparent)]
     Import(#[from] ImportFailure),
     #[error("cannot write the output")]
@@ -49,7 +49,7 @@ pub(super) enum CliError {
     CannotWriteFile { path: PathBuf, source: io::Error },
     /// The first interface of which it is so.
     #[error("interface {interface} has no programs still")]
-    NotRepaired { interface: String, source: Box<ApplyError> },
+    NotRepaired { interface: String, source: Box<OperationError> },
     /// There is no terminal.
     #[error("nothing is applied without being asked for, and there is no terminal to ask")]
     NobodyToAsk,
@@ -59,19 +59,19 @@ pub(super) enum CliError {
 
 impl From<ModelError> for CliError {
     fn from(error: ModelError) -> Self {
-        Self::Apply(error.into())
+        Self::Operation(error.into())
     }
 }
 
 impl From<HostError> for CliError {
     fn from(error: HostError) -> Self {
-        Self::Apply(error.into())
+        Self::Operation(error.into())
     }
 }
 
 impl From<DatapathError> for CliError {
     fn from(error: DatapathError) -> Self {
-        Self::Apply(error.into())
+        Self::Operation(error.into())
     }
 }
 
@@ -136,7 +136,7 @@ impl CliError {
             let (code, message, help) = (self.aws_code(), with_sources(self), self.help());
             let mut error =
                 json!({ "Code": code, "Message": message, "Help": help, "ExitStatus": status as u8 });
-            if let Self::Apply(ApplyError::Plan(_)) = self {
+            if let Self::Operation(OperationError::Plan(_)) = self {
                 error["Mistakes"] = self.mistakes().iter().map(Mistake::json).collect();
             }
             say(json!({ "Error": error }));
@@ -154,7 +154,7 @@ impl CliError {
 
     /// Each thing that is wrong; only documents have several.
     fn mistakes(&self) -> Vec<Mistake> {
-        let Self::Apply(ApplyError::Plan(errors)) = self else {
+        let Self::Operation(OperationError::Plan(errors)) = self else {
             return vec![Mistake { code: self.aws_code(), message: with_sources(self), help: self.help() }];
         };
         let mistake = |error: &PlanError| Mistake {
@@ -167,8 +167,8 @@ impl CliError {
 
     fn aws_code(&self) -> Option<&'static str> {
         match self {
-            Self::Apply(ApplyError::Model(error)) => error.aws_code(),
-            Self::Apply(ApplyError::Plan(errors)) => errors.0.first().and_then(PlanError::aws_code),
+            Self::Operation(OperationError::Model(error)) => error.aws_code(),
+            Self::Operation(OperationError::Plan(errors)) => errors.0.first().and_then(PlanError::aws_code),
             _ => None,
         }
     }
@@ -186,15 +186,15 @@ impl CliError {
             | Self::Document(_)
             | Self::SavedPlan { .. }
             | Self::CannotReadFile { .. } => ExitStatus::InvalidData,
-            Self::Apply(error) => apply_status(error),
-            Self::NotRepaired { source, .. } => apply_status(source),
+            Self::Operation(error) => operation_status(error),
+            Self::NotRepaired { source, .. } => operation_status(source),
         }
     }
 
     fn help(&self) -> Option<String> {
         match self {
-            Self::Apply(error) => apply_help(error),
-            Self::NotRepaired { source, .. } => apply_help(source),
+            Self::Operation(error) => operation_help(error),
+            Self::NotRepaired { source, .. } => operation_help(source),
             Self::Import(error) => error.help(),
             Self::NothingLogs => Some(
                 "detach an interface and attach it with `sgfw interface attach … --log drops`".to_owned(),
@@ -238,35 +238,35 @@ fn finding_json(finding: Finding) -> Value {
     })
 }
 
-fn apply_status(error: &ApplyError) -> ExitStatus {
+fn operation_status(error: &OperationError) -> ExitStatus {
     match error {
-        ApplyError::Model(ModelError::NoRandomness(_))
-        | ApplyError::NotConfirmedInTime { .. }
-        | ApplyError::NotUndone { .. }
-        | ApplyError::NoDefaultGroup => ExitStatus::Failed,
-        ApplyError::Model(_)
-        | ApplyError::Compile(_)
-        | ApplyError::AlreadyAttached { .. }
-        | ApplyError::FlowTablesExist
-        | ApplyError::NotAttached { .. }
-        | ApplyError::IncompleteAttachment { .. }
-        | ApplyError::NoFreeSlot { .. }
-        | ApplyError::ForeignPins { .. }
-        | ApplyError::NothingToConfirm
-        | ApplyError::UnknownGeneration { .. }
-        | ApplyError::AttachedSince { .. }
-        | ApplyError::OtherNamespace
-        | ApplyError::FiltersInOtherNamespace { .. }
-        | ApplyError::Plan(_)
-        | ApplyError::PlanOutdated { .. }
-        | ApplyError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
-        ApplyError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
-        ApplyError::WouldLockOut { .. }
-        | ApplyError::PanicWouldLockOut { .. }
-        | ApplyError::WouldCloseManagement { .. } => ExitStatus::WouldLockOut,
-        ApplyError::Store(error) => store_status(error),
-        ApplyError::Host(error) => host_status(error),
-        ApplyError::Datapath(error) => datapath_status(error),
+        OperationError::Model(ModelError::NoRandomness(_))
+        | OperationError::NotConfirmedInTime { .. }
+        | OperationError::NotUndone { .. }
+        | OperationError::NoDefaultGroup => ExitStatus::Failed,
+        OperationError::Model(_)
+        | OperationError::Compile(_)
+        | OperationError::AlreadyAttached { .. }
+        | OperationError::FlowTablesExist
+        | OperationError::NotAttached { .. }
+        | OperationError::IncompleteAttachment { .. }
+        | OperationError::NoFreeSlot { .. }
+        | OperationError::ForeignPins { .. }
+        | OperationError::NothingToConfirm
+        | OperationError::UnknownGeneration { .. }
+        | OperationError::AttachedSince { .. }
+        | OperationError::OtherNamespace
+        | OperationError::FiltersInOtherNamespace { .. }
+        | OperationError::Plan(_)
+        | OperationError::PlanOutdated { .. }
+        | OperationError::PlanOfOtherInstance { .. } => ExitStatus::InvalidData,
+        OperationError::AwaitingConfirmation { .. } => ExitStatus::TryAgain,
+        OperationError::WouldLockOut { .. }
+        | OperationError::PanicWouldLockOut { .. }
+        | OperationError::WouldCloseManagement { .. } => ExitStatus::WouldLockOut,
+        OperationError::Store(error) => store_status(error),
+        OperationError::Host(error) => host_status(error),
+        OperationError::Datapath(error) => datapath_status(error),
     }
 }
 

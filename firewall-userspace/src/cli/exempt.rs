@@ -9,11 +9,12 @@ use super::group::parse_prefixes;
 use super::output::Output;
 use super::rule::ports;
 use super::table::Table;
-use crate::apply::{Instance, exempt};
 use crate::model::{
     Description, ExemptAddress, ExemptAddressId, ExemptProperties, NewExemptAddress, PortRange, Protocol,
     Service,
 };
+use crate::operations::Instance;
+use crate::operations::commands::exempt;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -5,10 +5,10 @@ use clap::{Args, ValueEnum};
 use super::error::CliError;
 use super::omissions;
 use super::output::Output;
-use crate::apply::Instance;
 use crate::document;
 use crate::interchange::{Exported, aws, nft, terraform};
 use crate::model::Document;
+use crate::operations::Instance;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {

@@ -10,10 +10,12 @@ use super::error::CliError;
 use super::flows_option::drain_time;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::status::{self, Flow, LiveFlows, Swept};
-use crate::apply::{Instance, orphans};
 use crate::datapath::FlowRow;
 use crate::model::Protocol;
+use crate::operations::Instance;
+use crate::operations::commands::flows::{Swept, cut_orphaned, expire};
+use crate::operations::flows::{Flow, LiveFlows};
+use crate::operations::queries::flows::flows;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -58,12 +60,12 @@ impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
             Self::List { orphaned } => {
-                let mut flows = status::flows(instance)?;
+                let mut flows = flows(instance)?;
                 flows.flows.retain(|flow| !orphaned || flow.is_orphaned);
                 list(&flows, output)
             }
-            Self::CutOrphaned { after } => show_cut(orphans::cut_all(instance, after)?, after, output),
-            Self::Expire => show_expired(&status::expire_flows(instance)?, output),
+            Self::CutOrphaned { after } => show_cut(cut_orphaned(instance, after)?, after, output),
+            Self::Expire => show_expired(&expire(instance)?, output),
         }
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::error::CliError;
 use super::flows::{flow_json, flow_text};
 use super::output::Output;
-use crate::apply::Instance;
-use crate::apply::status::Flow;
+use crate::operations::Instance;
+use crate::operations::flows::Flow;
 
 /// How many flows are shown; JSON has all.
 const SHOWN: usize = 20;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
 
-use crate::apply::Instance;
 use crate::host;
+use crate::operations::Instance;
 use crate::store::Author;
 
 const STATE_DIR: &str = "/var/lib/sgfw";

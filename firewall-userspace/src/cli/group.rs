@@ -14,11 +14,13 @@ use super::output::Output;
 use super::rule::rule_table;
 use super::table::Table;
 use super::tag::{parse_tags, tag_texts};
-use crate::apply::{Instance, groups, status};
 use crate::model::{
     Cidr, Description, Filters, GroupFilter, GroupId, GroupName, GroupReference, Interface, SecurityGroup,
     Tags,
 };
+use crate::operations::Instance;
+use crate::operations::commands::groups;
+use crate::operations::queries::tracking::tracking;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -216,7 +218,7 @@ fn show(reference: &GroupReference, instance: &Instance, output: &mut Output) ->
     output.line(format_args!("Members:     {}", or_none(&members)))?;
     output.line(format_args!("Interfaces:  {}", or_none(&interfaces)))?;
     output.line("")?;
-    output.table(&rule_table(&group.rules, &groups, &prefix_lists, &status::tracking(instance)?))
+    output.table(&rule_table(&group.rules, &groups, &prefix_lists, &tracking(instance)?))
 }
 
 fn carriers(group: GroupId, interfaces: &[Interface]) -> Vec<String> {

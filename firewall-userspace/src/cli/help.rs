@@ -2,64 +2,66 @@
 
 use ipnet::IpNet;
 
-use crate::apply::ApplyError;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::host::HostError;
 use crate::model::{GroupName, ManagementProperties, ModelError};
+use crate::operations::OperationError;
 use crate::store::StoreError;
 
-pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
+pub(super) fn operation_help(error: &OperationError) -> Option<String> {
     let help = match error {
-        ApplyError::Model(error) => return model_help(error),
-        ApplyError::Host(error) => return host_help(error),
-        ApplyError::Datapath(error) => return datapath_help(error),
-        ApplyError::Store(error) => return store_help(error),
-        ApplyError::Compile(error) => return Some(compile_help(error)),
-        ApplyError::AlreadyAttached { interface } => {
+        OperationError::Model(error) => return model_help(error),
+        OperationError::Host(error) => return host_help(error),
+        OperationError::Datapath(error) => return datapath_help(error),
+        OperationError::Store(error) => return store_help(error),
+        OperationError::Compile(error) => return Some(compile_help(error)),
+        OperationError::AlreadyAttached { interface } => {
             format!("`sgfw interface set-groups {interface} --group …` changes its groups")
         }
-        ApplyError::WouldLockOut { session, .. } => format!(
+        OperationError::WouldLockOut { session, .. } => format!(
             "authorize it first: `sgfw rule authorize GROUP --ingress --protocol tcp --port {} --cidr {}`; or repeat the \
              command with --allow-lockout",
             session.server.port(),
             IpNet::from(session.client.ip())
         ),
-        ApplyError::AwaitingConfirmation { .. } => {
+        OperationError::AwaitingConfirmation { .. } => {
             "`sgfw confirm` makes it stay, `sgfw rollback` takes it back at once; then repeat this command"
                 .to_owned()
         }
-        ApplyError::NothingToConfirm => "`sgfw history list` shows the changes".to_owned(),
-        ApplyError::NotConfirmedInTime { .. } => {
+        OperationError::NothingToConfirm => "`sgfw history list` shows the changes".to_owned(),
+        OperationError::NotConfirmedInTime { .. } => {
             "make the change again, and confirm it within its time".to_owned()
         }
-        ApplyError::UnknownGeneration { .. } => "`sgfw history list` shows the generations".to_owned(),
-        ApplyError::AttachedSince { .. } => {
+        OperationError::UnknownGeneration { .. } => "`sgfw history list` shows the generations".to_owned(),
+        OperationError::AttachedSince { .. } => {
             "go back to a later generation, or attach and detach by hand what was attached then".to_owned()
         }
-        ApplyError::PanicWouldLockOut { interface, session } => format!(
+        OperationError::PanicWouldLockOut { interface, session } => format!(
             "declare it first: `sgfw management add {interface} --port {} {}`; or repeat the command with --allow-lockout",
             session.server.port(),
             IpNet::from(session.client.ip())
         ),
-        ApplyError::WouldCloseManagement { properties, group, .. } => {
+        OperationError::WouldCloseManagement { properties, group, .. } => {
             management_help(properties, group.as_ref())
         }
-        ApplyError::FlowTablesExist => {
+        OperationError::FlowTablesExist => {
             "leave --flow-entries out; `sgfw interface reload --flow-entries N` gives it another size"
                 .to_owned()
         }
-        ApplyError::IncompleteAttachment { .. } => "`sgfw repair` attaches it again".to_owned(),
-        ApplyError::NotAttached { .. } => "`sgfw interface list` shows the attached interfaces".to_owned(),
-        ApplyError::ForeignPins { .. } => {
+        OperationError::IncompleteAttachment { .. } => "`sgfw repair` attaches it again".to_owned(),
+        OperationError::NotAttached { .. } => {
+            "`sgfw interface list` shows the attached interfaces".to_owned()
+        }
+        OperationError::ForeignPins { .. } => {
             "give the --state-dir and the --bpffs that belong together; each instance needs its own of both"
                 .to_owned()
         }
-        ApplyError::OtherNamespace => {
+        OperationError::OtherNamespace => {
             "give the --netns in which they were attached; if it is gone, `sgfw interface detach` them"
                 .to_owned()
         }
-        ApplyError::FiltersInOtherNamespace { pins, .. } => {
+        OperationError::FiltersInOtherNamespace { pins, .. } => {
             let pins: Vec<_> = pins.iter().map(|pin| pin.display().to_string()).collect();
             format!(
                 "give the --netns in which it was attached; if that is gone, so are the filters: remove the pins of \
@@ -67,15 +69,15 @@ pub(super) fn apply_help(error: &ApplyError) -> Option<String> {
                 pins.join(", ")
             )
         }
-        ApplyError::PlanOutdated { .. } => {
+        OperationError::PlanOutdated { .. } => {
             "make the plan anew with `sgfw plan`, and look at it again".to_owned()
         }
-        ApplyError::PlanOfOtherInstance { .. } => {
+        OperationError::PlanOfOtherInstance { .. } => {
             "give the --state-dir or the --netns that the plan was made with".to_owned()
         }
-        ApplyError::NoFreeSlot { .. } => "detach an interface that needs no protection".to_owned(),
-        ApplyError::NoDefaultGroup => DAMAGED_STORE.to_owned(),
-        ApplyError::NotUndone { .. } => {
+        OperationError::NoFreeSlot { .. } => "detach an interface that needs no protection".to_owned(),
+        OperationError::NoDefaultGroup => DAMAGED_STORE.to_owned(),
+        OperationError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
         }
         _ => return None,

@@ -8,8 +8,10 @@ use super::flows_option::{add_flows, tell_flows};
 use super::output::Output;
 use super::plan::{self, Titles};
 use super::table::Table;
-use crate::apply::confirm::{self, RolledBack};
-use crate::apply::{ApplyError, Instance, document};
+use crate::operations::commands::confirm::confirm;
+use crate::operations::commands::rollback::{RolledBack, rollback};
+use crate::operations::queries::plan::difference;
+use crate::operations::{Instance, OperationError};
 use crate::store::Generation;
 
 const TITLES: Titles =
@@ -65,7 +67,7 @@ Examples:
 
 impl Confirm {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let confirmed = confirm::confirm(instance)?;
+        let confirmed = confirm(instance)?;
         if output.is_json() {
             return output
                 .json(&json!({ "Generation": confirmed.generation, "CutFlows": confirmed.cut_flows }));
@@ -77,7 +79,7 @@ impl Confirm {
 
 impl Rollback {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let RolledBack { generation, orphaned_flows } = confirm::rollback(instance, self.generation)?;
+        let RolledBack { generation, orphaned_flows } = rollback(instance, self.generation)?;
         tell_flows(&orphaned_flows, instance, output);
         if output.is_json() {
             let mut outcome = json!({ "Generation": generation });
@@ -143,7 +145,7 @@ fn show(number: u64, instance: &Instance, output: &mut Output) -> Result<(), Cli
     }
     // Before the oldest one that is remembered there is nothing to compare with.
     let before = history.iter().find(|earlier| earlier.number < number).map_or(0, |earlier| earlier.number);
-    plan::show(&TITLES, &document::difference(instance, before, number)?, output)
+    plan::show(&TITLES, &difference(instance, before, number)?, output)
 }
 
 fn diff(from: u64, to: Option<u64>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
@@ -151,12 +153,12 @@ fn diff(from: u64, to: Option<u64>, instance: &Instance, output: &mut Output) ->
     let to = to.unwrap_or(stored);
     find(&history, from)?;
     find(&history, to)?;
-    plan::show(&TITLES, &document::difference(instance, from, to)?, output)
+    plan::show(&TITLES, &difference(instance, from, to)?, output)
 }
 
 fn find(history: &[Generation], number: u64) -> Result<&Generation, CliError> {
     let found = history.iter().find(|generation| generation.number == number);
-    Ok(found.ok_or(ApplyError::UnknownGeneration { generation: Some(number) })?)
+    Ok(found.ok_or(OperationError::UnknownGeneration { generation: Some(number) })?)
 }
 
 /// RFC 3339, in UTC.

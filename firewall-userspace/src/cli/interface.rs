@@ -14,13 +14,14 @@ use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
 use super::status::warn_about_filter;
 use super::table::Table;
-use crate::apply::interfaces::{self, AttachRequest, Attached};
-use crate::apply::reload::{self, Reloaded};
-use crate::apply::status::{self, InterfaceStatus, Programs};
-use crate::apply::{ApplyError, Instance, with_sources};
 use crate::datapath::{EgressAttachment, IngressAttachment, LivePrograms};
 use crate::host;
 use crate::model::{GroupId, GroupReference, IngressHook, Interface};
+use crate::operations::commands::attach::{self, AttachRequest};
+use crate::operations::commands::reload::{self, Reloaded};
+use crate::operations::commands::{Attached, detach, interfaces};
+use crate::operations::queries::status::{self, InterfaceStatus, Programs};
+use crate::operations::{Instance, OperationError, with_sources};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -169,7 +170,7 @@ impl Command {
         match self {
             Self::Attach(arguments) => attach(arguments, instance, output),
             Self::Detach { interface } => {
-                interfaces::detach(instance, &interface)?;
+                detach::detach(instance, &interface)?;
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
@@ -283,7 +284,7 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         mount(mount_point)?;
     }
     let Attached { interface, attachment, native_xdp_refused, filters_before, taken_over } =
-        interfaces::attach(instance, &request)?;
+        attach::attach(instance, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     let mode = if interface.options.audit { " in audit mode" } else { "" };
     output
@@ -330,6 +331,13 @@ fn reload(
     if lost_flows > 0 {
         output.warn(format_args!("flows that could not be taken along: {lost_flows}"));
     }
+    let reloaded: Vec<InterfaceStatus> = reloaded
+        .into_iter()
+        .map(|(interface, attachment)| InterfaceStatus {
+            interface,
+            programs: Programs::Attached(attachment),
+        })
+        .collect();
     for InterfaceStatus { interface, .. } in &reloaded {
         output.note(format_args!("{} has new programs", interface.name));
     }
@@ -343,7 +351,7 @@ fn reload(
 fn show(name: &str, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
     let (interfaces, groups) = status::interfaces(instance)?;
     let names = names(&groups);
-    let not_attached = || ApplyError::NotAttached { interface: name.to_owned() };
+    let not_attached = || OperationError::NotAttached { interface: name.to_owned() };
     let status = interfaces.iter().find(|status| status.interface.name == name).ok_or_else(not_attached)?;
     if output.is_json() {
         return output.json(&interfaces_json(std::slice::from_ref(status), &names));

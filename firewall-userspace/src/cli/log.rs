@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::error::CliError;
 use super::output::Output;
-use crate::apply::Instance;
 use crate::datapath::Datapath;
 use crate::datapath::log::{DropLine, stream};
+use crate::operations::Instance;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

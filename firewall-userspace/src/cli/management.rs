@@ -8,10 +8,11 @@ use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::{Instance, management};
 use crate::model::{
     ManagementPrefix, ManagementProperties, ManagementService, ModelError, PortRange, Protocol,
 };
+use crate::operations::Instance;
+use crate::operations::commands::management;
 
 const SSH_PORT: &str = "22";
 

@@ -1,6 +1,6 @@
 //! The command line: what is typed, what is shown, and how a command ends.
 //!
-//! A noun is a module; each of its verbs parses its arguments into model types, calls `apply` and shows the outcome.
+//! A noun is a module; each of its verbs parses its arguments into model types, calls `operations` and shows the outcome.
 //! Nothing is decided here, and no map is touched but the ring buffer that `log` reads.
 
 mod apply;

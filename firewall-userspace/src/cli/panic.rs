@@ -5,7 +5,8 @@ use clap::Args;
 use super::error::CliError;
 use super::output::Output;
 use super::settings::Switch;
-use crate::apply::{Instance, panic};
+use crate::operations::Instance;
+use crate::operations::commands::panic;
 
 /// What is said while panic mode is on.
 pub(super) const IN_PANIC: &str = "panic mode is on: attached interfaces drop everything but tracked flows, exempt kinds of \

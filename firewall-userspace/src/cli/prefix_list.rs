@@ -11,12 +11,13 @@ use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
 use super::tag::{parse_tags, tag_texts};
-use crate::apply::prefix_lists::{self, CreateRequest, Properties, Target};
-use crate::apply::{Changed, Instance};
 use crate::model::{
     AddressFamily, Description, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
     SecurityGroup, Tags,
 };
+use crate::operations::commands::prefix_lists::{self, CreateRequest, Properties, Target};
+use crate::operations::queries::prefix_lists::{at_version, versions};
+use crate::operations::{Changed, Instance};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -262,7 +263,7 @@ fn show(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let list = prefix_lists::at_version(instance, reference, version)?;
+    let list = at_version(instance, reference, version)?;
     if output.is_json() {
         return output.json(&json!({ "PrefixLists": [aws::ManagedPrefixList::new(&list)] }));
     }
@@ -287,7 +288,7 @@ fn history(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let versions = prefix_lists::versions(instance, reference)?;
+    let versions = versions(instance, reference)?;
     if output.is_json() {
         let versions: Vec<Value> = versions
             .iter()

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::{Instance, quotas};
 use crate::model::{Quota, Quotas};
+use crate::operations::Instance;
+use crate::operations::commands::quotas;
+use crate::operations::queries::quotas as quota_queries;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -91,7 +93,7 @@ fn quota_value(text: &str) -> Result<(Quota, u64), String> {
 }
 
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let (quotas, usages) = quotas::usage(instance)?;
+    let (quotas, usages) = quota_queries::usage(instance)?;
     let mut most: BTreeMap<Quota, u64> = BTreeMap::new();
     for usage in &usages {
         let most = most.entry(usage.subject.quota()).or_default();
@@ -129,7 +131,7 @@ fn show(quotas: &Quotas, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn check(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let excesses = quotas::check_aws(instance)?;
+    let excesses = quota_queries::check_aws(instance)?;
     if output.is_json() {
         let excesses: Vec<Value> = excesses
             .iter()

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::repair::{self, Outcome, Repaired};
-use crate::apply::{Instance, with_sources};
+use crate::operations::commands::repair::{self, Outcome, Repaired};
+use crate::operations::{Instance, with_sources};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

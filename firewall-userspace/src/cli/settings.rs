@@ -10,8 +10,9 @@ use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::{Instance, interfaces};
 use crate::model::{Exemption, FlowTimeouts, IcmpErrors, Interface, InterfaceOptions, ModelError, Timeout};
+use crate::operations::Instance;
+use crate::operations::commands::interfaces;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("timeouts").multiple(true).required(true).args([

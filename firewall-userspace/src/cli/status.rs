@@ -14,9 +14,9 @@ use super::output::Output;
 use super::panic::IN_PANIC;
 use super::settings::exempt_kinds;
 use super::table::Table;
-use crate::apply::Instance;
-use crate::apply::status::{self, InterfaceStatus, KernelStatus, Programs};
 use crate::datapath::{CounterRow, FilterBefore, Occupancy, hook};
+use crate::operations::Instance;
+use crate::operations::queries::status::{self, InterfaceStatus, KernelStatus, Programs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -7,8 +7,10 @@ use super::aws;
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
-use crate::apply::{Instance, tags};
 use crate::model::{ResourceReference, TagKey, TagValue, Tags};
+use crate::operations::Instance;
+use crate::operations::commands::tags;
+use crate::operations::queries::tags::all_tags;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -83,7 +85,7 @@ fn show(tags: &Tags, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let tagged = tags::all(instance)?;
+    let tagged = all_tags(instance)?;
     if output.is_json() {
         let tags: Vec<_> = tagged.iter().flat_map(|(resource, tags)| aws::tags_of(*resource, tags)).collect();
         return output.json(&json!({ "Tags": tags }));

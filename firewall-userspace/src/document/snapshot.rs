@@ -1,4 +1,4 @@
-//! What is stored, as a document: the way back from `apply` to a file.
+//! What is stored, as a document: the way back from a store to a file.
 
 use std::collections::{BTreeSet, HashMap};
 

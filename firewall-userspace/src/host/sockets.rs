@@ -1,6 +1,6 @@
 //! The connections that are open on this host, as the kernel's socket tables have them, and who opened them.
 //!
-//! Asked by `apply` for the connections that an interface had before it was attached, and whether those still have sockets that
+//! Asked by `operations` for the connections that an interface had before it was attached, and whether those still have sockets that
 //! somebody may have forged the end of. Connections that the host forwards have no socket here.
 
 use std::collections::{HashMap, HashSet};

@@ -3,7 +3,7 @@
 //!
 //! One SQLite file in the state directory. Readers see a consistent [`Snapshot`] and need no lock; a writer holds the
 //! [`WriteLock`] of the directory from reading what it changes until the change is in force, which is longer than a
-//! database transaction: that is why the lock is a file of its own. `apply` is the only caller that writes. The store
+//! database transaction: that is why the lock is a file of its own. `operations` is the only caller. The store
 //! knows model types and SQL; it must not know about the data plane.
 
 mod error;

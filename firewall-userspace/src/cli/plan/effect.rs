@@ -4,8 +4,8 @@ use super::super::error::CliError;
 use super::super::flows::flow_text;
 use super::super::output::Output;
 use super::words::{Words, preposition};
-use crate::apply::document::Difference;
 use crate::model::Interface;
+use crate::operations::queries::plan::Difference;
 use crate::plan::{Effect, Redundancy, RedundantRule, Region};
 
 /// How many rows of one kind are shown, and how many peers in one; JSON has all.

@@ -7,8 +7,8 @@ use super::super::flows::flow_json;
 use super::super::settings::settings_json;
 use super::text::{entry_changes, entry_text};
 use super::words::Words;
-use crate::apply::document::Difference;
 use crate::model::{GroupId, Interface, InterfaceOptions, PrefixList, Tags};
+use crate::operations::queries::plan::Difference;
 use crate::plan::{Change, Count, GroupChange, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange};
 
 pub(super) fn difference(difference: &Difference) -> Value {

@@ -13,10 +13,10 @@ use clap::{ArgGroup, Args};
 
 use super::error::{CliError, ExitStatus};
 use super::output::Output;
-use crate::apply::document::Difference;
-use crate::apply::{Instance, document};
 use crate::document::{Input, read_with_warnings};
 use crate::model::Document;
+use crate::operations::Instance;
+use crate::operations::queries::plan::{self, Difference};
 
 pub(super) use help::{plan_help, saved_plan_help};
 
@@ -67,7 +67,7 @@ pub(super) struct PolicyFiles {
 
 impl Plan {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<ExitStatus, CliError> {
-        let plan = document::plan(instance, self.files.read(output)?)?;
+        let plan = plan::plan(instance, self.files.read(output)?)?;
         if let Some(path) = &self.out {
             save(&plan, path)?;
         }
@@ -103,7 +103,7 @@ pub(super) fn show(titles: &Titles, difference: &Difference, output: &mut Output
     text::show(titles, difference, output)
 }
 
-fn save(plan: &document::Plan, path: &Path) -> Result<(), CliError> {
+fn save(plan: &plan::Plan, path: &Path) -> Result<(), CliError> {
     let bytes =
         plan.saved.to_bytes().map_err(|source| CliError::SavedPlan { path: path.to_owned(), source })?;
     fs::write(path, bytes).map_err(|source| CliError::CannotWriteFile { path: path.to_owned(), source })

@@ -8,11 +8,11 @@ use super::super::output::Output;
 use super::Titles;
 use super::effect;
 use super::words::{Words, tags};
-use crate::apply::document::Difference;
 use crate::model::{
     Exemption, Interface, InterfaceOptions, PrefixList, PrefixListEntry, SecurityGroup, SecurityRule, Tags,
     Timeout,
 };
+use crate::operations::queries::plan::Difference;
 use crate::plan::{Change, Changes, Count, GroupChange};
 
 /// How many lines of one kind are shown about one object; JSON has all.

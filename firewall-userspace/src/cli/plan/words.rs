@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firewall_common::abi::Direction;
 
-use crate::apply::document::Difference;
 use crate::model::{GroupId, Peer, PrefixListId, RuleId, SecurityRule, Service, Tags};
+use crate::operations::queries::plan::Difference;
 use crate::plan::{IcmpRange, ServiceRange, State};
 
 /// Names of everything that a plan speaks of, before and after.

@@ -6,9 +6,9 @@ use firewall_common::abi::Direction;
 use super::super::error::CliError;
 use super::super::group::parse_prefixes;
 use super::super::output::Output;
-use crate::apply::Instance;
-use crate::apply::rules::{Peers, RuleRequest};
 use crate::model::{AddressFamily, IcmpSelector, PortRange, Protocol, Service};
+use crate::operations::Instance;
+use crate::operations::commands::rules::{Peers, RuleRequest};
 
 /// The properties of rules, all of them or none.
 #[derive(Debug, Args)]

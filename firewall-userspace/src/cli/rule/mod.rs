@@ -11,9 +11,10 @@ use super::error::CliError;
 use super::flows_option::{FlowsOption, add_flows, tell_flows};
 use super::output::Output;
 use super::tag::parse_tags;
-use crate::apply::rules::{self, Modification, RuleSelection};
-use crate::apply::{Changed, Instance, status};
 use crate::model::{Description, Filters, GroupReference, RuleFilter, RuleId, SecurityRule, Tags};
+use crate::operations::commands::rules::{self, Modification, RuleSelection};
+use crate::operations::queries::tracking::tracking;
+use crate::operations::{Changed, Instance};
 
 use arguments::{PeerArguments, RuleArguments, ServiceArguments, warn_about_useless_rules};
 pub(super) use table::{ports, rule_table};
@@ -233,7 +234,7 @@ fn list(
         None => groups.iter().flat_map(|group| group.rules.clone()).collect(),
     };
     rules.retain(|rule| filters.matches(rule));
-    let tracking = status::tracking(instance)?;
+    let tracking = tracking(instance)?;
     if output.is_json() {
         let rules: Vec<_> = rules
             .iter()

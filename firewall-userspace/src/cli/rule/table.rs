@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::group::names;
 use super::super::table::Table;
-use crate::apply::status::Tracking;
 use crate::model::{IcmpSelector, Peer, PortRange, PrefixList, RuleId, SecurityGroup, SecurityRule, Service};
+use crate::operations::queries::tracking::Tracking;
 
 /// Rules for people.
 pub(in crate::cli) fn rule_table(

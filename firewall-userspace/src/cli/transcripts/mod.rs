@@ -10,13 +10,13 @@ use snapbox::{Assert, Data};
 use super::Cli;
 use super::error::CliError;
 use super::import::ImportFailure;
-use crate::apply::ApplyError;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::document::WriteError;
 use crate::host::HostError;
 use crate::interchange::ImportError;
 use crate::model::ModelError;
+use crate::operations::OperationError;
 use crate::plan::{PlanError, SavedPlanError};
 use crate::store::StoreError;
 use crate::transcripts::Evidence::{self, Rendered, Shown, Wraps};
@@ -122,7 +122,7 @@ fn tables() -> Vec<Vec<(&'static str, Evidence)>> {
 
 fn of_the_command_line() -> Vec<(&'static str, Evidence)> {
     let mut table = evidence!(CliError {
-        Apply => Wraps,
+        Operation => Wraps,
         Import => Wraps,
         Output => Rendered("a full device behind stdout"),
         Usage => Shown("rules are named by properties in one group at a time"),
@@ -147,7 +147,7 @@ fn of_the_command_line() -> Vec<(&'static str, Evidence)> {
 }
 
 fn of_changes() -> Vec<(&'static str, Evidence)> {
-    let mut table = evidence!(ApplyError {
+    let mut table = evidence!(OperationError {
         Model => Wraps,
         Store => Wraps,
         Host => Wraps,

@@ -6,13 +6,13 @@ use firewall_common::abi::Direction;
 use nix::errno::Errno;
 use serde::ser::Error as _;
 
-use crate::apply::ApplyError;
 use crate::cli::error::CliError;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::document::WriteError;
 use crate::host::{HostError, SshSession};
 use crate::model::{GroupName, ModelError};
+use crate::operations::OperationError;
 use crate::plan::{PlanError, PlanErrors};
 use crate::store::StoreError;
 
@@ -31,7 +31,7 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
         server: "192.0.2.1:22".parse().unwrap(),
     };
     let interface = || "eth1".to_owned();
-    let cannot = || ApplyError::Datapath(DatapathError::NotPrivileged);
+    let cannot = || OperationError::Datapath(DatapathError::NotPrivileged);
     vec![
         ("CliError::Output", CliError::Output(io::ErrorKind::StorageFull.into())),
         ("CliError::Log", CliError::Log(refused())),
@@ -40,52 +40,52 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
             CliError::NotRepaired { interface: interface(), source: Box::new(cannot()) },
         ),
         (
-            "ApplyError::WouldLockOut",
-            ApplyError::WouldLockOut { interface: interface(), session: session() }.into(),
+            "OperationError::WouldLockOut",
+            OperationError::WouldLockOut { interface: interface(), session: session() }.into(),
         ),
         (
-            "ApplyError::PanicWouldLockOut",
-            ApplyError::PanicWouldLockOut { interface: interface(), session: session() }.into(),
+            "OperationError::PanicWouldLockOut",
+            OperationError::PanicWouldLockOut { interface: interface(), session: session() }.into(),
         ),
         (
-            "ApplyError::IncompleteAttachment",
-            ApplyError::IncompleteAttachment { interface: interface() }.into(),
+            "OperationError::IncompleteAttachment",
+            OperationError::IncompleteAttachment { interface: interface() }.into(),
         ),
-        ("ApplyError::NoFreeSlot", ApplyError::NoFreeSlot { slots: 64 }.into()),
-        ("ApplyError::OtherNamespace", ApplyError::OtherNamespace.into()),
+        ("OperationError::NoFreeSlot", OperationError::NoFreeSlot { slots: 64 }.into()),
+        ("OperationError::OtherNamespace", OperationError::OtherNamespace.into()),
         (
-            "ApplyError::FiltersInOtherNamespace",
-            ApplyError::FiltersInOtherNamespace {
+            "OperationError::FiltersInOtherNamespace",
+            OperationError::FiltersInOtherNamespace {
                 interface: "eth1".to_owned(),
                 pins: vec!["/sys/fs/bpf/sgfw/v6/links/0-2-egress-clsact-512".into()],
             }
             .into(),
         ),
-        ("ApplyError::NoDefaultGroup", ApplyError::NoDefaultGroup.into()),
+        ("OperationError::NoDefaultGroup", OperationError::NoDefaultGroup.into()),
         (
-            "ApplyError::NotUndone",
-            ApplyError::NotUndone { failure: Box::new(cannot()), undoing: Box::new(cannot()) }.into(),
+            "OperationError::NotUndone",
+            OperationError::NotUndone { failure: Box::new(cannot()), undoing: Box::new(cannot()) }.into(),
         ),
         (
             "CompileError::TooManyServices",
-            ApplyError::from(CompileError::TooManyServices { limit: 65_535 }).into(),
+            OperationError::from(CompileError::TooManyServices { limit: 65_535 }).into(),
         ),
         (
             "CompileError::TooManyPolicies",
-            ApplyError::from(CompileError::TooManyPolicies { limit: 64 }).into(),
+            OperationError::from(CompileError::TooManyPolicies { limit: 64 }).into(),
         ),
         (
             "CompileError::NestedPrefixes",
-            ApplyError::from(CompileError::NestedPrefixes { limit: 128 }).into(),
+            OperationError::from(CompileError::NestedPrefixes { limit: 128 }).into(),
         ),
-        ("CompileError::NestedPorts", ApplyError::from(CompileError::NestedPorts { limit: 1024 }).into()),
+        ("CompileError::NestedPorts", OperationError::from(CompileError::NestedPorts { limit: 1024 }).into()),
         (
             "CompileError::TooManyCells",
-            ApplyError::from(CompileError::TooManyCells { groups: groups(), limit: 4_194_304 }).into(),
+            OperationError::from(CompileError::TooManyCells { groups: groups(), limit: 4_194_304 }).into(),
         ),
         (
             "CompileError::TooManyMatches",
-            ApplyError::from(CompileError::TooManyMatches { groups: groups(), limit: 16_777_216 }).into(),
+            OperationError::from(CompileError::TooManyMatches { groups: groups(), limit: 16_777_216 }).into(),
         ),
     ]
 }
@@ -95,7 +95,7 @@ fn groups() -> Vec<GroupName> {
 }
 
 fn rendered_of_the_model_and_documents() -> Vec<(&'static str, CliError)> {
-    let of_plan = |error: PlanError| CliError::Apply(PlanErrors(vec![error]).into());
+    let of_plan = |error: PlanError| CliError::Operation(PlanErrors(vec![error]).into());
     let json = serde_json::from_str::<u8>("{").unwrap_err();
     vec![
         ("ModelError::NoRandomness", ModelError::NoRandomness(getrandom::Error::UNSUPPORTED).into()),
@@ -118,7 +118,7 @@ fn rendered_of_the_model_and_documents() -> Vec<(&'static str, CliError)> {
 
 fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
     let path = || "/var/lib/sgfw/sgfw.db".into();
-    let store = |error: StoreError| CliError::Apply(error.into());
+    let store = |error: StoreError| CliError::Operation(error.into());
     let no_name = ModelError::InvalidGroupName { name: "sg-web".to_owned() };
     let (no_random, no_decode) =
         (ModelError::NoRandomness(getrandom::Error::UNSUPPORTED), "too short".into());

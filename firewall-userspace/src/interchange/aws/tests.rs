@@ -32,7 +32,7 @@ fn read_text(text: &str) -> Result<Imported, ImportError> {
 
 fn error(text: &str) -> String {
     let error = read_text(text).unwrap_err();
-    crate::apply::with_sources(&error)
+    crate::operations::with_sources(&error)
 }
 
 /// What was not carried over and says something about traffic.

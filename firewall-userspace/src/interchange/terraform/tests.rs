@@ -131,7 +131,7 @@ fn entries_of_a_list_may_have_their_own_resources() {
 #[test]
 fn errors_say_which_attribute_of_which_resource() {
     let error = |values: Value| {
-        crate::apply::with_sources(&read_text(&state(&[("aws_security_group", values)])).unwrap_err())
+        crate::operations::with_sources(&read_text(&state(&[("aws_security_group", values)])).unwrap_err())
     };
     assert_eq!(
         error(json!({ "name": "web", "ingress": [{ "protocol": "tcp", "from_port": "22" }] })),

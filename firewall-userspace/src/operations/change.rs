@@ -1,0 +1,79 @@
+//! One change, from what is stored to what is in force.
+//!
+//! *Read → old policy → change → new policy → compare → publish*. Every command that changes what is stored goes this way,
+//! but for attaching and detaching, which have programs to handle besides.
+
+use super::confirm::lock;
+use super::flows::{self, Flow};
+use super::guard::quotas;
+use super::{Instance, OperationError, publish};
+use crate::datapath::Datapath;
+use crate::store::{Snapshot, Transaction};
+
+/// A change that was made, or would be.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// What it came to.
+    pub outcome: T,
+    /// The live flows that it concerns, because no rule admits them afterwards: those that have lost their rule by it, or
+    /// every one if flows are cut.
+    pub orphaned_flows: Vec<Flow>,
+}
+
+impl Instance {
+    /// Makes one change and puts it into force, unless it is a dry run.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
+    ) -> Result<T, OperationError> {
+        Ok(self.change_live(|_, _| Ok(Vec::new()), change)?.outcome)
+    }
+
+    /// As [`change`](Self::change), for what may take the rule of live flows.
+    pub fn change_with_flows<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
+    ) -> Result<Changed<T>, OperationError> {
+        let at_stake = |snapshot: &Snapshot<'_>, datapath: &Datapath| {
+            flows::at_stake(snapshot, datapath, self.cut_after)
+        };
+        self.change_live(at_stake, change)
+    }
+
+    /// Makes one change that may take the rule of the flows `at_stake`.
+    fn change_live<T>(
+        &self,
+        at_stake: impl FnOnce(&Snapshot<'_>, &Datapath) -> Result<Vec<Flow>, OperationError>,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
+    ) -> Result<Changed<T>, OperationError> {
+        let (mut store, lock) = lock(self)?;
+        let interfaces = store.snapshot()?.interfaces()?;
+        let Some(mut datapath) = self.datapath(&interfaces)? else {
+            let transaction = store.begin(&lock)?;
+            let outcome = quotas::within(&transaction, change)?;
+            if !self.dry_run {
+                publish::commit_unpublished(self, transaction)?;
+            }
+            return Ok(Changed { outcome, orphaned_flows: Vec::new() });
+        };
+        let before = store.snapshot()?.generation()?;
+        let transaction = store.begin(&lock)?;
+        let at_stake = at_stake(&transaction, &datapath)?;
+        let outcome = quotas::within(&transaction, change)?;
+        let attachments = datapath.attachments()?;
+        let checked = publish::check(self, &transaction, &datapath, &attachments)?;
+        let orphaned_flows = flows::without_rule(at_stake, &transaction.interfaces()?, &checked.policy);
+        let changed = Changed { outcome, orphaned_flows };
+        if self.dry_run {
+            return Ok(changed);
+        }
+        match publish::put_into_force(self, transaction, &mut datapath, checked, &attachments) {
+            Ok(_) => Ok(changed),
+            Err(error) => {
+                // Only a publication that failed after the commit has anything to take back.
+                store.undo_after(before, &lock)?;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Where one sgfw is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::OperationError;
+use crate::datapath::Datapath;
+use crate::host;
+use crate::model::Interface;
+use crate::store::{Author, Store, WriteLock};
+
+/// One sgfw: a state directory and a directory of pins that belong together.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Where the store is.
+    pub state_dir: PathBuf,
+    /// Where maps and links are pinned.
+    pub bpffs: PathBuf,
+    /// How long to wait for another process that is changing the instance.
+    pub lock_timeout: Duration,
+    /// Whether a change may lock out the operator who makes it over SSH.
+    pub allow_lockout: bool,
+    /// Who makes the changes, for the history.
+    pub author: Author,
+    /// How long a change is in force unless it is confirmed; `None` for one that stays.
+    pub confirm_within: Option<Duration>,
+    /// How long after a change the flows that no rule admits any more are cut; `None` to keep them.
+    pub cut_after: Option<Duration>,
+    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
+    pub dry_run: bool,
+}
+
+impl Instance {
+    /// The store, and the lock of those who change it, whatever waits to be confirmed.
+    pub(super) fn lock_unsettled(&self) -> Result<(Store, WriteLock), OperationError> {
+        // Opening first: it creates the state directory, in which the lock is.
+        let store = Store::open(&self.state_dir, self.lock_timeout)?;
+        let lock = WriteLock::acquire(&self.state_dir, self.lock_timeout)?;
+        Ok((store, lock))
+    }
+
+    /// The data plane, if anything is attached. Without interfaces the store is all there is, and needs no privilege.
+    pub fn datapath(&self, interfaces: &[Interface]) -> Result<Option<Datapath>, OperationError> {
+        if interfaces.is_empty() {
+            return Ok(None);
+        }
+        host::require_root()?;
+        Ok(Datapath::open(&self.bpffs)?)
+    }
+}

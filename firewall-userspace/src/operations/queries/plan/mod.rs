@@ -1,0 +1,136 @@
+//! What a document would change, and what was changed between two generations.
+
+use crate::datapath::Datapath;
+use crate::model::{Document, ExemptAddress, GroupId, Interface};
+use crate::operations::commands::document::{check_current, default_group};
+use crate::operations::flows::{Flow, Zones, live_flows, without_rule};
+use crate::operations::guard::check_namespace;
+use crate::operations::policy::{policy_input, state};
+use crate::operations::{Instance, OperationError};
+use crate::plan::{Changes, CompiledState, Effect, SavedPlan, State, desired};
+use crate::store::Store;
+
+/// What a document would change.
+#[derive(Debug)]
+pub struct Plan {
+    /// The document, and what it was compared with.
+    pub saved: SavedPlan,
+    /// What is stored beside what would be.
+    pub difference: Difference,
+}
+
+/// Two states beside each other.
+#[derive(Debug)]
+pub struct Difference {
+    /// Generation of the state before.
+    pub generation: u64,
+    /// What is stored, or was.
+    pub before: State,
+    /// What would be, or was later.
+    pub after: State,
+    /// What tells them apart.
+    pub changes: Changes,
+    /// What it means for traffic.
+    pub effect: Effect,
+    /// Live flows that would go on though no rule would let them begin any more, as in AWS.
+    pub orphaned_flows: Vec<Flow>,
+}
+
+impl Difference {
+    /// The interfaces that are in audit mode afterwards: nothing is dropped on them, whatever the effect says.
+    pub fn audited(&self) -> impl Iterator<Item = &Interface> {
+        self.after.interfaces.iter().filter(|interface| interface.options.audit)
+    }
+
+    /// The interfaces that leave audit mode.
+    pub fn audited_no_longer(&self) -> impl Iterator<Item = &Interface> {
+        let was_audited =
+            |id| self.before.interfaces.iter().any(|before| before.id == id && before.options.audit);
+        self.after
+            .interfaces
+            .iter()
+            .filter(move |interface| !interface.options.audit && was_audited(interface.id))
+    }
+}
+
+/// Compares a document with what is stored.
+pub fn plan(instance: &Instance, document: Document) -> Result<Plan, OperationError> {
+    compare(instance, document, |_, _| Ok(()))
+}
+
+/// Compares the document of a saved plan with what is stored, which must be what it was made of.
+pub fn resume(instance: &Instance, saved: &SavedPlan) -> Result<Plan, OperationError> {
+    compare(instance, saved.document.clone(), |default_group, generation| {
+        check_current(saved, instance, default_group, generation)
+    })
+}
+
+/// What was changed between two generations. Members of groups that are interfaces are those of today.
+pub fn difference(instance: &Instance, from: u64, to: u64) -> Result<Difference, OperationError> {
+    let store = Store::open(&instance.state_dir, instance.lock_timeout)?;
+    let (interfaces, known) =
+        instance.read(|snapshot| Ok((snapshot.interfaces()?, snapshot.interface_addresses()?)))?;
+    let datapath = instance.datapath(&interfaces)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let (before, exempt_before) = state_at(&store, from)?;
+    let (after, exempt_after) = state_at(&store, to)?;
+    let changes = Changes::between(&before, &after);
+    let effect = Effect::between(
+        &CompiledState::new(&policy_input(&before, &exempt_before, &attachments, &known)?)?,
+        &CompiledState::new(&policy_input(&after, &exempt_after, &attachments, &known)?)?,
+    );
+    Ok(Difference { generation: from, before, after, changes, effect, orphaned_flows: Vec::new() })
+}
+
+fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>), OperationError> {
+    let mut past = store.at(generation)?;
+    let snapshot = past.snapshot()?;
+    Ok((state(&snapshot)?, snapshot.exempt_addresses()?))
+}
+
+fn compare(
+    instance: &Instance,
+    document: Document,
+    check: impl FnOnce(GroupId, u64) -> Result<(), OperationError>,
+) -> Result<Plan, OperationError> {
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    let datapath = instance.datapath(&interfaces)?;
+    let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
+    let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
+    let (before, exempt, known, generation) = instance.read(|snapshot| {
+        check_namespace(snapshot, &pinned)?;
+        let (exempt, known) = (snapshot.exempt_addresses()?, snapshot.interface_addresses()?);
+        Ok((state(snapshot)?, exempt, known, snapshot.generation()?))
+    })?;
+    let default_group = default_group(&before.groups)?;
+    check(default_group, generation)?;
+    let after = desired(&before, &document)?;
+    let changes = Changes::between(&before, &after);
+    let compiled_before = CompiledState::new(&policy_input(&before, &exempt, &attachments, &known)?)?;
+    let compiled_after = CompiledState::new(&policy_input(&after, &exempt, &attachments, &known)?)?;
+    let effect = Effect::between(&compiled_before, &compiled_after);
+    let orphaned_flows = match datapath {
+        Some(datapath) if !changes.is_empty() => {
+            let flows = instance.read(|snapshot| live_flows(snapshot, &datapath))?.flows;
+            orphaned(flows, &before.interfaces, &compiled_before, &compiled_after)
+        }
+        _ => Vec::new(),
+    };
+    let saved = SavedPlan { default_group, generation, document };
+    Ok(Plan { saved, difference: Difference { generation, before, after, changes, effect, orphaned_flows } })
+}
+
+/// The flows that an interface of their zone would have let begin before, and none would after.
+fn orphaned(
+    flows: Vec<Flow>,
+    interfaces: &[Interface],
+    before: &CompiledState,
+    after: &CompiledState,
+) -> Vec<Flow> {
+    let before = Zones::new(interfaces, &before.policy);
+    let had_rule = flows.into_iter().filter(|flow| before.admit(&flow.row)).collect();
+    without_rule(had_rule, interfaces, &after.policy)
+}
+
+#[cfg(test)]
+mod tests;
