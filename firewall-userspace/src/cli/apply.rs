@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
+use super::call::Call;
 use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, tell_fate};
 use super::output::Output;
 use super::plan::{self, PolicyFiles};
-use crate::host;
-use crate::operations::Instance;
 use crate::operations::commands::document;
 use crate::operations::queries::plan as plans;
+use crate::operations::{ChangeOptions, Operator};
 use crate::plan::SavedPlan;
 
 /// Enough to open a second connection and to type `sgfw confirm` in it.
@@ -61,10 +61,10 @@ pub(super) struct Apply {
 }
 
 impl Apply {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let (plan, is_seen) = match self.saved.as_deref().or(self.plan.as_deref()) {
-            Some(path) => (plans::resume(instance, &read_plan(path)?)?, true),
-            None => (plans::plan(instance, self.files.read(output)?)?, false),
+            Some(path) => (plans::resume(call.instance, &read_plan(path)?)?, true),
+            None => (plans::plan(call.instance, self.files.read(output)?)?, false),
         };
         plan::show(&plan::TITLES, &plan.difference, output)?;
         if plan.difference.changes.is_empty() {
@@ -74,11 +74,12 @@ impl Apply {
             output.flush()?;
             self.ask()?;
         }
-        let confirm_within = self.confirm_within();
-        let instance = Instance { dry_run: self.dry_run, confirm_within, ..self.flows.in_instance(instance) };
-        let changed = document::apply(&instance, &plan.saved, &plan.difference.changes)?;
+        let confirm_within = self.confirm_within(call.options.operator);
+        let options = self.flows.choose(call.options);
+        let options = ChangeOptions { dry_run: self.dry_run, confirm_within, ..options };
+        let changed = document::apply(call.instance, options, &plan.saved, &plan.difference.changes)?;
         // The plan has shown them.
-        tell_fate(&changed.orphaned_flows, &instance, output);
+        tell_fate(&changed.orphaned_flows, options, output);
         match confirm_within {
             _ if self.dry_run => output.note(WOULD_SUCCEED),
             Some(within) => output.note(format_args!(
@@ -91,8 +92,8 @@ impl Apply {
     }
 
     /// How long the change is in force unless it is confirmed.
-    fn confirm_within(&self) -> Option<Duration> {
-        let is_interactive = || io::stdin().is_terminal() && host::ssh_session().is_some();
+    fn confirm_within(&self, operator: &Operator) -> Option<Duration> {
+        let is_interactive = || io::stdin().is_terminal() && operator.session.is_some();
         let default = || if is_interactive() { CONFIRM_TIMEOUT_OVER_SSH } else { Duration::ZERO };
         Some(self.confirm_timeout.unwrap_or_else(default)).filter(|within| !within.is_zero())
     }

@@ -2,14 +2,15 @@
 
 use clap::{Args, Subcommand};
 
+use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
-use crate::operations::Instance;
+use crate::operations::ChangeOptions;
 
 /// The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
 pub(super) const WOULD_SUCCEED: &str = "DryRunOperation: it would have succeeded; nothing is changed";
 
-/// The verbs of a noun whose changes all go through [`Instance::change`], which knows dry runs.
+/// The verbs of a noun whose changes all go through [`Instance::change`](crate::operations::Instance::change), which knows dry runs.
 #[derive(Debug, Args)]
 pub(super) struct DryRunnable<C: Subcommand> {
     #[command(subcommand)]
@@ -24,12 +25,12 @@ impl<C: Subcommand> DryRunnable<C> {
     /// Runs the verb.
     pub(super) fn run(
         self,
-        instance: &Instance,
+        call: Call<'_>,
         output: &mut Output,
-        run: impl FnOnce(C, &Instance, &mut Output) -> Result<(), CliError>,
+        run: impl FnOnce(C, Call<'_>, &mut Output) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let instance = Instance { dry_run: self.dry_run, ..instance.clone() };
-        run(self.command, &instance, output)?;
+        let options = ChangeOptions { dry_run: self.dry_run, ..call.options };
+        run(self.command, Call { options, ..call }, output)?;
         if self.dry_run {
             output.note(WOULD_SUCCEED);
         }

@@ -4,6 +4,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
@@ -80,11 +81,11 @@ pub(super) enum Preset {
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::List => list(instance, output),
+            Self::List => list(call.instance, output),
             Self::Add { preset: Some(Preset::AwsLinkLocal), .. } => {
-                show_ids(&exempt::add_aws_link_local(instance)?, output)
+                show_ids(&exempt::add_aws_link_local(call.instance, call.options)?, output)
             }
             Self::Add { addresses, prefixes, description, .. } => {
                 let description: Option<Description> = description.map(|text| text.parse()).transpose()?;
@@ -92,15 +93,16 @@ impl Command {
                     .properties(&prefixes, output)?
                     .into_iter()
                     .map(|properties| NewExemptAddress { properties, description: description.clone() });
-                show_ids(&exempt::add(instance, new.collect())?, output)
+                show_ids(&exempt::add(call.instance, call.options, new.collect())?, output)
             }
-            Self::Remove { addresses, targets } if addresses.protocol.is_some() => {
-                show_ids(&exempt::remove(instance, &addresses.properties(&targets, output)?)?, output)
-            }
+            Self::Remove { addresses, targets } if addresses.protocol.is_some() => show_ids(
+                &exempt::remove(call.instance, call.options, &addresses.properties(&targets, output)?)?,
+                output,
+            ),
             Self::Remove { targets, .. } => {
                 let ids = targets.iter().map(|id| id.parse());
                 let ids = ids.collect::<Result<Vec<ExemptAddressId>, _>>()?;
-                show_ids(&exempt::remove_by_id(instance, &ids)?, output)
+                show_ids(&exempt::remove_by_id(call.instance, call.options, &ids)?, output)
             }
         }
     }

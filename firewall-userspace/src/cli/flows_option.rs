@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::error::CliError;
 use super::flows::{flow_json, flow_text};
 use super::output::Output;
-use crate::operations::Instance;
+use crate::operations::ChangeOptions;
 use crate::operations::flows::Flow;
 
 /// How many flows are shown; JSON has all.
@@ -28,14 +28,14 @@ pub(super) struct FlowsOption {
 struct FlowsChoice(Option<Duration>);
 
 impl FlowsOption {
-    /// The instance, with the choice in it.
-    pub(super) fn in_instance(&self, instance: &Instance) -> Instance {
-        Instance { cut_after: self.flows.0, ..instance.clone() }
+    /// How the change is made, with the choice in it.
+    pub(super) fn choose<'a>(&self, options: ChangeOptions<'a>) -> ChangeOptions<'a> {
+        ChangeOptions { cut_after: self.flows.0, ..options }
     }
 }
 
 /// Says which live flows no rule admits after a change, and what becomes of them. JSON has them as data: [`add_flows`].
-pub(super) fn tell_flows(flows: &[Flow], instance: &Instance, output: &Output) {
+pub(super) fn tell_flows(flows: &[Flow], options: ChangeOptions<'_>, output: &Output) {
     if !output.is_json() && !flows.is_empty() {
         output.note(format_args!("Live flows that no rule admits any more, {}:", flows.len()));
         flows.iter().take(SHOWN).for_each(|flow| output.note(format_args!("    {}", flow_text(flow))));
@@ -43,53 +43,53 @@ pub(super) fn tell_flows(flows: &[Flow], instance: &Instance, output: &Output) {
             output.note(format_args!("    … and {} more", flows.len() - SHOWN));
         }
     }
-    tell_fate(flows, instance, output);
+    tell_fate(flows, options, output);
 }
 
 /// Says what becomes of the flows.
-pub(super) fn tell_fate(flows: &[Flow], instance: &Instance, output: &Output) {
-    if !flows.is_empty() || instance.cut_after.is_some() {
-        output.note(fate(flows.len(), instance));
+pub(super) fn tell_fate(flows: &[Flow], options: ChangeOptions<'_>, output: &Output) {
+    if !flows.is_empty() || options.cut_after.is_some() {
+        output.note(fate(flows.len(), options));
     }
 }
 
 /// The end of a change that has nothing to show but the flows.
 pub(super) fn done_with_flows(
     flows: &[Flow],
-    instance: &Instance,
+    options: ChangeOptions<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    tell_flows(flows, instance, output);
+    tell_flows(flows, options, output);
     if output.is_json() {
         let mut outcome = json!({ "Return": true });
-        add_flows(&mut outcome, flows, instance);
+        add_flows(&mut outcome, flows, options);
         return output.json(&outcome);
     }
     Ok(())
 }
 
 /// Adds the flows, and how many seconds after the change they are cut, to the outcome of a change.
-pub(super) fn add_flows(outcome: &mut Value, flows: &[Flow], instance: &Instance) {
+pub(super) fn add_flows(outcome: &mut Value, flows: &[Flow], options: ChangeOptions<'_>) {
     if let Value::Object(fields) = outcome {
         fields.extend(Map::from_iter([
             ("OrphanedFlows".to_owned(), flows.iter().map(flow_json).collect()),
-            ("CutAfterSeconds".to_owned(), instance.cut_after.map(|delay| delay.as_secs()).into()),
+            ("CutAfterSeconds".to_owned(), options.cut_after.map(|delay| delay.as_secs()).into()),
         ]));
     }
 }
 
 /// `2 flows are cut in 5m`.
-fn fate(count: usize, instance: &Instance) -> String {
+fn fate(count: usize, options: ChangeOptions<'_>) -> String {
     let flows = if count == 1 { "1 flow".to_owned() } else { format!("{count} flows") };
-    let (live_on, are) = match (instance.dry_run, count) {
+    let (live_on, are) = match (options.dry_run, count) {
         (true, _) => ("would live on", "would be"),
         (false, 1) => ("lives on", "is"),
         (false, _) => ("live on", "are"),
     };
-    let Some(delay) = instance.cut_after else {
+    let Some(delay) = options.cut_after else {
         return format!("{flows} {live_on} by state (`sgfw flows list --orphaned`)");
     };
-    let when = match (delay.is_zero(), instance.confirm_within) {
+    let when = match (delay.is_zero(), options.confirm_within) {
         (true, None) => String::new(),
         (true, Some(_)) => " when the change is confirmed".to_owned(),
         (false, None) => format!(" in {}", humantime::format_duration(delay)),

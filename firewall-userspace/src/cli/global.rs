@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
 
-use crate::host;
-use crate::operations::Instance;
-use crate::store::Author;
+use crate::operations::{Guard, Instance};
 
 const STATE_DIR: &str = "/var/lib/sgfw";
 const BPFFS: &str = "/sys/fs/bpf/sgfw";
@@ -59,19 +57,17 @@ impl GlobalOptions {
             state_dir: choose(&self.state_dir, STATE_DIR),
             bpffs: choose(&self.bpffs, BPFFS),
             lock_timeout: Duration::from_secs(self.lock_timeout),
-            allow_lockout: self.allow_lockout,
-            author: author(),
-            confirm_within: None,
-            cut_after: None,
-            dry_run: false,
         }
+    }
+
+    pub(super) const fn guard(&self) -> Guard {
+        if self.allow_lockout { Guard::Off } else { Guard::On }
     }
 }
 
-/// Who typed which command. Where it worked and how its outcome was shown is no part of what it changed.
-fn author() -> Author {
-    let words = without_global_options(std::env::args().skip(1));
-    Author { user: host::user_name(), command: shell_words::join(words) }
+/// The command as it was typed. Where it worked and how its outcome was shown is no part of what it changed.
+pub(super) fn typed_command() -> String {
+    shell_words::join(without_global_options(std::env::args().skip(1)))
 }
 
 /// The words of a command line but for global options and their values. `--allow-lockout` stays: it says how a change

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::aws;
+use super::call::Call;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, done_with_flows};
 use super::output::Output;
@@ -101,29 +102,29 @@ Examples:
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
             Self::Create { name, description, tags } => {
                 let mut all = Tags::default();
                 all.set(parse_tags(&tags)?)?;
-                create(name.parse()?, Description::of_group(&description)?, all, instance, output)
+                create(name.parse()?, Description::of_group(&description)?, all, call, output)
             }
-            Self::List { filters } => list(&Filters::parse(&filters)?, instance, output),
-            Self::Show { group } => show(&group.parse()?, instance, output),
+            Self::List { filters } => list(&Filters::parse(&filters)?, call.instance, output),
+            Self::Show { group } => show(&group.parse()?, call.instance, output),
             Self::Delete { group } => {
-                groups::delete(instance, &group.parse()?)?;
+                groups::delete(call.instance, call.options, &group.parse()?)?;
                 output.done()
             }
             Self::AddMember { group, prefixes } => {
                 let prefixes = parse_prefixes(&prefixes, output)?;
-                groups::add_members(instance, &group.parse()?, &prefixes)?;
+                groups::add_members(call.instance, call.options, &group.parse()?, &prefixes)?;
                 output.done()
             }
             Self::RemoveMember { group, prefixes, flows } => {
                 let prefixes = parse_prefixes(&prefixes, output)?;
-                let instance = flows.in_instance(instance);
-                let changed = groups::remove_members(&instance, &group.parse()?, &prefixes)?;
-                done_with_flows(&changed.orphaned_flows, &instance, output)
+                let options = flows.choose(call.options);
+                let changed = groups::remove_members(call.instance, options, &group.parse()?, &prefixes)?;
+                done_with_flows(&changed.orphaned_flows, options, output)
             }
         }
     }
@@ -156,10 +157,10 @@ fn create(
     name: GroupName,
     description: Description,
     tags: Tags,
-    instance: &Instance,
+    call: Call<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let group = groups::create(instance, name, description, tags)?;
+    let group = groups::create(call.instance, call.options, name, description, tags)?;
     if output.is_json() {
         return output.json(&json!({
             "GroupId": group.id.to_string(),

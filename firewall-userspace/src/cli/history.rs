@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::call::Call;
 use super::error::CliError;
 use super::flows_option::{add_flows, tell_flows};
 use super::output::Output;
@@ -78,12 +79,13 @@ impl Confirm {
 }
 
 impl Rollback {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let RolledBack { generation, orphaned_flows } = rollback(instance, self.generation)?;
-        tell_flows(&orphaned_flows, instance, output);
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
+        let RolledBack { generation, orphaned_flows } =
+            rollback(call.instance, call.options, self.generation)?;
+        tell_flows(&orphaned_flows, call.options, output);
         if output.is_json() {
             let mut outcome = json!({ "Generation": generation });
-            add_flows(&mut outcome, &orphaned_flows, instance);
+            add_flows(&mut outcome, &orphaned_flows, call.options);
             return output.json(&outcome);
         }
         match self.generation {

@@ -1,11 +1,12 @@
 //! `sgfw interface`: attached interfaces and the security groups that they carry.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, done_with_flows};
@@ -15,13 +16,12 @@ use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
 use super::status::warn_about_filter;
 use super::table::Table;
 use crate::datapath::{EgressAttachment, IngressAttachment, LivePrograms};
-use crate::host;
 use crate::model::{GroupId, GroupReference, IngressHook, Interface};
 use crate::operations::commands::attach::{self, AttachRequest};
 use crate::operations::commands::reload::{self, Reloaded};
 use crate::operations::commands::{Attached, detach, interfaces};
 use crate::operations::queries::status::{self, InterfaceStatus, Programs};
-use crate::operations::{Instance, OperationError, with_sources};
+use crate::operations::{ChangeOptions, Instance, OperationError, with_sources};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -166,28 +166,29 @@ impl From<Hook> for IngressHook {
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::Attach(arguments) => attach(arguments, instance, output),
+            Self::Attach(arguments) => attach(arguments, call, output),
             Self::Detach { interface } => {
-                detach::detach(instance, &interface)?;
+                detach::detach(call.instance, call.options.operator, call.options.guard, &interface)?;
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
             Self::SetGroups { interface, groups, flows, dry_run } => {
-                let instance = Instance { dry_run, ..flows.in_instance(instance) };
-                let changed = interfaces::set_groups(&instance, &interface, &parse_groups(&groups)?)?;
-                done_with_flows(&changed.orphaned_flows, &instance, output)?;
+                let options = ChangeOptions { dry_run, ..flows.choose(call.options) };
+                let changed =
+                    interfaces::set_groups(call.instance, options, &interface, &parse_groups(&groups)?)?;
+                done_with_flows(&changed.orphaned_flows, options, output)?;
                 if dry_run {
                     output.note(WOULD_SUCCEED);
                 }
                 Ok(())
             }
-            Self::Reload { interfaces, flow_entries } => reload(&interfaces, flow_entries, instance, output),
-            Self::SetTimeouts(command) => command.run(instance, output),
-            Self::SetOptions(command) => command.run(instance, output),
-            Self::Show { interface } => show(&interface, instance, output),
-            Self::List => list(instance, output),
+            Self::Reload { interfaces, flow_entries } => reload(&interfaces, flow_entries, call, output),
+            Self::SetTimeouts(command) => command.run(call, output),
+            Self::SetOptions(command) => command.run(call, output),
+            Self::Show { interface } => show(&interface, call.instance, output),
+            Self::List => list(call.instance, output),
         }
     }
 }
@@ -271,7 +272,7 @@ fn carried(interface: &Interface, group_names: &BTreeMap<GroupId, String>) -> St
     groups.collect::<Vec<_>>().join(", ")
 }
 
-fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+fn attach(arguments: Attach, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
     let request = AttachRequest {
         groups: parse_groups(&arguments.groups)?,
         interface: arguments.interface,
@@ -279,12 +280,10 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         log_drops: arguments.log == LogLevel::Drops,
         audit: arguments.audit,
         flow_entries: arguments.flow_entries,
+        mount_bpffs: arguments.mount_bpffs,
     };
-    if let Some(mount_point) = &arguments.mount_bpffs {
-        mount(mount_point)?;
-    }
     let Attached { interface, attachment, native_xdp_refused, filters_before, taken_over } =
-        attach::attach(instance, &request)?;
+        attach::attach(call.instance, call.options.operator, call.options.guard, &request)?;
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     let mode = if interface.options.audit { " in audit mode" } else { "" };
     output
@@ -304,16 +303,11 @@ fn attach(arguments: Attach, instance: &Instance, output: &mut Output) -> Result
         )),
     }
     if output.is_json() {
-        let groups = instance.read(|snapshot| Ok(snapshot.groups()?))?;
+        let groups = call.instance.read(|snapshot| Ok(snapshot.groups()?))?;
         let status = InterfaceStatus { interface, programs: Programs::Attached(attachment) };
         return output.json(&interface_json(&status, &names(&groups)));
     }
     output.line(interface.id)
-}
-
-fn mount(mount_point: &Path) -> Result<(), CliError> {
-    host::require_root()?;
-    Ok(host::mount_bpffs(mount_point)?)
 }
 
 /// At most 128 bytes for each: two gigabytes.
@@ -324,10 +318,11 @@ fn flow_entries() -> clap::builder::RangedI64ValueParser<u32> {
 fn reload(
     wanted: &[String],
     flow_entries: Option<u32>,
-    instance: &Instance,
+    call: Call<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let Reloaded { interfaces: reloaded, lost_flows } = reload::reload(instance, wanted, flow_entries)?;
+    let Reloaded { interfaces: reloaded, lost_flows } =
+        reload::reload(call.instance, call.options.operator, wanted, flow_entries)?;
     if lost_flows > 0 {
         output.warn(format_args!("flows that could not be taken along: {lost_flows}"));
     }
@@ -344,7 +339,7 @@ fn reload(
     if !output.is_json() {
         return Ok(());
     }
-    let groups = instance.read(|snapshot| Ok(snapshot.groups()?))?;
+    let groups = call.instance.read(|snapshot| Ok(snapshot.groups()?))?;
     output.json(&interfaces_json(&reloaded, &names(&groups)))
 }
 

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
@@ -57,17 +58,18 @@ pub(super) struct Declaration {
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::List => list(instance, output),
+            Self::List => list(call.instance, output),
             Self::Add(declaration) => {
-                let added = management::add(instance, declaration.properties(output)?)?;
-                warn_if_not_attached(&declaration.interface, instance, output)?;
+                let added = management::add(call.instance, call.options, declaration.properties(output)?)?;
+                warn_if_not_attached(&declaration.interface, call.instance, output)?;
                 show_ids(&added, output)
             }
-            Self::Remove(declaration) => {
-                show_ids(&management::remove(instance, &declaration.properties(output)?)?, output)
-            }
+            Self::Remove(declaration) => show_ids(
+                &management::remove(call.instance, call.options, &declaration.properties(output)?)?,
+                output,
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod aws;
+mod call;
 mod dry_run;
 mod error;
 mod exempt;
@@ -20,6 +21,7 @@ mod interface;
 mod log;
 mod management;
 mod omissions;
+mod operator;
 mod output;
 mod panic;
 mod plan;
@@ -28,6 +30,7 @@ mod quota;
 mod repair;
 mod rule;
 mod schema;
+mod session;
 mod settings;
 mod status;
 mod table;
@@ -41,9 +44,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::host;
+use crate::operations::ChangeOptions;
+use call::Call;
 use dry_run::DryRunnable;
 use error::{CliError, ExitStatus};
 use global::GlobalOptions;
+use operator::operator;
 use output::Output;
 
 /// AWS security groups for any Linux host, enforced in eBPF
@@ -158,6 +164,8 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         host::enter_namespace(namespace)?;
     }
     let instance = cli.global.instance();
+    let operator = operator();
+    let call = Call { instance: &instance, options: ChangeOptions::new(&operator, cli.global.guard()) };
     let mut output = Output::new(&cli.global, Box::new(io::stdout()));
     let mut status = ExitStatus::Done;
     // These say it themselves, or are what still takes effect.
@@ -166,23 +174,23 @@ fn run(cli: Cli) -> Result<ExitStatus, CliError> {
         Command::Management(_) | Command::Panic(_) | Command::Status(_) | Command::Log(_)
     );
     match cli.command {
-        Command::Group(noun) => noun.run(&instance, &mut output, group::Command::run),
-        Command::Rule(noun) => noun.run(&instance, &mut output, rule::Command::run),
-        Command::PrefixList(noun) => noun.run(&instance, &mut output, prefix_list::Command::run),
-        Command::Tag(noun) => noun.run(&instance, &mut output, tag::Command::run),
-        Command::Quota(noun) => noun.run(&instance, &mut output, quota::Command::run),
-        Command::Interface(command) => command.run(&instance, &mut output),
+        Command::Group(noun) => noun.run(call, &mut output, group::Command::run),
+        Command::Rule(noun) => noun.run(call, &mut output, rule::Command::run),
+        Command::PrefixList(noun) => noun.run(call, &mut output, prefix_list::Command::run),
+        Command::Tag(noun) => noun.run(call, &mut output, tag::Command::run),
+        Command::Quota(noun) => noun.run(call, &mut output, quota::Command::run),
+        Command::Interface(command) => command.run(call, &mut output),
         Command::Plan(command) => command.run(&instance, &mut output).map(|of_plan| status = of_plan),
-        Command::Apply(command) => command.run(&instance, &mut output),
-        Command::Exempt(command) => command.run(&instance, &mut output),
+        Command::Apply(command) => command.run(call, &mut output),
+        Command::Exempt(command) => command.run(call, &mut output),
         Command::Import(command) => command.run(&mut output),
-        Command::Management(command) => command.run(&instance, &mut output),
-        Command::Panic(command) => command.run(&instance, &mut output),
+        Command::Management(command) => command.run(call, &mut output),
+        Command::Panic(command) => command.run(call, &mut output),
         Command::Status(command) => command.run(&instance, &mut output),
-        Command::Repair(command) => command.run(&instance, &mut output),
+        Command::Repair(command) => command.run(call, &mut output),
         Command::Flows(command) => command.run(&instance, &mut output),
         Command::Confirm(command) => command.run(&instance, &mut output),
-        Command::Rollback(command) => command.run(&instance, &mut output),
+        Command::Rollback(command) => command.run(call, &mut output),
         Command::History(command) => command.run(&instance, &mut output),
         Command::Log(command) => command.run(&instance, &mut output),
         Command::Export(command) => command.run(&instance, &mut output),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
 use super::settings::Switch;
@@ -25,8 +26,8 @@ pub(super) struct Panic {
 }
 
 impl Panic {
-    pub(super) fn run(&self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let is_change = panic::set(instance, self.switch == Switch::On)?;
+    pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
+        let is_change = panic::set(call.instance, call.options, self.switch == Switch::On)?;
         match (self.switch, is_change) {
             (Switch::On, true) => output.note(IN_PANIC),
             (Switch::On, false) => output.note("panic mode was on already"),

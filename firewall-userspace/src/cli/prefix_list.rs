@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::aws;
+use super::call::Call;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, add_flows, tell_flows};
 use super::group::parse_prefixes;
@@ -17,7 +18,7 @@ use crate::model::{
 };
 use crate::operations::commands::prefix_lists::{self, CreateRequest, Properties, Target};
 use crate::operations::queries::prefix_lists::{at_version, versions};
-use crate::operations::{Changed, Instance};
+use crate::operations::{ChangeOptions, Changed, Instance};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -156,47 +157,53 @@ pub(super) struct TargetArguments {
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::Create(create) => create.run(instance, output),
-            Self::List => list_all(instance, output),
-            Self::Show { prefix_list, version } => show(&prefix_list.parse()?, version, instance, output),
+            Self::Create(create) => create.run(call, output),
+            Self::List => list_all(call.instance, output),
+            Self::Show { prefix_list, version } => {
+                show(&prefix_list.parse()?, version, call.instance, output)
+            }
             Self::Delete { prefix_list } => {
-                prefix_lists::delete(instance, &prefix_list.parse()?)?;
+                prefix_lists::delete(call.instance, call.options, &prefix_list.parse()?)?;
                 output.done()
             }
             Self::AddEntry { target, entries } => {
                 let entries = parse_entries(&entries, output)?;
-                show_version(&prefix_lists::add_entries(instance, &target.parse()?, entries)?, output)
+                show_version(
+                    &prefix_lists::add_entries(call.instance, call.options, &target.parse()?, entries)?,
+                    output,
+                )
             }
             Self::RemoveEntry { target, entries, flows } => {
                 let prefixes = parse_prefixes(&entries, output)?;
-                let instance = flows.in_instance(instance);
-                let changed = prefix_lists::remove_entries(&instance, &target.parse()?, &prefixes)?;
-                show_version_and_flows(&changed, &instance, output)
+                let options = flows.choose(call.options);
+                let changed =
+                    prefix_lists::remove_entries(call.instance, options, &target.parse()?, &prefixes)?;
+                show_version_and_flows(&changed, options, output)
             }
             Self::Modify { target, name, max_entries } => {
                 let name: Option<PrefixListName> = name.map(|name| name.parse()).transpose()?;
                 let properties = Properties { name, max_entries };
-                let list = prefix_lists::modify(instance, &target.parse()?, &properties)?;
+                let list = prefix_lists::modify(call.instance, call.options, &target.parse()?, &properties)?;
                 if output.is_json() {
                     return show_version(&list, output);
                 }
                 Ok(())
             }
             Self::Restore { target, version, flows } => {
-                let instance = flows.in_instance(instance);
-                let changed = prefix_lists::restore(&instance, &target.parse()?, version)?;
-                show_version_and_flows(&changed, &instance, output)
+                let options = flows.choose(call.options);
+                let changed = prefix_lists::restore(call.instance, options, &target.parse()?, version)?;
+                show_version_and_flows(&changed, options, output)
             }
-            Self::History { prefix_list } => history(&prefix_list.parse()?, instance, output),
-            Self::References { prefix_list } => references(&prefix_list.parse()?, instance, output),
+            Self::History { prefix_list } => history(&prefix_list.parse()?, call.instance, output),
+            Self::References { prefix_list } => references(&prefix_list.parse()?, call.instance, output),
         }
     }
 }
 
 impl Create {
-    fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let family: AddressFamily = self.address_family.parse()?;
         let mut tags = Tags::default();
         tags.set(parse_tags(&self.tags)?)?;
@@ -207,7 +214,7 @@ impl Create {
             entries: parse_entries(&self.entries, output)?,
             tags,
         };
-        let list = prefix_lists::create(instance, request)?;
+        let list = prefix_lists::create(call.instance, call.options, request)?;
         if output.is_json() {
             return show_version(&list, output);
         }
@@ -350,14 +357,14 @@ fn show_version(list: &PrefixList, output: &mut Output) -> Result<(), CliError> 
 
 fn show_version_and_flows(
     changed: &Changed<PrefixList>,
-    instance: &Instance,
+    options: ChangeOptions<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let Changed { outcome: list, orphaned_flows } = changed;
-    tell_flows(orphaned_flows, instance, output);
+    tell_flows(orphaned_flows, options, output);
     if output.is_json() {
         let mut outcome = version_json(list);
-        add_flows(&mut outcome, orphaned_flows, instance);
+        add_flows(&mut outcome, orphaned_flows, options);
         return output.json(&outcome);
     }
     output.line(list.version)

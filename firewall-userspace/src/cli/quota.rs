@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
@@ -61,25 +62,25 @@ pub(super) enum Preset {
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::List => list(instance, output),
+            Self::List => list(call.instance, output),
             Self::Set { preset, quotas } => {
                 let mut all = match preset {
                     Some(Preset::Aws) => Quotas::aws().iter().collect(),
                     None => Vec::new(),
                 };
                 all.extend(quotas);
-                show(&quotas::set(instance, &all)?, output)
+                show(&quotas::set(call.instance, call.options, &all)?, output)
             }
             Self::Reset { quotas } if quotas.is_empty() => {
-                show(&quotas::reset(instance, &Quota::ALL)?, output)
+                show(&quotas::reset(call.instance, call.options, &Quota::ALL)?, output)
             }
             Self::Reset { quotas } => {
                 let quotas = quotas.iter().map(|quota| quota.parse()).collect::<Result<Vec<Quota>, _>>()?;
-                show(&quotas::reset(instance, &quotas)?, output)
+                show(&quotas::reset(call.instance, call.options, &quotas)?, output)
             }
-            Self::Check => check(instance, output),
+            Self::Check => check(call.instance, output),
         }
     }
 }

@@ -3,11 +3,12 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
 use crate::operations::commands::repair::{self, Outcome, Repaired};
-use crate::operations::{Instance, with_sources};
+use crate::operations::with_sources;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -17,8 +18,8 @@ Examples:
 pub(super) struct Repair {}
 
 impl Repair {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let repaired = repair::repair(instance)?;
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
+        let repaired = repair::repair(call.instance, call.options.operator)?;
         if output.is_json() {
             output.json(&json!({ "Interfaces": repaired.iter().map(json).collect::<Vec<_>>() }))?;
         } else {

@@ -6,12 +6,12 @@ use clap::{ArgGroup, Args, ValueEnum};
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use super::call::Call;
 use super::error::CliError;
 use super::group::parse_prefixes;
 use super::output::Output;
 use super::table::Table;
 use crate::model::{Exemption, FlowTimeouts, IcmpErrors, Interface, InterfaceOptions, ModelError, Timeout};
-use crate::operations::Instance;
 use crate::operations::commands::interfaces;
 
 #[derive(Debug, Args)]
@@ -112,9 +112,9 @@ pub(super) enum Switch {
 }
 
 impl SetTimeouts {
-    pub(super) fn run(&self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let change = |options: &mut InterfaceOptions| self.change(&mut options.timeouts);
-        let interface = interfaces::change_options(instance, &self.interface, change)?;
+        let interface = interfaces::change_options(call.instance, call.options, &self.interface, change)?;
         show(&interface, output)
     }
 
@@ -139,18 +139,20 @@ impl SetTimeouts {
 }
 
 impl SetOptions {
-    pub(super) fn run(&self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let always_track = self.always_track(output)?;
-        let interface = interfaces::change_options(instance, &self.interface, |options| {
-            options.icmp_errors = self.icmp_errors.map_or(options.icmp_errors, IcmpErrors::from);
-            options.tcp_strict = self.tcp_strict.map_or(options.tcp_strict, |switch| switch == Switch::On);
-            options.audit = self.audit.map_or(options.audit, |switch| switch == Switch::On);
-            if let Some(peers) = always_track {
-                options.always_track = peers;
-            }
-            self.exempt.iter().for_each(|(kind, is_exempt)| options.exemptions.set(*kind, *is_exempt));
-            Ok(())
-        })?;
+        let interface =
+            interfaces::change_options(call.instance, call.options, &self.interface, |options| {
+                options.icmp_errors = self.icmp_errors.map_or(options.icmp_errors, IcmpErrors::from);
+                options.tcp_strict =
+                    self.tcp_strict.map_or(options.tcp_strict, |switch| switch == Switch::On);
+                options.audit = self.audit.map_or(options.audit, |switch| switch == Switch::On);
+                if let Some(peers) = always_track {
+                    options.always_track = peers;
+                }
+                self.exempt.iter().for_each(|(kind, is_exempt)| options.exemptions.set(*kind, *is_exempt));
+                Ok(())
+            })?;
         show(&interface, output)
     }
 

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::aws;
+use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
@@ -46,18 +47,18 @@ Examples:
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
             Self::Set { resource, tags } => {
                 let resource: ResourceReference = resource.parse()?;
-                show(&tags::set(instance, &resource, &parse_tags(&tags)?)?, output)
+                show(&tags::set(call.instance, call.options, &resource, &parse_tags(&tags)?)?, output)
             }
             Self::Remove { resource, keys } => {
                 let resource: ResourceReference = resource.parse()?;
                 let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<TagKey>, _>>()?;
-                show(&tags::remove(instance, &resource, &keys)?, output)
+                show(&tags::remove(call.instance, call.options, &resource, &keys)?, output)
             }
-            Self::List => list(instance, output),
+            Self::List => list(call.instance, output),
         }
     }
 }

@@ -7,15 +7,11 @@ mod error;
 mod interface;
 mod kernel;
 mod namespace;
-mod session;
 mod sockets;
-mod user;
 
 pub use bpffs::mount as mount_bpffs;
 pub use error::HostError;
 pub use interface::{addresses, addresses_by_name, index_of, name_of, names};
 pub use kernel::{require_no_preempt_rt, require_root};
 pub use namespace::{current as current_namespace, enter as enter_namespace};
-pub use session::{SshSession, ssh_session};
 pub use sockets::{Connection, ConnectionProtocol, TcpStage, connections, tcp_connections};
-pub use user::user_name;

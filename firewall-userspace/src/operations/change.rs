@@ -6,7 +6,7 @@
 use super::confirm::lock;
 use super::flows::{self, Flow};
 use super::guard::quotas;
-use super::{Instance, OperationError, publish};
+use super::{ChangeOptions, Instance, OperationError, publish};
 use crate::datapath::Datapath;
 use crate::store::{Snapshot, Transaction};
 
@@ -24,25 +24,28 @@ impl Instance {
     /// Makes one change and puts it into force, unless it is a dry run.
     pub fn change<T>(
         &self,
+        options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<T, OperationError> {
-        Ok(self.change_live(|_, _| Ok(Vec::new()), change)?.outcome)
+        Ok(self.change_live(options, |_, _| Ok(Vec::new()), change)?.outcome)
     }
 
     /// As [`change`](Self::change), for what may take the rule of live flows.
     pub fn change_with_flows<T>(
         &self,
+        options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<Changed<T>, OperationError> {
         let at_stake = |snapshot: &Snapshot<'_>, datapath: &Datapath| {
-            flows::at_stake(snapshot, datapath, self.cut_after)
+            flows::at_stake(snapshot, datapath, options.cut_after)
         };
-        self.change_live(at_stake, change)
+        self.change_live(options, at_stake, change)
     }
 
     /// Makes one change that may take the rule of the flows `at_stake`.
     fn change_live<T>(
         &self,
+        options: ChangeOptions<'_>,
         at_stake: impl FnOnce(&Snapshot<'_>, &Datapath) -> Result<Vec<Flow>, OperationError>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<Changed<T>, OperationError> {
@@ -51,8 +54,8 @@ impl Instance {
         let Some(mut datapath) = self.datapath(&interfaces)? else {
             let transaction = store.begin(&lock)?;
             let outcome = quotas::within(&transaction, change)?;
-            if !self.dry_run {
-                publish::commit_unpublished(self, transaction)?;
+            if !options.dry_run {
+                publish::commit_unpublished(options, transaction)?;
             }
             return Ok(Changed { outcome, orphaned_flows: Vec::new() });
         };
@@ -61,13 +64,13 @@ impl Instance {
         let at_stake = at_stake(&transaction, &datapath)?;
         let outcome = quotas::within(&transaction, change)?;
         let attachments = datapath.attachments()?;
-        let checked = publish::check(self, &transaction, &datapath, &attachments)?;
+        let checked = publish::check(self, options, &transaction, &datapath, &attachments)?;
         let orphaned_flows = flows::without_rule(at_stake, &transaction.interfaces()?, &checked.policy);
         let changed = Changed { outcome, orphaned_flows };
-        if self.dry_run {
+        if options.dry_run {
             return Ok(changed);
         }
-        match publish::put_into_force(self, transaction, &mut datapath, checked, &attachments) {
+        match publish::put_into_force(options, transaction, &mut datapath, checked, &attachments) {
             Ok(_) => Ok(changed),
             Err(error) => {
                 // Only a publication that failed after the commit has anything to take back.

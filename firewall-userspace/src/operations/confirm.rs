@@ -6,11 +6,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::guard::{check_namespace, check_ownership};
+use super::operator::Author;
 use super::policy::policy_stored;
 use super::publish::publish_stored;
-use super::{Instance, OperationError};
+use super::{Instance, OperationError, Operator};
 use crate::datapath::{Datapath, Unconfirmed};
-use crate::store::{Author, Snapshot, Store, UnconfirmedGeneration, WriteLock};
+use crate::store::{Snapshot, Store, UnconfirmedGeneration, WriteLock};
 
 /// A change that waits to be confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +129,9 @@ pub(super) fn finish(
 ) -> Result<(), OperationError> {
     match standing {
         Standing::Over { fell_back } => {
-            follow(store, lock, unconfirmed, fell_back)?;
-            make_sure(instance, store, lock, datapath)
+            let nobody = nobody(unconfirmed);
+            follow_as(store, lock, unconfirmed, fell_back, &nobody.author)?;
+            make_sure(instance, &nobody, store, lock, datapath)
         }
         Standing::Pending(_) | Standing::Confirmed => {
             let transaction = store.begin(lock)?;
@@ -143,6 +145,7 @@ pub(super) fn finish(
 /// not what is stored, that is published anew.
 pub(super) fn make_sure(
     instance: &Instance,
+    operator: &Operator,
     store: &mut Store,
     lock: &WriteLock,
     datapath: Option<&mut Datapath>,
@@ -154,23 +157,16 @@ pub(super) fn make_sure(
     if datapath.holds(&policy)? {
         return Ok(());
     }
-    publish_stored(instance, store, lock, datapath).map(drop)
+    publish_stored(instance, operator, store, lock, datapath).map(drop)
 }
 
-/// Lets the store follow a kernel that went back by itself.
-fn follow(
-    store: &mut Store,
-    lock: &WriteLock,
-    unconfirmed: &UnconfirmedGeneration,
-    fell_back: Option<u64>,
-) -> Result<(), OperationError> {
-    let author = Author {
-        user: "sgfw".to_owned(),
-        command: format!("generation {} was not confirmed in time", unconfirmed.generation),
-    };
-    follow_as(store, lock, unconfirmed, fell_back, &author)
+/// Who undoes what was not confirmed in time: whoever finds it so has not asked for it.
+fn nobody(unconfirmed: &UnconfirmedGeneration) -> Operator {
+    let command = format!("generation {} was not confirmed in time", unconfirmed.generation);
+    Operator { author: Author { user: "sgfw".to_owned(), command }, session: None }
 }
 
+/// Lets the store follow a kernel that went back.
 pub(super) fn follow_as(
     store: &mut Store,
     lock: &WriteLock,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::SshSession;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
-use crate::host::{HostError, SshSession};
+use crate::host::HostError;
 use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::plan::PlanErrors;
 use crate::store::StoreError;

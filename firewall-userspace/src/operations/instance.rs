@@ -7,7 +7,7 @@ use super::OperationError;
 use crate::datapath::Datapath;
 use crate::host;
 use crate::model::Interface;
-use crate::store::{Author, Store, WriteLock};
+use crate::store::{Store, WriteLock};
 
 /// One sgfw: a state directory and a directory of pins that belong together.
 #[derive(Clone, Debug)]
@@ -18,16 +18,6 @@ pub struct Instance {
     pub bpffs: PathBuf,
     /// How long to wait for another process that is changing the instance.
     pub lock_timeout: Duration,
-    /// Whether a change may lock out the operator who makes it over SSH.
-    pub allow_lockout: bool,
-    /// Who makes the changes, for the history.
-    pub author: Author,
-    /// How long a change is in force unless it is confirmed; `None` for one that stays.
-    pub confirm_within: Option<Duration>,
-    /// How long after a change the flows that no rule admits any more are cut; `None` to keep them.
-    pub cut_after: Option<Duration>,
-    /// Whether [`change`](Self::change) only finds out what a change would do and whether it would be refused.
-    pub dry_run: bool,
 }
 
 impl Instance {

@@ -2,7 +2,9 @@
 //!
 //! The modules are floors: each uses only those above it in this list.
 //!
+//! - [`operator`](Operator): who acts. A face says it.
 //! - [`instance`](Instance): where it is.
+//! - [`options`](ChangeOptions): how a change is made.
 //! - `policy`: what is stored, as a policy: state, input, compiled.
 //! - `guard`: what must hold before a policy is put into force.
 //! - [`flows`]: live flows, and which of them no rule admits.
@@ -29,6 +31,8 @@ mod error;
 pub mod flows;
 mod guard;
 mod instance;
+mod operator;
+mod options;
 mod policy;
 mod publish;
 pub mod queries;
@@ -36,3 +40,5 @@ pub mod queries;
 pub use change::Changed;
 pub use error::{OperationError, with_sources};
 pub use instance::Instance;
+pub use operator::{Author, Operator, SshSession};
+pub use options::{ChangeOptions, Guard};

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::guard::{check_namespace, check_ownership, lockout};
 use super::policy::{addresses, compile_panic, compiled};
-use super::{Instance, OperationError, flows};
+use super::{ChangeOptions, Guard, Instance, OperationError, Operator, flows};
 use crate::compile::{CompiledPolicy, RuleSetIds};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
@@ -26,27 +26,29 @@ pub(super) struct Checked {
 /// the policy.
 pub(super) fn publish(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
 ) -> Result<Published, OperationError> {
     let attachments = datapath.attachments()?;
-    publish_for(instance, transaction, datapath, &attachments)
+    publish_for(instance, options, transaction, datapath, &attachments)
 }
 
 /// As [`publish`], for interfaces that have the programs of another version.
 pub(super) fn publish_for(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
     attachments: &[Attachment],
 ) -> Result<Published, OperationError> {
-    let checked = check(instance, &transaction, datapath, attachments)?;
-    put_into_force(instance, transaction, datapath, checked, attachments)
+    let checked = check(instance, options, &transaction, datapath, attachments)?;
+    put_into_force(options, transaction, datapath, checked, attachments)
 }
 
 /// Commits a policy that was checked and puts it into force.
 pub(super) fn put_into_force(
-    instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
     Checked { policy, rule_sets }: Checked,
@@ -58,11 +60,11 @@ pub(super) fn put_into_force(
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
     let generation = prepared.generation();
-    record(instance, &transaction, generation)?;
+    record(options, &transaction, generation)?;
     let interfaces = transaction.interfaces()?;
     transaction.commit()?;
-    prepared.activate(instance.confirm_within)?;
-    if let (None, Some(delay)) = (instance.confirm_within, instance.cut_after) {
+    prepared.activate(options.confirm_within)?;
+    if let (None, Some(delay)) = (options.confirm_within, options.cut_after) {
         flows::cut(datapath, &policy, &interfaces, delay)?;
     }
     Ok(Published { policy, generation })
@@ -71,22 +73,24 @@ pub(super) fn put_into_force(
 /// Compiles what the transaction holds, and refuses what must not be put into force.
 pub(super) fn check(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: &Transaction<'_>,
     datapath: &Datapath,
     attachments: &[Attachment],
 ) -> Result<Checked, OperationError> {
+    let session = options.operator.session;
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, transaction, &pinned)?;
     check_namespace(transaction, &pinned)?;
     let (mut policy, mut rule_sets) = compiled(transaction, attachments)?;
-    if !instance.allow_lockout {
-        lockout::check(transaction, &policy)?;
+    if options.guard == Guard::On {
+        lockout::check(transaction, &policy, session)?;
     }
     if transaction.is_panic()? {
         // What is stored was compiled all the same: panic mode must be able to end.
         policy = compile_panic(transaction, &mut rule_sets)?;
-        if !instance.allow_lockout {
-            lockout::check_panic(transaction, &policy)?;
+        if options.guard == Guard::On {
+            lockout::check_panic(transaction, &policy, session)?;
         }
     }
     Ok(Checked { policy, rule_sets })
@@ -94,16 +98,17 @@ pub(super) fn check(
 
 /// Commits a change that has nothing to be put into force in.
 pub(super) fn commit_unpublished(
-    instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
 ) -> Result<(), OperationError> {
-    record(instance, &transaction, transaction.generation()? + 1)?;
+    record(options, &transaction, transaction.generation()? + 1)?;
     Ok(transaction.commit()?)
 }
 
 /// What was allowed when it was stored is put into force, and stays.
 pub(super) fn publish_stored(
     instance: &Instance,
+    operator: &Operator,
     store: &mut Store,
     lock: &WriteLock,
     datapath: &mut Datapath,
@@ -113,9 +118,7 @@ pub(super) fn publish_stored(
     if datapath.pinned_slots()?.is_empty() {
         transaction.set_namespace(host::current_namespace()?)?;
     }
-    let unguarded =
-        Instance { allow_lockout: true, confirm_within: None, cut_after: None, ..instance.clone() };
-    let published = publish(&unguarded, transaction, datapath);
+    let published = publish(instance, ChangeOptions::new(operator, Guard::Off), transaction, datapath);
     if published.is_err() {
         store.undo_after(before, lock)?;
     }
@@ -123,12 +126,16 @@ pub(super) fn publish_stored(
 }
 
 /// Gives the change its generation, and the time until which it is to be confirmed.
-fn record(instance: &Instance, transaction: &Transaction<'_>, generation: u64) -> Result<(), OperationError> {
+fn record(
+    options: ChangeOptions<'_>,
+    transaction: &Transaction<'_>,
+    generation: u64,
+) -> Result<(), OperationError> {
     let previous = transaction.generation()?;
-    transaction.set_generation(generation, &instance.author)?;
-    if let Some(within) = instance.confirm_within {
+    transaction.set_generation(generation, &options.operator.author)?;
+    if let Some(within) = options.confirm_within {
         let until = SystemTime::now() + within;
-        let cut_after = instance.cut_after;
+        let cut_after = options.cut_after;
         transaction.set_unconfirmed(&UnconfirmedGeneration { generation, previous, until, cut_after })?;
     }
     Ok(())

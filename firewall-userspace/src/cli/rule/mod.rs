@@ -7,6 +7,7 @@ use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use super::aws;
+use super::call::Call;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, add_flows, tell_flows};
 use super::output::Output;
@@ -129,23 +130,23 @@ Examples:
 }
 
 impl Command {
-    pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         match self {
             Self::Authorize { group, rule, description, tags } => {
                 let description = parse_description(description)?;
                 let mut all = Tags::default();
                 all.set(parse_tags(&tags)?)?;
-                authorize(&group.parse()?, &rule, description.as_ref(), &all, instance, output)
+                authorize(&group.parse()?, &rule, description.as_ref(), &all, call, output)
             }
             Self::Revoke { targets, rule, flows } => {
-                let instance = flows.in_instance(instance);
+                let options = flows.choose(call.options);
                 let Changed { outcome: revoked, orphaned_flows } =
-                    rules::revoke(&instance, &selection(&targets, &rule, output)?)?;
-                tell_flows(&orphaned_flows, &instance, output);
+                    rules::revoke(call.instance, options, &selection(&targets, &rule, output)?)?;
+                tell_flows(&orphaned_flows, options, output);
                 if output.is_json() {
                     let revoked: Vec<_> = revoked.iter().map(aws::RevokedRule::new).collect();
                     let mut outcome = json!({ "Return": true, "RevokedSecurityGroupRules": revoked });
-                    add_flows(&mut outcome, &orphaned_flows, &instance);
+                    add_flows(&mut outcome, &orphaned_flows, options);
                     return output.json(&outcome);
                 }
                 revoked.iter().try_for_each(|rule| output.line(rule.id))
@@ -153,15 +154,15 @@ impl Command {
             Self::Modify { rule, service, peers, description, flows } => {
                 let description = parse_description(description)?;
                 let (service, peers) = (service.parse(output)?, peers.parse(output)?);
-                warn_about_useless_rules(service, &peers, instance, output)?;
+                warn_about_useless_rules(service, &peers, call.instance, output)?;
                 let modification = Modification { service, peers, description };
-                let instance = flows.in_instance(instance);
+                let options = flows.choose(call.options);
                 let Changed { outcome: rule, orphaned_flows } =
-                    rules::modify(&instance, rule.parse()?, &modification)?;
-                tell_flows(&orphaned_flows, &instance, output);
+                    rules::modify(call.instance, options, rule.parse()?, &modification)?;
+                tell_flows(&orphaned_flows, options, output);
                 if output.is_json() {
                     let mut outcome = rules_json(&[rule]);
-                    add_flows(&mut outcome, &orphaned_flows, &instance);
+                    add_flows(&mut outcome, &orphaned_flows, options);
                     return output.json(&outcome);
                 }
                 output.line(rule.id)
@@ -169,11 +170,14 @@ impl Command {
             Self::UpdateDescription { targets, rule, description } => {
                 let description = parse_description(description)?;
                 let selection = selection(&targets, &rule, output)?;
-                show_changed(&rules::describe(instance, &selection, description.as_ref())?, output)
+                show_changed(
+                    &rules::describe(call.instance, call.options, &selection, description.as_ref())?,
+                    output,
+                )
             }
             Self::List { group, filters } => {
                 let group: Option<GroupReference> = group.map(|group| group.parse()).transpose()?;
-                list(group.as_ref(), &Filters::parse(&filters)?, instance, output)
+                list(group.as_ref(), &Filters::parse(&filters)?, call.instance, output)
             }
         }
     }
@@ -200,12 +204,12 @@ fn authorize(
     rule: &RuleArguments,
     description: Option<&Description>,
     tags: &Tags,
-    instance: &Instance,
+    call: Call<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let request = rule.request(output)?.ok_or(CliError::Usage("--ingress or --egress is missing"))?;
-    warn_about_useless_rules(request.service, &request.peers, instance, output)?;
-    show_changed(&rules::authorize(instance, group, &request, description, tags)?, output)
+    warn_about_useless_rules(request.service, &request.peers, call.instance, output)?;
+    show_changed(&rules::authorize(call.instance, call.options, group, &request, description, tags)?, output)
 }
 
 /// Rules as they are now.

@@ -10,9 +10,9 @@ use crate::cli::error::CliError;
 use crate::compile::CompileError;
 use crate::datapath::DatapathError;
 use crate::document::WriteError;
-use crate::host::{HostError, SshSession};
+use crate::host::HostError;
 use crate::model::{GroupName, ModelError};
-use crate::operations::OperationError;
+use crate::operations::{OperationError, SshSession};
 use crate::plan::{PlanError, PlanErrors};
 use crate::store::StoreError;
 

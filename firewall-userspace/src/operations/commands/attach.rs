@@ -1,6 +1,7 @@
 //! Attaching an interface.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use firewall_common::abi::MAX_INTERFACES;
 
@@ -12,7 +13,7 @@ use crate::model::{GroupReference, IngressHook, Interface, InterfaceId, Interfac
 use crate::operations::confirm::lock;
 use crate::operations::guard::{check_namespace, check_ownership, quotas};
 use crate::operations::publish::{publish, publish_for};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
 use crate::store::Transaction;
 
 /// What `interface attach` asks for.
@@ -30,6 +31,8 @@ pub struct AttachRequest {
     pub audit: bool,
     /// For how many live flows the flow table is to have room, if it is still to be made.
     pub flow_entries: Option<u32>,
+    /// Where to mount a bpf filesystem first, if none is mounted there.
+    pub mount_bpffs: Option<PathBuf>,
 }
 
 /// Attaches an interface: from then on its packets are decided by the rules of its groups. An interface that was
@@ -37,8 +40,16 @@ pub struct AttachRequest {
 ///
 /// The policy is in force before the first packet meets a program, so there is no moment without one. Connections
 /// that are open go on where the rules would have let them begin.
-pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, OperationError> {
+pub fn attach(
+    instance: &Instance,
+    operator: &Operator,
+    guard: Guard,
+    request: &AttachRequest,
+) -> Result<Attached, OperationError> {
     host::require_root()?;
+    if let Some(mount_point) = &request.mount_bpffs {
+        host::mount_bpffs(mount_point)?;
+    }
     let ifindex = host::index_of(&request.interface)?;
     host::require_no_preempt_rt()?;
     let (mut store, lock) = lock(instance)?;
@@ -71,7 +82,8 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
         Some(datapath) => datapath,
         None => Datapath::create(&instance.bpffs, flow_entries)?,
     };
-    let published = publish_for(instance, transaction, &mut datapath, &attachments);
+    let published =
+        publish_for(instance, ChangeOptions::new(operator, guard), transaction, &mut datapath, &attachments);
     let is_published = published.is_ok();
     let attached =
         published.and_then(|published| attach_programs(&mut datapath, interface.clone(), &published));
@@ -84,8 +96,8 @@ pub fn attach(instance: &Instance, request: &AttachRequest) -> Result<Attached, 
                 // Flows of connections taken over: another interface may get the zone.
                 datapath.forget_flows(interface.zone)?;
                 // What was in force before comes back, even if it locks the operator out: that was allowed then.
-                let unguarded = Instance { allow_lockout: true, ..instance.clone() };
-                publish(&unguarded, store.begin(&lock)?, &mut datapath)?;
+                let unguarded = ChangeOptions::new(operator, Guard::Off);
+                publish(instance, unguarded, store.begin(&lock)?, &mut datapath)?;
             }
             Ok(())
         });

@@ -9,7 +9,7 @@ use crate::model::Interface;
 use crate::operations::confirm::lock;
 use crate::operations::guard::check_namespace;
 use crate::operations::publish::{commit_unpublished, publish};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
 use crate::store::{Snapshot, Transaction};
 
 /// Detaches an interface: its traffic is open from then on. When the last one goes, so do all maps and pins.
@@ -17,25 +17,31 @@ use crate::store::{Snapshot, Transaction};
 /// Its flows are forgotten. Attached again, it tracks the open connections anew that its rules admit.
 ///
 /// The programs go first. The other way round their packets would meet a policy that does not know them, and drop.
-pub fn detach(instance: &Instance, name: &str) -> Result<(), OperationError> {
+pub fn detach(
+    instance: &Instance,
+    operator: &Operator,
+    guard: Guard,
+    name: &str,
+) -> Result<(), OperationError> {
     host::require_root()?;
+    let options = ChangeOptions::new(operator, guard);
     let (mut store, lock) = lock(instance)?;
     let before = store.snapshot()?.generation()?;
     let transaction = store.begin(&lock)?;
     let interface = stored_interface(&transaction, name)?;
     transaction.delete_interface(interface.id)?;
     let Some(mut datapath) = Datapath::open(&instance.bpffs)? else {
-        return commit_unpublished(instance, transaction);
+        return commit_unpublished(options, transaction);
     };
     let mut others = datapath.pinned_slots()?;
     let had_pins = others.remove(&interface.slot);
     check_filters(&transaction, &datapath, &interface)?;
     datapath.detach(interface.slot)?;
     if others.is_empty() {
-        commit_unpublished(instance, transaction)?;
+        commit_unpublished(options, transaction)?;
         return Ok(datapath.remove()?);
     }
-    publish_detached(instance, transaction, &mut datapath, &interface, &others).map_err(|failure| {
+    publish_detached(instance, options, transaction, &mut datapath, &interface, &others).map_err(|failure| {
         let undone = store.undo_after(before, &lock).map_err(OperationError::from).and_then(|()| {
             if had_pins {
                 datapath.attach(interface.slot, name, interface.ingress_hook, interface.log_drops)?;
@@ -61,6 +67,7 @@ fn check_filters(
 
 fn publish_detached(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
     interface: &Interface,
@@ -72,6 +79,6 @@ fn publish_detached(
         // others stays as it is until a change is made in theirs.
         return Ok(transaction.commit()?);
     }
-    publish(instance, transaction, datapath)?;
+    publish(instance, options, transaction, datapath)?;
     Ok(())
 }

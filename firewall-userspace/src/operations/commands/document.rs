@@ -1,7 +1,7 @@
 //! Making everything be as a document says.
 
 use crate::model::{GroupId, Resource, SecurityGroup, SecurityRule};
-use crate::operations::{Changed, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 use crate::plan::{Change, Changes, SavedPlan};
 use crate::store::Transaction;
 
@@ -9,10 +9,11 @@ use crate::store::Transaction;
 /// differs. Refused if anything was changed since the plan was made.
 pub fn apply(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     plan: &SavedPlan,
     changes: &Changes,
 ) -> Result<Changed<()>, OperationError> {
-    instance.change_with_flows(|transaction| {
+    instance.change_with_flows(options, |transaction| {
         // What was compared is what is stored still, so that the changes are those that were shown.
         let default_group = default_group(&transaction.groups()?)?;
         check_current(plan, instance, default_group, transaction.generation()?)?;

@@ -3,14 +3,18 @@
 use crate::model::{
     ExemptAddress, ExemptAddressId, ExemptProperties, ModelError, NewExemptAddress, aws_link_local,
 };
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, OperationError};
 
 /// Exempts addresses, all or none.
-pub fn add(instance: &Instance, new: Vec<NewExemptAddress>) -> Result<Vec<ExemptAddress>, OperationError> {
+pub fn add(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    new: Vec<NewExemptAddress>,
+) -> Result<Vec<ExemptAddress>, OperationError> {
     if let Some(useless) = new.iter().find(|address| !address.properties.can_match()) {
         return Err(ModelError::ExemptsNothing { properties: useless.properties }.into());
     }
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut known: Vec<ExemptProperties> =
             transaction.exempt_addresses()?.iter().map(|address| address.properties).collect();
         for &NewExemptAddress { properties, .. } in &new {
@@ -26,9 +30,12 @@ pub fn add(instance: &Instance, new: Vec<NewExemptAddress>) -> Result<Vec<Exempt
 }
 
 /// Exempts the link-local services of AWS, as far as they are not exempt yet. Returns those that are new.
-pub fn add_aws_link_local(instance: &Instance) -> Result<Vec<ExemptAddress>, OperationError> {
+pub fn add_aws_link_local(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+) -> Result<Vec<ExemptAddress>, OperationError> {
     let mut new = aws_link_local()?;
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let known = transaction.exempt_addresses()?;
         new.retain(|new| known.iter().all(|known| known.properties != new.properties));
         let added = with_ids(new)?;
@@ -40,10 +47,12 @@ pub fn add_aws_link_local(instance: &Instance) -> Result<Vec<ExemptAddress>, Ope
 /// Ends the exemption of addresses with exactly these properties, all or none.
 pub fn remove(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     properties: &[ExemptProperties],
 ) -> Result<Vec<ExemptAddress>, OperationError> {
     remove_by(
         instance,
+        options,
         |address| properties.contains(&address.properties),
         |known| {
             let missing =
@@ -56,10 +65,12 @@ pub fn remove(
 /// Ends exemptions by id, all or none.
 pub fn remove_by_id(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     ids: &[ExemptAddressId],
 ) -> Result<Vec<ExemptAddress>, OperationError> {
     remove_by(
         instance,
+        options,
         |address| ids.contains(&address.id),
         |known| {
             let missing = ids.iter().find(|id| known.iter().all(|known| known.id != **id));
@@ -71,10 +82,11 @@ pub fn remove_by_id(
 /// Ends the exemptions that are `wanted`, unless one is `missing`.
 fn remove_by(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     wanted: impl Fn(&ExemptAddress) -> bool,
     missing: impl FnOnce(&[ExemptAddress]) -> Option<ModelError>,
 ) -> Result<Vec<ExemptAddress>, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut addresses = transaction.exempt_addresses()?;
         if let Some(error) = missing(&addresses) {
             return Err(error.into());

@@ -5,17 +5,18 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 
 use crate::model::{Description, GroupName, GroupReference, ModelError, SecurityGroup, Tags};
-use crate::operations::{Changed, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 
 /// Creates a group.
 pub fn create(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     name: GroupName,
     description: Description,
     tags: Tags,
 ) -> Result<SecurityGroup, OperationError> {
     let group = SecurityGroup { tags, ..SecurityGroup::new(name, description)? };
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         if transaction.groups()?.iter().any(|existing| existing.name.collides_with(&group.name)) {
             return Err(ModelError::DuplicateGroup { name: group.name.clone() }.into());
         }
@@ -26,8 +27,12 @@ pub fn create(
 }
 
 /// Deletes a group that nothing depends on.
-pub fn delete(instance: &Instance, reference: &GroupReference) -> Result<(), OperationError> {
-    instance.change(|transaction| {
+pub fn delete(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    reference: &GroupReference,
+) -> Result<(), OperationError> {
+    instance.change(options, |transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;
         group.check_deletable(&groups, &transaction.interfaces()?)?;
@@ -39,10 +44,11 @@ pub fn delete(instance: &Instance, reference: &GroupReference) -> Result<(), Ope
 /// Declares prefixes as members of a group: hosts that sgfw does not run on, or does not see from here.
 pub fn add_members(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     reference: &GroupReference,
     prefixes: &[IpNet],
 ) -> Result<(), OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;
         let members = transaction.members()?.remove(&group.id).unwrap_or_default();
@@ -60,10 +66,11 @@ pub fn add_members(
 /// Takes declared members out of a group.
 pub fn remove_members(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     reference: &GroupReference,
     prefixes: &[IpNet],
 ) -> Result<Changed<()>, OperationError> {
-    instance.change_with_flows(|transaction| {
+    instance.change_with_flows(options, |transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;
         let members = transaction.members()?.remove(&group.id).unwrap_or_default();

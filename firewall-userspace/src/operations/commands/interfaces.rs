@@ -3,16 +3,17 @@
 use firewall_common::abi::DEFAULT_FLOW_ENTRIES;
 
 use crate::model::{GroupId, GroupReference, Interface, InterfaceOptions, ModelError};
-use crate::operations::{Changed, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 use crate::store::Snapshot;
 
 /// Replaces the groups of an interface.
 pub fn set_groups(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     name: &str,
     groups: &[GroupReference],
 ) -> Result<Changed<Interface>, OperationError> {
-    instance.change_with_flows(|transaction| {
+    instance.change_with_flows(options, |transaction| {
         let groups = resolve_groups(transaction, name, groups)?;
         let interface = Interface { groups, ..stored_interface(transaction, name)? };
         transaction.save_interface(&interface)?;
@@ -23,10 +24,11 @@ pub fn set_groups(
 /// Changes how the traffic of an interface is treated apart from the rules.
 pub fn change_options(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     name: &str,
     change: impl FnOnce(&mut InterfaceOptions) -> Result<(), ModelError>,
 ) -> Result<Interface, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut interface = stored_interface(transaction, name)?;
         change(&mut interface.options)?;
         transaction.save_interface(&interface)?;

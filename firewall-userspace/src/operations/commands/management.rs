@@ -1,14 +1,15 @@
 //! Management prefixes. That one is admitted is checked where every change is (see `lockout`), this one included.
 
 use crate::model::{ManagementPrefix, ManagementProperties, ModelError, RuleId};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, OperationError};
 
 /// Declares management prefixes, all or none.
 pub fn add(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     new: Vec<ManagementProperties>,
 ) -> Result<Vec<ManagementPrefix>, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut known: Vec<ManagementProperties> =
             transaction.management_prefixes()?.into_iter().map(|known| known.properties).collect();
         let mut added = Vec::new();
@@ -27,9 +28,10 @@ pub fn add(
 /// Takes back the declarations with exactly these properties, all or none.
 pub fn remove(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     properties: &[ManagementProperties],
 ) -> Result<Vec<ManagementPrefix>, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut prefixes = transaction.management_prefixes()?;
         let is_missing =
             |wanted: &&ManagementProperties| prefixes.iter().all(|known| known.properties != **wanted);

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use crate::model::{
     AddressFamily, ModelError, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference, Tags,
 };
-use crate::operations::{Changed, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 use crate::store::{Snapshot, Transaction};
 
 /// What `prefix-list create` asks for.
@@ -42,10 +42,14 @@ pub struct Properties {
 }
 
 /// Creates a prefix list.
-pub fn create(instance: &Instance, request: CreateRequest) -> Result<PrefixList, OperationError> {
+pub fn create(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    request: CreateRequest,
+) -> Result<PrefixList, OperationError> {
     let CreateRequest { name, family, max_entries, entries, tags } = request;
     let list = PrefixList { tags, ..PrefixList::new(name, family, max_entries, entries)? };
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         check_name_is_free(transaction, &list.name)?;
         transaction.insert_prefix_list(&list)?;
         Ok(())
@@ -54,8 +58,12 @@ pub fn create(instance: &Instance, request: CreateRequest) -> Result<PrefixList,
 }
 
 /// Deletes a prefix list that no rule refers to.
-pub fn delete(instance: &Instance, reference: &PrefixListReference) -> Result<(), OperationError> {
-    instance.change(|transaction| {
+pub fn delete(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    reference: &PrefixListReference,
+) -> Result<(), OperationError> {
+    instance.change(options, |transaction| {
         let lists = transaction.prefix_lists()?;
         let list = reference.find(&lists)?;
         list.check_deletable(&transaction.groups()?)?;
@@ -67,40 +75,48 @@ pub fn delete(instance: &Instance, reference: &PrefixListReference) -> Result<()
 /// Adds entries, as a new version.
 pub fn add_entries(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     target: &Target,
     entries: Vec<PrefixListEntry>,
 ) -> Result<PrefixList, OperationError> {
-    instance.change(change_of_entries(target, |_, list| Ok(list.add_entries(entries)?)))
+    instance.change(options, change_of_entries(target, |_, list| Ok(list.add_entries(entries)?)))
 }
 
 /// Removes entries, as a new version.
 pub fn remove_entries(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     target: &Target,
     prefixes: &[IpNet],
 ) -> Result<Changed<PrefixList>, OperationError> {
-    instance.change_with_flows(change_of_entries(target, |_, list| Ok(list.remove_entries(prefixes)?)))
+    instance
+        .change_with_flows(options, change_of_entries(target, |_, list| Ok(list.remove_entries(prefixes)?)))
 }
 
 /// Goes back to the entries of an old version, as a new version.
 pub fn restore(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     target: &Target,
     version: u64,
 ) -> Result<Changed<PrefixList>, OperationError> {
-    instance.change_with_flows(change_of_entries(target, |transaction, list| {
-        let entries = entries_of(transaction, list, version)?;
-        Ok(list.restore(entries)?)
-    }))
+    instance.change_with_flows(
+        options,
+        change_of_entries(target, |transaction, list| {
+            let entries = entries_of(transaction, list, version)?;
+            Ok(list.restore(entries)?)
+        }),
+    )
 }
 
 /// Changes the name or the size, which is no new version.
 pub fn modify(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     target: &Target,
     properties: &Properties,
 ) -> Result<PrefixList, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut list = target.find(transaction)?;
         if let Some(name) = properties.name.as_ref().filter(|name| **name != list.name) {
             check_name_is_free(transaction, name)?;

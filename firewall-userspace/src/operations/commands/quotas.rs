@@ -1,20 +1,32 @@
 //! Quotas, set and reset.
 
 use crate::model::{Quota, Quotas};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, OperationError};
 
 /// Sets quotas. What exceeds them already stays.
-pub fn set(instance: &Instance, quotas: &[(Quota, u64)]) -> Result<Quotas, OperationError> {
-    change(instance, |all| quotas.iter().for_each(|(quota, value)| all.set(*quota, *value)))
+pub fn set(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    quotas: &[(Quota, u64)],
+) -> Result<Quotas, OperationError> {
+    change(instance, options, |all| quotas.iter().for_each(|(quota, value)| all.set(*quota, *value)))
 }
 
 /// Makes quotas unlimited again.
-pub fn reset(instance: &Instance, quotas: &[Quota]) -> Result<Quotas, OperationError> {
-    change(instance, |all| quotas.iter().for_each(|quota| all.reset(*quota)))
+pub fn reset(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    quotas: &[Quota],
+) -> Result<Quotas, OperationError> {
+    change(instance, options, |all| quotas.iter().for_each(|quota| all.reset(*quota)))
 }
 
-fn change(instance: &Instance, change: impl FnOnce(&mut Quotas)) -> Result<Quotas, OperationError> {
-    instance.change(|transaction| {
+fn change(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    change: impl FnOnce(&mut Quotas),
+) -> Result<Quotas, OperationError> {
+    instance.change(options, |transaction| {
         let mut quotas = transaction.quotas()?;
         change(&mut quotas);
         transaction.replace_quotas(&quotas)?;

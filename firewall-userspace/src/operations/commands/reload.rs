@@ -10,7 +10,7 @@ use crate::host;
 use crate::model::Interface;
 use crate::operations::confirm::lock;
 use crate::operations::guard::{check_namespace, check_ownership};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{Instance, OperationError, Operator};
 use crate::store::Snapshot;
 
 /// What `interface reload` has done.
@@ -27,6 +27,7 @@ pub struct Reloaded {
 /// taken over as a whole, whatever the names.
 pub fn reload(
     instance: &Instance,
+    operator: &Operator,
     names: &[String],
     flow_entries: Option<u32>,
 ) -> Result<Reloaded, OperationError> {
@@ -36,7 +37,7 @@ pub fn reload(
     if let Some(other) = Datapath::other_version(&instance.bpffs)? {
         if other.has_pins()? {
             let Upgraded { interfaces, lost_flows } =
-                upgrade(instance, &mut store, &lock, other, flow_entries)?;
+                upgrade(instance, operator, &mut store, &lock, other, flow_entries)?;
             return Ok(Reloaded { interfaces, lost_flows });
         }
         // Of a run that was killed when only this was left to do.

@@ -13,7 +13,7 @@ use crate::host;
 use crate::model::Interface;
 use crate::operations::guard::{check_namespace, check_ownership};
 use crate::operations::publish::{Published, publish_stored};
-use crate::operations::{Instance, OperationError, confirm};
+use crate::operations::{Instance, OperationError, Operator, confirm};
 use crate::store::Store;
 
 /// An interface after the repair.
@@ -40,7 +40,7 @@ pub enum Outcome {
 
 /// Attaches again every stored interface that exists and has lost its programs, and publishes what is stored if it is not
 /// in force. Where all is well it does nothing.
-pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, OperationError> {
+pub fn repair(instance: &Instance, operator: &Operator) -> Result<Vec<Repaired>, OperationError> {
     let (mut store, lock) = instance.lock_unsettled()?;
     let interfaces = store.snapshot()?.interfaces()?;
     if !interfaces.is_empty() {
@@ -74,7 +74,7 @@ pub fn repair(instance: &Instance) -> Result<Vec<Repaired>, OperationError> {
         // It also makes anew the directory of the links.
         _ => create(instance, &mut store)?,
     };
-    let published = publish_stored(instance, &mut store, &lock, &mut datapath)?;
+    let published = publish_stored(instance, operator, &mut store, &lock, &mut datapath)?;
     Ok(found.into_iter().map(|found| found.attached_again(&mut datapath, &published)).collect())
 }
 

@@ -3,7 +3,7 @@
 use crate::datapath::Datapath;
 use crate::operations::confirm::{Standing, finish, follow_as, make_sure, open, standing};
 use crate::operations::flows::Flow;
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, OperationError};
 
 /// What `rollback` has done.
 #[derive(Debug)]
@@ -16,7 +16,11 @@ pub struct RolledBack {
 
 /// Goes back: from a change that waits to be confirmed to the one before it, else to the generation `to`, or the last
 /// but one.
-pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<RolledBack, OperationError> {
+pub fn rollback(
+    instance: &Instance,
+    options: ChangeOptions<'_>,
+    to: Option<u64>,
+) -> Result<RolledBack, OperationError> {
     let (mut store, lock) = instance.lock_unsettled()?;
     let unconfirmed = store.snapshot()?.unconfirmed()?;
     if let Some(unconfirmed) = unconfirmed {
@@ -24,8 +28,8 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<RolledBack, Oper
         match standing(datapath.as_mut(), &unconfirmed)? {
             Standing::Pending(pending) if to.is_none_or(|to| to == unconfirmed.previous) => {
                 let fell_back = datapath.as_mut().map(Datapath::fall_back).transpose()?;
-                follow_as(&mut store, &lock, &unconfirmed, fell_back, &instance.author)?;
-                make_sure(instance, &mut store, &lock, datapath.as_mut())?;
+                follow_as(&mut store, &lock, &unconfirmed, fell_back, &options.operator.author)?;
+                make_sure(instance, options.operator, &mut store, &lock, datapath.as_mut())?;
                 let generation = fell_back.unwrap_or(pending.generation + 1);
                 return Ok(RolledBack { generation, orphaned_flows: Vec::new() });
             }
@@ -34,7 +38,7 @@ pub fn rollback(instance: &Instance, to: Option<u64>) -> Result<RolledBack, Oper
         }
     }
     drop((store, lock));
-    let changed = instance.change_with_flows(|transaction| {
+    let changed = instance.change_with_flows(options, |transaction| {
         let history = transaction.history()?;
         let found = match to {
             Some(to) => history.iter().find(|generation| generation.number == to),

@@ -9,7 +9,7 @@ use crate::model::{
     Description, GroupReference, ModelError, NewRule, Peer, PrefixListReference, RuleId, RuleProperties,
     SecurityGroup, SecurityRule, Service, Tags,
 };
-use crate::operations::{Changed, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 use crate::store::Snapshot;
 
 /// Rules as a command describes them: one for each peer.
@@ -57,12 +57,13 @@ pub struct Modification {
 /// Adds rules to a group, all or none.
 pub fn authorize(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     group: &GroupReference,
     request: &RuleRequest,
     description: Option<&Description>,
     tags: &Tags,
 ) -> Result<Vec<SecurityRule>, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut group = group.find(&transaction.groups()?)?.clone();
         let new_rule =
             |properties| NewRule { properties, description: description.cloned(), tags: tags.clone() };
@@ -75,9 +76,10 @@ pub fn authorize(
 /// Removes rules, all or none.
 pub fn revoke(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     selection: &RuleSelection,
 ) -> Result<Changed<Vec<SecurityRule>>, OperationError> {
-    instance.change_with_flows(|transaction| {
+    instance.change_with_flows(options, |transaction| {
         let mut groups = transaction.groups()?;
         let mut revoked = Vec::new();
         for (group, properties) in selection.resolve(transaction, &mut groups)? {
@@ -91,10 +93,11 @@ pub fn revoke(
 /// Gives rules another description or none, all or none of the rules.
 pub fn describe(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     selection: &RuleSelection,
     description: Option<&Description>,
 ) -> Result<Vec<SecurityRule>, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let mut groups = transaction.groups()?;
         let mut described = Vec::new();
         for (group, properties) in selection.resolve(transaction, &mut groups)? {
@@ -108,11 +111,12 @@ pub fn describe(
 /// Replaces what a rule admits; it keeps its id.
 pub fn modify(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     rule: RuleId,
     modification: &Modification,
 ) -> Result<Changed<SecurityRule>, OperationError> {
     let Modification { service, peers, description } = modification;
-    instance.change_with_flows(|transaction| {
+    instance.change_with_flows(options, |transaction| {
         let mut groups = transaction.groups()?;
         let peers = peers.resolve(transaction)?;
         let [peer] = peers[..] else {

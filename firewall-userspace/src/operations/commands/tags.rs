@@ -1,25 +1,27 @@
 //! Tags of groups, rules and prefix lists.
 
 use crate::model::{ModelError, PrefixListReference, Resource, ResourceReference, TagKey, TagValue, Tags};
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, OperationError};
 use crate::store::Snapshot;
 
 /// Sets tags of a resource, and returns all that it has then.
 pub fn set(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     reference: &ResourceReference,
     tags: &[(TagKey, TagValue)],
 ) -> Result<Tags, OperationError> {
-    change(instance, reference, |all| all.set(tags.iter().cloned()))
+    change(instance, options, reference, |all| all.set(tags.iter().cloned()))
 }
 
 /// Removes tags of a resource by key, and returns what is left. AWS does not mind keys that are not there.
 pub fn remove(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     reference: &ResourceReference,
     keys: &[TagKey],
 ) -> Result<Tags, OperationError> {
-    change(instance, reference, |all| {
+    change(instance, options, reference, |all| {
         all.remove(keys);
         Ok(())
     })
@@ -27,10 +29,11 @@ pub fn remove(
 
 fn change(
     instance: &Instance,
+    options: ChangeOptions<'_>,
     reference: &ResourceReference,
     change: impl FnOnce(&mut Tags) -> Result<(), ModelError>,
 ) -> Result<Tags, OperationError> {
-    instance.change(|transaction| {
+    instance.change(options, |transaction| {
         let (resource, mut tags) = find(transaction, reference)?;
         change(&mut tags)?;
         transaction.replace_tags(resource, &tags)?;

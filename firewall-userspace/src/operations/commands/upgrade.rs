@@ -8,7 +8,7 @@ use crate::host::{self, TcpStage};
 use crate::model::Interface;
 use crate::operations::guard::{check_namespace, check_ownership};
 use crate::operations::publish::publish_for;
-use crate::operations::{Instance, OperationError};
+use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
 use crate::store::{Store, WriteLock};
 
 /// What was taken over.
@@ -23,6 +23,7 @@ pub(super) struct Upgraded {
 /// Counters begin anew.
 pub(super) fn upgrade(
     instance: &Instance,
+    operator: &Operator,
     store: &mut Store,
     lock: &WriteLock,
     other: OtherVersion,
@@ -42,8 +43,8 @@ pub(super) fn upgrade(
     };
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.
-    let unguarded = Instance { allow_lockout: true, ..instance.clone() };
-    publish_for(&unguarded, transaction, &mut datapath, &attachments)?;
+    let unguarded = ChangeOptions::new(operator, Guard::Off);
+    publish_for(instance, unguarded, transaction, &mut datapath, &attachments)?;
     // Before any program of this version runs.
     other.copy_flows(&datapath)?;
     for attachment in &attachments {

@@ -8,9 +8,9 @@ use firewall_common::abi::{Be16, Direction, RULE_SET, ServiceIndex};
 use ipnet::IpNet;
 
 use crate::compile::{CompiledPolicy, InterfaceLookup};
-use crate::host::{self, SshSession};
+use crate::host;
 use crate::model::{Interface, ManagementPrefix, ManagementProperties, ManagementService};
-use crate::operations::OperationError;
+use crate::operations::{OperationError, SshSession};
 use crate::store::Snapshot;
 
 /// Refuses a policy that does not admit the operator's SSH connection as a new one, or not all addresses of a management
@@ -18,8 +18,9 @@ use crate::store::Snapshot;
 pub(in crate::operations) fn check(
     snapshot: &Snapshot<'_>,
     policy: &CompiledPolicy,
+    session: Option<SshSession>,
 ) -> Result<(), OperationError> {
-    if let Some((interface, session)) = locked_out(snapshot, policy)? {
+    if let Some((interface, session)) = locked_out(snapshot, policy, session)? {
         return Err(OperationError::WouldLockOut { interface, session });
     }
     let prefixes = snapshot.management_prefixes()?;
@@ -33,8 +34,9 @@ pub(in crate::operations) fn check(
 pub(in crate::operations) fn check_panic(
     snapshot: &Snapshot<'_>,
     policy: &CompiledPolicy,
+    session: Option<SshSession>,
 ) -> Result<(), OperationError> {
-    match locked_out(snapshot, policy)? {
+    match locked_out(snapshot, policy, session)? {
         Some((interface, session)) => Err(OperationError::PanicWouldLockOut { interface, session }),
         None => Ok(()),
     }
@@ -44,8 +46,9 @@ pub(in crate::operations) fn check_panic(
 fn locked_out(
     snapshot: &Snapshot<'_>,
     policy: &CompiledPolicy,
+    session: Option<SshSession>,
 ) -> Result<Option<(String, SshSession)>, OperationError> {
-    let Some(session) = host::ssh_session() else {
+    let Some(session) = session else {
         return Ok(None);
     };
     // One that is not there has no addresses and lets nobody in.

@@ -8,19 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Peer, SecurityRule};
 use crate::operations::commands::document::apply;
+use crate::operations::{ChangeOptions, Guard, Operator};
 use crate::plan::strategy;
-use crate::store::Author;
 
 fn instance(directory: &tempfile::TempDir) -> Instance {
     Instance {
         state_dir: directory.path().join("state"),
         bpffs: PathBuf::from("/nonexistent"),
         lock_timeout: Duration::from_secs(5),
-        allow_lockout: false,
-        dry_run: false,
-        author: Author::default(),
-        confirm_within: None,
-        cut_after: None,
     }
 }
 
@@ -68,7 +63,7 @@ proptest! {
         for document in documents {
             // What it does not list may be in use by the group `default`, if it does not list that either.
             let Ok(planned) = plan(&instance, document.clone()) else { continue };
-            apply(&instance, &planned.saved, &planned.difference.changes).unwrap();
+            apply(&instance, ChangeOptions::new(&Operator::default(), Guard::On), &planned.saved, &planned.difference.changes).unwrap();
             prop_assert_eq!(without_ids(&stored(&instance)), without_ids(&planned.difference.after));
             prop_assert!(plan(&instance, document).unwrap().difference.changes.is_empty());
         }
@@ -82,6 +77,12 @@ fn what_stays_keeps_its_id() {
     let before = stored(&instance);
     let document = Document { prefix_lists: Some(Vec::new()), groups: Some(Vec::new()), interfaces: None };
     let planned = plan(&instance, document).unwrap();
-    apply(&instance, &planned.saved, &planned.difference.changes).unwrap();
+    apply(
+        &instance,
+        ChangeOptions::new(&Operator::default(), Guard::On),
+        &planned.saved,
+        &planned.difference.changes,
+    )
+    .unwrap();
     assert_eq!(stored(&instance), before);
 }

@@ -3,25 +3,17 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::operations::SshSession;
+
 /// What sshd puts into the environment of a session: `CLIENT-ADDRESS CLIENT-PORT SERVER-ADDRESS SERVER-PORT`.
 const VARIABLE: &str = "SSH_CONNECTION";
 
 /// How far up the process tree to look: a shell in sudo in a shell in tmux is eight.
 const MAX_ANCESTORS: usize = 64;
 
-/// Both ends of an SSH connection to this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SshSession {
-    /// Where the operator is.
-    pub client: SocketAddr,
-    /// The address and port of this host.
-    pub server: SocketAddr,
-}
-
 /// The session of this process or of the nearest ancestor that has one. `sudo` clears the environment of its child but
 /// not of its parent.
-#[must_use]
-pub fn ssh_session() -> Option<SshSession> {
+pub(super) fn ssh_session() -> Option<SshSession> {
     if let Ok(value) = std::env::var(VARIABLE) {
         return parse(&value);
     }
