@@ -9,9 +9,8 @@ use firewall_common::abi::Direction;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::{
-    Description, Peer, PrefixList, PrefixListEntry, Resource, SecurityGroup, SecurityRule, Service, Tags,
-};
+use crate::model::{Description, Peer, PrefixList, PrefixListEntry, Resource, SecurityRule, Service, Tags};
+use crate::operations::queries::groups::GroupRow;
 
 /// `describe-security-groups`: one of `SecurityGroups`.
 #[derive(Debug, Serialize)]
@@ -29,7 +28,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(group: &SecurityGroup, members: &[IpNet], interfaces: Vec<String>) -> Self {
+    pub(super) fn new(GroupRow { group, members, carriers }: &GroupRow) -> Self {
         Self {
             group_id: group.id.to_string(),
             group_name: group.name.to_string(),
@@ -39,7 +38,7 @@ impl Group {
             ip_permissions: permissions(&group.rules, Direction::Ingress),
             ip_permissions_egress: permissions(&group.rules, Direction::Egress),
             members: members.iter().map(ToString::to_string).collect(),
-            interfaces,
+            interfaces: carriers.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::operations::ChangeOptions;
 /// The AWS API says so by an error, `DryRunOperation`; here it is the outcome that was asked for.
 pub(super) const WOULD_SUCCEED: &str = "DryRunOperation: it would have succeeded; nothing is changed";
 
-/// The verbs of a noun whose changes all go through [`Instance::change`](crate::operations::Instance::change), which knows dry runs.
+/// The verbs of a noun whose changes all know dry runs.
 #[derive(Debug, Args)]
 pub(super) struct DryRunnable<C: Subcommand> {
     #[command(subcommand)]

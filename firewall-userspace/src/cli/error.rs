@@ -12,13 +12,13 @@ use super::help::operation_help;
 use super::import::ImportFailure;
 use super::output::say;
 use super::plan::{plan_help, saved_plan_help};
-use crate::datapath::DatapathError;
 use crate::document::{Color, DocumentErrors, Finding, WriteError};
-use crate::host::HostError;
 use crate::model::ModelError;
+use crate::operations::DatapathError;
+use crate::operations::HostError;
+use crate::operations::StoreError;
 use crate::operations::{OperationError, with_sources};
 use crate::plan::{PlanError, SavedPlanError};
-use crate::store::StoreError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,18 +59,6 @@ pub(super) enum CliError {
 
 impl From<ModelError> for CliError {
     fn from(error: ModelError) -> Self {
-        Self::Operation(error.into())
-    }
-}
-
-impl From<HostError> for CliError {
-    fn from(error: HostError) -> Self {
-        Self::Operation(error.into())
-    }
-}
-
-impl From<DatapathError> for CliError {
-    fn from(error: DatapathError) -> Self {
         Self::Operation(error.into())
     }
 }

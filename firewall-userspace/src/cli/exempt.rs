@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::operations::Instance;
 use crate::operations::commands::exempt;
+use crate::operations::queries::exempt::exempt_addresses;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -160,7 +161,7 @@ pub(super) fn exempt_table(addresses: &[ExemptAddress]) -> Table {
 }
 
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let addresses = instance.read(|snapshot| Ok(snapshot.exempt_addresses()?))?;
+    let addresses = exempt_addresses(instance)?;
     if output.is_json() {
         return output.json(&json!({ "ExemptAddresses": exempt_json(&addresses) }));
     }

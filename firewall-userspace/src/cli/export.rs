@@ -9,6 +9,7 @@ use crate::document;
 use crate::interchange::{Exported, aws, nft, terraform};
 use crate::model::Document;
 use crate::operations::Instance;
+use crate::operations::queries::export;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -44,7 +45,7 @@ impl Export {
         if self.language.is_some() && self.format != Target::Native {
             return Err(CliError::Usage("-f chooses the language of the native format alone"));
         }
-        let document = instance.read(|snapshot| Ok(document::of_snapshot(snapshot)?))?;
+        let document = export::document(instance)?;
         match self.format {
             Target::Native => self.native(&document, output),
             Target::Aws => show(&aws::write(&document), output),

@@ -10,11 +10,10 @@ use super::error::CliError;
 use super::flows_option::drain_time;
 use super::output::Output;
 use super::table::Table;
-use crate::datapath::FlowRow;
 use crate::model::Protocol;
 use crate::operations::Instance;
 use crate::operations::commands::flows::{Swept, cut_orphaned, expire};
-use crate::operations::flows::{Flow, LiveFlows};
+use crate::operations::flows::{Flow, FlowRow, LiveFlows};
 use crate::operations::queries::flows::flows;
 
 #[derive(Debug, Subcommand)]

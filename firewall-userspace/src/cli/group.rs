@@ -1,7 +1,5 @@
 //! `sgfw group`: security groups and their declared members.
 
-use std::collections::BTreeMap;
-
 use clap::Subcommand;
 use firewall_common::abi::Direction;
 use ipnet::IpNet;
@@ -15,13 +13,10 @@ use super::output::Output;
 use super::rule::rule_table;
 use super::table::Table;
 use super::tag::{parse_tags, tag_texts};
-use crate::model::{
-    Cidr, Description, Filters, GroupFilter, GroupId, GroupName, GroupReference, Interface, SecurityGroup,
-    Tags,
-};
+use crate::model::{Cidr, Description, Filters, GroupFilter, GroupName, GroupReference, Tags};
 use crate::operations::Instance;
 use crate::operations::commands::groups;
-use crate::operations::queries::tracking::tracking;
+use crate::operations::queries::groups::{self as queries, GroupRow};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -148,11 +143,6 @@ fn warn_about_host_bits(cidrs: &[Cidr], output: &Output) {
     }
 }
 
-/// Names of groups, to show beside their ids.
-pub(super) fn names(groups: &[SecurityGroup]) -> BTreeMap<GroupId, String> {
-    groups.iter().map(|group| (group.id, group.name.to_string())).collect()
-}
-
 fn create(
     name: GroupName,
     description: Description,
@@ -172,20 +162,14 @@ fn create(
 }
 
 fn list(filters: &Filters<GroupFilter>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let (all, members, interfaces) =
-        instance.read(|snapshot| Ok((snapshot.groups()?, snapshot.members()?, snapshot.interfaces()?)))?;
-    let groups: Vec<&SecurityGroup> = all.iter().filter(|group| filters.matches(group, &all)).collect();
-    let members_of = |group: &SecurityGroup| members.get(&group.id).map_or(&[][..], Vec::as_slice);
+    let groups = queries::groups(instance, filters)?;
     if output.is_json() {
-        let groups: Vec<_> = groups
-            .iter()
-            .map(|&group| aws::Group::new(group, members_of(group), carriers(group.id, &interfaces)))
-            .collect();
+        let groups: Vec<_> = groups.iter().map(aws::Group::new).collect();
         return output.json(&json!({ "SecurityGroups": groups }));
     }
     let mut table =
         Table::new(&["GROUP ID", "NAME", "#INGRESS", "#EGRESS", "#MEMBERS", "INTERFACES", "DESCRIPTION"]);
-    for group in &groups {
+    for GroupRow { group, members, carriers } in &groups {
         let rules =
             |direction| group.rules.iter().filter(|rule| rule.direction == direction).count().to_string();
         table.row([
@@ -193,8 +177,8 @@ fn list(filters: &Filters<GroupFilter>, instance: &Instance, output: &mut Output
             group.name.to_string(),
             rules(Direction::Ingress),
             rules(Direction::Egress),
-            members_of(group).len().to_string(),
-            carriers(group.id, &interfaces).join(", "),
+            members.len().to_string(),
+            carriers.join(", "),
             group.description.to_string(),
         ]);
     }
@@ -202,29 +186,20 @@ fn list(filters: &Filters<GroupFilter>, instance: &Instance, output: &mut Output
 }
 
 fn show(reference: &GroupReference, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let (groups, prefix_lists, mut members, interfaces) = instance.read(|snapshot| {
-        Ok((snapshot.groups()?, snapshot.prefix_lists()?, snapshot.members()?, snapshot.interfaces()?))
-    })?;
-    let group = reference.find(&groups)?;
-    let members = members.remove(&group.id).unwrap_or_default();
-    let interfaces = carriers(group.id, &interfaces);
+    let (row, rules) = queries::group(instance, reference)?;
     if output.is_json() {
-        return output.json(&json!({ "SecurityGroups": [aws::Group::new(group, &members, interfaces)] }));
+        return output.json(&json!({ "SecurityGroups": [aws::Group::new(&row)] }));
     }
+    let GroupRow { group, members, carriers } = &row;
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
     output.line(format_args!("Group id:    {}", group.id))?;
     output.line(format_args!("Name:        {}", group.name))?;
     output.line(format_args!("Description: {}", group.description))?;
     output.line(format_args!("Tags:        {}", or_none(&tag_texts(&group.tags))))?;
     output.line(format_args!("Members:     {}", or_none(&members)))?;
-    output.line(format_args!("Interfaces:  {}", or_none(&interfaces)))?;
+    output.line(format_args!("Interfaces:  {}", or_none(carriers)))?;
     output.line("")?;
-    output.table(&rule_table(&group.rules, &groups, &prefix_lists, &tracking(instance)?))
-}
-
-fn carriers(group: GroupId, interfaces: &[Interface]) -> Vec<String> {
-    let carriers = interfaces.iter().filter(|interface| interface.groups.contains(&group));
-    carriers.map(|interface| interface.name.clone()).collect()
+    output.table(&rule_table(&rules))
 }
 
 fn or_none(items: &[String]) -> String {

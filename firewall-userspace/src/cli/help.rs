@@ -2,12 +2,12 @@
 
 use ipnet::IpNet;
 
-use crate::compile::CompileError;
-use crate::datapath::DatapathError;
-use crate::host::HostError;
 use crate::model::{GroupName, ManagementProperties, ModelError};
+use crate::operations::CompileError;
+use crate::operations::DatapathError;
+use crate::operations::HostError;
 use crate::operations::OperationError;
-use crate::store::StoreError;
+use crate::operations::StoreError;
 
 pub(super) fn operation_help(error: &OperationError) -> Option<String> {
     let help = match error {

@@ -9,11 +9,10 @@ use super::flows_option::{add_flows, tell_flows};
 use super::output::Output;
 use super::plan::{self, Titles};
 use super::table::Table;
+use crate::operations::Instance;
 use crate::operations::commands::confirm::confirm;
 use crate::operations::commands::rollback::{RolledBack, rollback};
-use crate::operations::queries::plan::difference;
-use crate::operations::{Instance, OperationError};
-use crate::store::Generation;
+use crate::operations::queries::history::{self as queries, Generation};
 
 const TITLES: Titles =
     Titles { counts: "Changes", no_changes: "No changes of groups, prefix lists or interfaces." };
@@ -109,7 +108,7 @@ impl Command {
 }
 
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let history = instance.read(|snapshot| Ok(snapshot.history()?))?;
+    let history = queries::history(instance)?;
     if output.is_json() {
         let generations = history.iter().map(|generation| {
             json!({
@@ -134,33 +133,21 @@ fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn show(number: u64, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let history = instance.read(|snapshot| Ok(snapshot.history()?))?;
-    let generation = find(&history, number)?;
+    let (generation, difference) = queries::generation(instance, number)?;
     if !output.is_json() {
         output.line(format_args!(
             "Generation {number}, {} by {}",
-            time(generation),
+            time(&generation),
             generation.author.user
         ))?;
         output.line(format_args!("Command: {}", generation.author.command))?;
         output.line("")?;
     }
-    // Before the oldest one that is remembered there is nothing to compare with.
-    let before = history.iter().find(|earlier| earlier.number < number).map_or(0, |earlier| earlier.number);
-    plan::show(&TITLES, &difference(instance, before, number)?, output)
+    plan::show(&TITLES, &difference, output)
 }
 
 fn diff(from: u64, to: Option<u64>, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let (history, stored) = instance.read(|snapshot| Ok((snapshot.history()?, snapshot.generation()?)))?;
-    let to = to.unwrap_or(stored);
-    find(&history, from)?;
-    find(&history, to)?;
-    plan::show(&TITLES, &difference(instance, from, to)?, output)
-}
-
-fn find(history: &[Generation], number: u64) -> Result<&Generation, CliError> {
-    let found = history.iter().find(|generation| generation.number == number);
-    Ok(found.ok_or(OperationError::UnknownGeneration { generation: Some(number) })?)
+    plan::show(&TITLES, &queries::difference_between(instance, from, to)?, output)
 }
 
 /// RFC 3339, in UTC.

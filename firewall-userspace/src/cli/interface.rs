@@ -10,17 +10,18 @@ use super::call::Call;
 use super::dry_run::WOULD_SUCCEED;
 use super::error::CliError;
 use super::flows_option::{FlowsOption, done_with_flows};
-use super::group::names;
 use super::output::Output;
 use super::settings::{SetOptions, SetTimeouts, settings_json, show_settings};
 use super::status::warn_about_filter;
 use super::table::Table;
-use crate::datapath::{EgressAttachment, IngressAttachment, LivePrograms};
 use crate::model::{GroupId, GroupReference, IngressHook, Interface};
 use crate::operations::commands::attach::{self, AttachRequest};
 use crate::operations::commands::reload::{self, Reloaded};
 use crate::operations::commands::{Attached, detach, interfaces};
-use crate::operations::queries::status::{self, InterfaceStatus, Programs};
+use crate::operations::queries::groups::{group_names, names};
+use crate::operations::queries::status::{
+    self, EgressAttachment, IngressAttachment, InterfaceStatus, LivePrograms, Programs,
+};
 use crate::operations::{ChangeOptions, Instance, OperationError, with_sources};
 
 #[derive(Debug, Subcommand)]
@@ -303,9 +304,8 @@ fn attach(arguments: Attach, call: Call<'_>, output: &mut Output) -> Result<(), 
         )),
     }
     if output.is_json() {
-        let groups = call.instance.read(|snapshot| Ok(snapshot.groups()?))?;
         let status = InterfaceStatus { interface, programs: Programs::Attached(attachment) };
-        return output.json(&interface_json(&status, &names(&groups)));
+        return output.json(&interface_json(&status, &group_names(call.instance)?));
     }
     output.line(interface.id)
 }
@@ -339,8 +339,7 @@ fn reload(
     if !output.is_json() {
         return Ok(());
     }
-    let groups = call.instance.read(|snapshot| Ok(snapshot.groups()?))?;
-    output.json(&interfaces_json(&reloaded, &names(&groups)))
+    output.json(&interfaces_json(&reloaded, &group_names(call.instance)?))
 }
 
 fn show(name: &str, instance: &Instance, output: &mut Output) -> Result<(), CliError> {

@@ -1,6 +1,5 @@
 //! `sgfw log`: dropped packets, while they are dropped.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 
 use clap::Args;
@@ -9,9 +8,8 @@ use tokio::sync::mpsc;
 
 use super::error::CliError;
 use super::output::Output;
-use crate::datapath::Datapath;
-use crate::datapath::log::{DropLine, stream};
 use crate::operations::Instance;
+use crate::operations::queries::drops::{DropLog, DroppedPacket, drop_log};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,32 +21,21 @@ pub(super) struct Log {}
 
 impl Log {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-        let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
-        let datapath = instance.datapath(&interfaces)?;
-        let logging: BTreeMap<u32, String> = interfaces
-            .into_iter()
-            .filter(|interface| interface.log_drops)
-            .map(|interface| (interface.slot, interface.name))
-            .collect();
-        let Some(datapath) = datapath.filter(|_| !logging.is_empty()) else {
+        let Some(drops) = drop_log(instance)? else {
             return Err(CliError::NothingLogs);
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Log)?;
-        runtime.block_on(follow(&datapath, &logging, output))
+        runtime.block_on(follow(&drops, output))
     }
 }
 
 /// Prints until Ctrl-C, or until the programs are gone.
-async fn follow(
-    datapath: &Datapath,
-    interfaces: &BTreeMap<u32, String>,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    let (send, mut lines) = mpsc::unbounded_channel();
-    let streaming = stream(datapath, move |line| {
+async fn follow(drops: &DropLog, output: &mut Output) -> Result<(), CliError> {
+    let (send, mut packets) = mpsc::unbounded_channel();
+    let streaming = drops.follow(move |packet| {
         // Fails only when the receiver is gone, which is when this function has returned.
-        let _ = send.send(line);
+        let _ = send.send(packet);
     });
     let mut streaming = pin!(streaming);
     let mut interrupt = pin!(tokio::signal::ctrl_c());
@@ -56,23 +43,23 @@ async fn follow(
         tokio::select! {
             interrupted = &mut interrupt => return interrupted.map_err(CliError::Log),
             ended = &mut streaming => return Ok(ended?),
-            Some(line) = lines.recv() => print(&line, interfaces, output)?,
+            Some(packet) = packets.recv() => print(&packet, output)?,
         }
     }
 }
 
-fn print(line: &DropLine, interfaces: &BTreeMap<u32, String>, output: &mut Output) -> Result<(), CliError> {
-    let interface = interfaces.get(&line.slot).map_or("?", String::as_str);
-    let (direction, reason) = (line.direction.name(), line.reason.name());
+fn print(dropped: &DroppedPacket, output: &mut Output) -> Result<(), CliError> {
+    let interface = dropped.interface.as_deref().unwrap_or("?");
+    let (direction, reason) = (dropped.direction.name(), dropped.reason.name());
     if output.is_json() {
         output.line(json!({
             "Interface": interface,
             "Direction": direction,
             "Reason": reason,
-            "Packet": line.packet,
+            "Packet": dropped.packet,
         }))?;
     } else {
-        let packet = line.packet.as_deref().unwrap_or("unreadable");
+        let packet = dropped.packet.as_deref().unwrap_or("unreadable");
         output.line(format_args!("{interface} {direction} drop {reason} {packet}"))?;
     }
     output.flush()

@@ -14,6 +14,8 @@ use crate::model::{
 };
 use crate::operations::Instance;
 use crate::operations::commands::management;
+use crate::operations::queries::management::management_prefixes;
+use crate::operations::queries::status::is_stored;
 
 const SSH_PORT: &str = "22";
 
@@ -93,8 +95,7 @@ impl Declaration {
 
 /// It may be a typing error, by which nothing would be guarded.
 fn warn_if_not_attached(interface: &str, instance: &Instance, output: &Output) -> Result<(), CliError> {
-    let attached = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
-    if attached.iter().all(|attached| attached.name != interface) {
+    if !is_stored(instance, interface)? {
         output.warn(format_args!("interface {interface} is not attached; this will count once it is"));
     }
     Ok(())
@@ -123,7 +124,7 @@ fn management_json(prefixes: &[ManagementPrefix]) -> Value {
 }
 
 fn list(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let prefixes = instance.read(|snapshot| Ok(snapshot.management_prefixes()?))?;
+    let prefixes = management_prefixes(instance)?;
     if output.is_json() {
         return output.json(&management_json(&prefixes));
     }

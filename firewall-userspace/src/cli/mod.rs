@@ -1,7 +1,8 @@
 //! The command line: what is typed, what is shown, and how a command ends.
 //!
 //! A noun is a module; each of its verbs parses its arguments into model types, calls `operations` and shows the outcome.
-//! Nothing is decided here, and no map is touched but the ring buffer that `log` reads.
+//! Nothing is decided here, and neither the store nor a map is opened. What the process is given (arguments, environment, terminal)
+//! is read here alone.
 
 mod apply;
 mod aws;
@@ -43,8 +44,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::host;
-use crate::operations::ChangeOptions;
+use crate::operations::{ChangeOptions, enter_namespace};
 use call::Call;
 use dry_run::DryRunnable;
 use error::{CliError, ExitStatus};
@@ -161,7 +161,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitStatus, CliError> {
     // Before anything that could start a thread: only the calling thread changes its namespace.
     if let Some(namespace) = &cli.global.netns {
-        host::enter_namespace(namespace)?;
+        enter_namespace(namespace)?;
     }
     let instance = cli.global.instance();
     let operator = operator();

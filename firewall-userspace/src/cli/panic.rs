@@ -8,6 +8,7 @@ use super::output::Output;
 use super::settings::Switch;
 use crate::operations::Instance;
 use crate::operations::commands::panic;
+use crate::operations::queries::panic::is_panic;
 
 /// What is said while panic mode is on.
 pub(super) const IN_PANIC: &str = "panic mode is on: attached interfaces drop everything but tracked flows, exempt kinds of \
@@ -40,7 +41,7 @@ impl Panic {
 
 /// Whoever changes something in panic mode would wait for its effect.
 pub(super) fn warn_about_panic(instance: &Instance, output: &Output) -> Result<(), CliError> {
-    if instance.read(|snapshot| Ok(snapshot.is_panic()?))? {
+    if is_panic(instance)? {
         output.warn("panic mode is on; what is stored takes effect when `sgfw panic off` ends it");
     }
     Ok(())

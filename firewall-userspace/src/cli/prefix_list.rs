@@ -13,11 +13,10 @@ use super::output::Output;
 use super::table::Table;
 use super::tag::{parse_tags, tag_texts};
 use crate::model::{
-    AddressFamily, Description, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference,
-    SecurityGroup, Tags,
+    AddressFamily, Description, PrefixList, PrefixListEntry, PrefixListName, PrefixListReference, Tags,
 };
 use crate::operations::commands::prefix_lists::{self, CreateRequest, Properties, Target};
-use crate::operations::queries::prefix_lists::{at_version, versions};
+use crate::operations::queries::prefix_lists::{self as queries, Referrer};
 use crate::operations::{ChangeOptions, Changed, Instance};
 
 #[derive(Debug, Subcommand)]
@@ -245,7 +244,7 @@ fn parse_entries(texts: &[String], output: &Output) -> Result<Vec<PrefixListEntr
 }
 
 fn list_all(instance: &Instance, output: &mut Output) -> Result<(), CliError> {
-    let lists = instance.read(|snapshot| Ok(snapshot.prefix_lists()?))?;
+    let lists = queries::prefix_lists(instance)?;
     if output.is_json() {
         let lists: Vec<_> = lists.iter().map(aws::ManagedPrefixList::new).collect();
         return output.json(&json!({ "PrefixLists": lists }));
@@ -270,7 +269,7 @@ fn show(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let list = at_version(instance, reference, version)?;
+    let list = queries::at_version(instance, reference, version)?;
     if output.is_json() {
         return output.json(&json!({ "PrefixLists": [aws::ManagedPrefixList::new(&list)] }));
     }
@@ -295,7 +294,7 @@ fn history(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let versions = versions(instance, reference)?;
+    let versions = queries::versions(instance, reference)?;
     if output.is_json() {
         let versions: Vec<Value> = versions
             .iter()
@@ -325,21 +324,20 @@ fn references(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let (lists, groups) = instance.read(|snapshot| Ok((snapshot.prefix_lists()?, snapshot.groups()?)))?;
-    let list = reference.find(&lists)?;
+    let referrers = queries::referrers(instance, reference)?;
     if output.is_json() {
-        let association = |group: &SecurityGroup| {
-            let rules: Vec<String> =
-                list.referrers(std::slice::from_ref(group)).map(|(_, rule)| rule.id.to_string()).collect();
-            (!rules.is_empty())
-                .then(|| json!({ "ResourceId": group.id.to_string(), "SecurityGroupRuleIds": rules }))
+        let association = |Referrer { group, rules, .. }: &Referrer| {
+            let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+            json!({ "ResourceId": group.to_string(), "SecurityGroupRuleIds": rules })
         };
-        let associations: Vec<Value> = groups.iter().filter_map(association).collect();
+        let associations: Vec<Value> = referrers.iter().map(association).collect();
         return output.json(&json!({ "PrefixListAssociations": associations }));
     }
     let mut table = Table::new(&["GROUP ID", "GROUP", "RULE ID"]);
-    for (group, rule) in list.referrers(&groups) {
-        table.row([group.id.to_string(), group.name.to_string(), rule.id.to_string()]);
+    for Referrer { group, name, rules } in &referrers {
+        for rule in rules {
+            table.row([group.to_string(), name.to_string(), rule.to_string()]);
+        }
     }
     output.table(&table)
 }

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::exempt::{exempt_json, exempt_table};
-use super::group::names;
 use super::interface::{interface_json, interface_table};
 use super::output::Output;
 use super::panic::IN_PANIC;
 use super::settings::exempt_kinds;
 use super::table::Table;
-use crate::datapath::{CounterRow, FilterBefore, Occupancy, hook};
 use crate::operations::Instance;
-use crate::operations::queries::status::{self, InterfaceStatus, KernelStatus, Programs};
+use crate::operations::queries::groups::names;
+use crate::operations::queries::status::{
+    self, CounterRow, FilterBefore, HookRow, InterfaceStatus, KernelStatus, Occupancy, Programs,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -138,17 +139,8 @@ pub(super) fn warn_about_filter(interface: &str, before: &FilterBefore, output: 
 /// Why packets are decided where they are.
 fn hook_table(status: &status::Status) -> Result<Table, CliError> {
     let mut table = Table::new(&["INTERFACE", "ASKED FOR", "INGRESS HOOK", "BECAUSE"]);
-    for InterfaceStatus { interface, programs } in &status.interfaces {
-        let Programs::Attached(attachment) = programs else {
-            continue;
-        };
-        let reason = hook::explain(&interface.name, interface.ingress_hook, attachment.ingress)?;
-        table.row([
-            interface.name.clone(),
-            interface.ingress_hook.name().to_owned(),
-            attachment.ingress.name().to_owned(),
-            reason.text().to_owned(),
-        ]);
+    for HookRow { interface, asked, attached, because } in status::hooks(&status.interfaces)? {
+        table.row([interface, asked.name().to_owned(), attached.name().to_owned(), because.to_owned()]);
     }
     Ok(table)
 }

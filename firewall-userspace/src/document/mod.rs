@@ -3,14 +3,14 @@
 //! `plan` and `apply` read them, `export` and `import` write them; [`schema.json`](SCHEMA) describes the shape for
 //! editors. A file goes through three steps: its text becomes a tree in which every value knows where it stands
 //! (`yaml`, `json`, `toml`, `tree`); `read` takes the tree apart and collects everything that is wrong; `report` shows it. This
-//! module must not know what is stored or in force, but for [`of_snapshot`].
+//! module must not know what is stored or in force.
 
 mod json;
 mod problem;
 mod read;
 mod report;
-mod snapshot;
 mod source;
+mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 mod toml;
@@ -21,8 +21,8 @@ mod yaml;
 use crate::model::Document;
 
 pub use report::{Color, DocumentErrors, Finding, Warnings};
-pub use snapshot::of_snapshot;
 pub use source::Input;
+pub use stored::of_stored;
 pub use write::{WriteError, write_json, write_toml, write_yaml};
 
 /// The JSON Schema (draft 2020-12) of a policy file.

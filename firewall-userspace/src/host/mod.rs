@@ -1,6 +1,6 @@
 //! What the machine is like: network namespaces, interfaces and their addresses, open connections, privileges, kernel, bpffs.
 //!
-//! Called by `operations` and `cli`. This module must not know about groups, the store or BPF maps.
+//! Called by `operations`. This module must not know about groups, the store or BPF maps.
 
 mod bpffs;
 mod error;

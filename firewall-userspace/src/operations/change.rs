@@ -22,7 +22,7 @@ pub struct Changed<T> {
 
 impl Instance {
     /// Makes one change and puts it into force, unless it is a dry run.
-    pub fn change<T>(
+    pub(super) fn change<T>(
         &self,
         options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
@@ -31,7 +31,7 @@ impl Instance {
     }
 
     /// As [`change`](Self::change), for what may take the rule of live flows.
-    pub fn change_with_flows<T>(
+    pub(super) fn change_with_flows<T>(
         &self,
         options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,

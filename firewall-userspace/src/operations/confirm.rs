@@ -41,7 +41,7 @@ pub(super) enum Standing {
 
 impl Instance {
     /// Reads from the store.
-    pub fn read<T>(
+    pub(super) fn read<T>(
         &self,
         query: impl FnOnce(&Snapshot<'_>) -> Result<T, OperationError>,
     ) -> Result<T, OperationError> {

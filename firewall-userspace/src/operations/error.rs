@@ -7,12 +7,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::SshSession;
-use crate::compile::CompileError;
-use crate::datapath::DatapathError;
-use crate::host::HostError;
 use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::plan::PlanErrors;
-use crate::store::StoreError;
+
+pub use crate::compile::CompileError;
+pub use crate::datapath::DatapathError;
+pub use crate::host::HostError;
+pub use crate::store::StoreError;
 
 /// Whatever can stop a command.
 #[derive(Debug, thiserror::Error)]

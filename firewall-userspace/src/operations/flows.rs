@@ -9,10 +9,12 @@ use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
 use super::OperationError;
 use super::policy::policy_stored;
 use crate::compile::{CompiledPolicy, InterfaceLookup};
-use crate::datapath::{Datapath, FlowRow, Flows, Over};
+use crate::datapath::{Datapath, Flows, Over};
 use crate::host;
 use crate::model::{Interface, Protocol, RuleId};
 use crate::store::Snapshot;
+
+pub use crate::datapath::FlowRow;
 
 /// The live flows.
 #[derive(Debug, Default)]

@@ -30,11 +30,21 @@ impl Instance {
     }
 
     /// The data plane, if anything is attached. Without interfaces the store is all there is, and needs no privilege.
-    pub fn datapath(&self, interfaces: &[Interface]) -> Result<Option<Datapath>, OperationError> {
+    pub(super) fn datapath(&self, interfaces: &[Interface]) -> Result<Option<Datapath>, OperationError> {
         if interfaces.is_empty() {
             return Ok(None);
         }
         host::require_root()?;
         Ok(Datapath::open(&self.bpffs)?)
     }
+}
+
+/// Moves the calling thread into a network namespace, by the name that `ip netns` gives it. Threads started later are in it too,
+/// earlier ones are not: call it before there are any.
+///
+/// # Errors
+///
+/// [`OperationError::Host`] where there is none, or the process may not enter it.
+pub fn enter_namespace(name: &str) -> Result<(), OperationError> {
+    Ok(host::enter_namespace(name)?)
 }

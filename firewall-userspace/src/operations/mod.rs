@@ -14,7 +14,7 @@
 //! - [`commands`]: what changes something, a module for each noun.
 //! - [`queries`]: what changes nothing.
 //!
-//! Every command that changes what is stored goes through [`Instance::change`], or through [`commands::attach`] and
+//! Every command that changes what is stored goes through `change`, or through [`commands::attach`] and
 //! [`commands::detach`], which have links to handle besides. What changes the kernel alone does not: an upgrade,
 //! reload, repair, confirming, cutting and expiring flows. The steps of a change: take the write lock, begin a store
 //! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps,
@@ -38,7 +38,7 @@ mod publish;
 pub mod queries;
 
 pub use change::Changed;
-pub use error::{OperationError, with_sources};
-pub use instance::Instance;
+pub use error::{CompileError, DatapathError, HostError, OperationError, StoreError, with_sources};
+pub use instance::{Instance, enter_namespace};
 pub use operator::{Author, Operator, SshSession};
 pub use options::{ChangeOptions, Guard};

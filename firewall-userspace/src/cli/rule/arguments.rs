@@ -9,6 +9,7 @@ use super::super::output::Output;
 use crate::model::{AddressFamily, IcmpSelector, PortRange, Protocol, Service};
 use crate::operations::Instance;
 use crate::operations::commands::rules::{Peers, RuleRequest};
+use crate::operations::queries::prefix_lists::prefix_lists;
 
 /// The properties of rules, all of them or none.
 #[derive(Debug, Args)]
@@ -119,7 +120,7 @@ pub(super) fn warn_about_useless_rules(
     let mut families: Vec<(String, AddressFamily)> =
         peers.cidrs.iter().map(|prefix| (prefix.to_string(), AddressFamily::of(prefix))).collect();
     if !peers.prefix_lists.is_empty() {
-        let lists = instance.read(|snapshot| Ok(snapshot.prefix_lists()?))?;
+        let lists = prefix_lists(instance)?;
         for reference in &peers.prefix_lists {
             families.push((reference.to_string(), reference.find(&lists)?.family));
         }

@@ -14,7 +14,8 @@ use super::output::Output;
 use super::tag::parse_tags;
 use crate::model::{Description, Filters, GroupReference, RuleFilter, RuleId, SecurityRule, Tags};
 use crate::operations::commands::rules::{self, Modification, RuleSelection};
-use crate::operations::queries::tracking::tracking;
+use crate::operations::queries::rules::rules as rule_rows;
+use crate::operations::queries::tracking::Tracking;
 use crate::operations::{Changed, Instance};
 
 use arguments::{PeerArguments, RuleArguments, ServiceArguments, warn_about_useless_rules};
@@ -231,20 +232,13 @@ fn list(
     instance: &Instance,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let (groups, prefix_lists) =
-        instance.read(|snapshot| Ok((snapshot.groups()?, snapshot.prefix_lists()?)))?;
-    let mut rules: Vec<SecurityRule> = match group {
-        Some(reference) => reference.find(&groups)?.rules.clone(),
-        None => groups.iter().flat_map(|group| group.rules.clone()).collect(),
-    };
-    rules.retain(|rule| filters.matches(rule));
-    let tracking = tracking(instance)?;
+    let rules = rule_rows(instance, group, filters)?;
     if output.is_json() {
         let rules: Vec<_> = rules
             .iter()
-            .map(|rule| aws::ListedRule::new(rule, tracking.get(&rule.id).map(|tracking| tracking.name())))
+            .map(|row| aws::ListedRule::new(&row.rule, row.tracking.map(Tracking::name)))
             .collect();
         return output.json(&json!({ "SecurityGroupRules": rules }));
     }
-    output.table(&rule_table(&rules, &groups, &prefix_lists, &tracking))
+    output.table(&rule_table(&rules))
 }

@@ -1,20 +1,12 @@
 //! Rules as tables for people.
 
-use std::collections::BTreeMap;
-
-use super::super::group::names;
 use super::super::table::Table;
-use crate::model::{IcmpSelector, Peer, PortRange, PrefixList, RuleId, SecurityGroup, SecurityRule, Service};
+use crate::model::{IcmpSelector, PortRange, Service};
+use crate::operations::queries::rules::RuleRow;
 use crate::operations::queries::tracking::Tracking;
 
 /// Rules for people.
-pub(in crate::cli) fn rule_table(
-    rules: &[SecurityRule],
-    groups: &[SecurityGroup],
-    prefix_lists: &[PrefixList],
-    tracking: &BTreeMap<RuleId, Tracking>,
-) -> Table {
-    let group_names = names(groups);
+pub(in crate::cli) fn rule_table(rules: &[RuleRow]) -> Table {
     let mut table = Table::new(&[
         "RULE ID",
         "GROUP",
@@ -25,22 +17,16 @@ pub(in crate::cli) fn rule_table(
         "TRACKING",
         "DESCRIPTION",
     ]);
-    for rule in rules {
-        let peer_name = match rule.peer {
-            Peer::Cidr(_) => None,
-            Peer::Group(id) => group_names.get(&id).cloned(),
-            Peer::PrefixList(id) => {
-                prefix_lists.iter().find(|list| list.id == id).map(|list| list.name.to_string())
-            }
-        };
+    for RuleRow { rule, group, peer, tracking } in rules {
+        let named = |name: &String| format!("{} ({name})", rule.peer);
         table.row([
             rule.id.to_string(),
-            group_names.get(&rule.group).cloned().unwrap_or_default(),
+            group.clone(),
             rule.direction.name().to_owned(),
             rule.service.protocol().to_string(),
             ports(rule.service),
-            peer_name.map_or_else(|| rule.peer.to_string(), |name| format!("{} ({name})", rule.peer)),
-            tracking.get(&rule.id).map_or("-", |tracking| tracking.name()).to_owned(),
+            peer.as_ref().map_or_else(|| rule.peer.to_string(), named),
+            tracking.map_or("-", Tracking::name).to_owned(),
             rule.description.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]);
     }

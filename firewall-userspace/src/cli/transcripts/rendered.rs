@@ -7,14 +7,14 @@ use nix::errno::Errno;
 use serde::ser::Error as _;
 
 use crate::cli::error::CliError;
-use crate::compile::CompileError;
-use crate::datapath::DatapathError;
 use crate::document::WriteError;
-use crate::host::HostError;
 use crate::model::{GroupName, ModelError};
+use crate::operations::CompileError;
+use crate::operations::DatapathError;
+use crate::operations::HostError;
+use crate::operations::StoreError;
 use crate::operations::{OperationError, SshSession};
 use crate::plan::{PlanError, PlanErrors};
-use crate::store::StoreError;
 
 /// The errors that no transcript provokes, in the order of the tables.
 pub(super) fn rendered() -> Vec<(&'static str, CliError)> {
@@ -235,4 +235,16 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
 /// What the kernel says to whom it does not trust.
 fn refused() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
+}
+
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
+        Self::Operation(error.into())
+    }
+}
+
+impl From<DatapathError> for CliError {
+    fn from(error: DatapathError) -> Self {
+        Self::Operation(error.into())
+    }
 }

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use firewall_common::abi::UNKNOWN_INTERFACE;
 use ipnet::IpNet;
 
-use crate::datapath::{Attachment, CounterRow, Datapath, FilterBefore, LivePrograms, Occupancy};
+use crate::datapath::{Datapath, hook};
 use crate::host;
-use crate::model::{ExemptAddress, Interface, SecurityGroup};
+use crate::model::{ExemptAddress, IngressHook, Interface, SecurityGroup};
 use crate::operations::confirm::{self, Pending};
 use crate::operations::policy::KnownAddresses;
 use crate::operations::{Instance, OperationError};
 use crate::store::UnconfirmedGeneration;
+
+pub use crate::datapath::{
+    Attachment, CounterRow, EgressAttachment, FilterBefore, IngressAttachment, LivePrograms, Occupancy,
+};
 
 /// An interface and its programs.
 #[derive(Clone, Debug)]
@@ -113,6 +117,47 @@ pub fn status(instance: &Instance) -> Result<Status, OperationError> {
         pending,
         kernel,
     })
+}
+
+/// Where the ingress packets of an interface are decided, and why there.
+#[derive(Clone, Debug)]
+pub struct HookRow {
+    /// Name of the interface.
+    pub interface: String,
+    /// What was asked for.
+    pub asked: IngressHook,
+    /// What it has.
+    pub attached: IngressAttachment,
+    /// Why.
+    pub because: &'static str,
+}
+
+/// Why the ingress packets of each attached interface are decided where they are.
+///
+/// # Errors
+///
+/// [`OperationError::Datapath`] where an interface has vanished.
+pub fn hooks(interfaces: &[InterfaceStatus]) -> Result<Vec<HookRow>, OperationError> {
+    let mut rows = Vec::new();
+    for InterfaceStatus { interface, programs } in interfaces {
+        let Programs::Attached(attachment) = programs else {
+            continue;
+        };
+        let (asked, attached) = (interface.ingress_hook, attachment.ingress);
+        let because = hook::explain(&interface.name, asked, attached)?.text();
+        rows.push(HookRow { interface: interface.name.clone(), asked, attached, because });
+    }
+    Ok(rows)
+}
+
+/// Whether an interface was attached and is not detached, whatever became of its programs.
+///
+/// # Errors
+///
+/// [`OperationError::Store`] where the store cannot be read.
+pub fn is_stored(instance: &Instance, name: &str) -> Result<bool, OperationError> {
+    let interfaces = instance.read(|snapshot| Ok(snapshot.interfaces()?))?;
+    Ok(interfaces.iter().any(|interface| interface.name == name))
 }
 
 /// What the store has to say. It is read at once, so that no writer waits for the kernel's answers.

@@ -1,30 +1,33 @@
 //! What is stored, as a document: the way back from a store to a file.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ipnet::IpNet;
 
 use crate::model::{
     Document, DocumentGroup, DocumentInterface, DocumentPeer, DocumentPrefixList, DocumentRule, GroupId,
     GroupReference, Interface, Peer, PrefixList, PrefixListId, PrefixListReference, SecurityGroup,
     SecurityRule,
 };
-use crate::store::{Snapshot, StoreError};
 
-/// The groups, prefix lists and interfaces of a snapshot with their ids, so that planning the document again changes
-/// nothing. References are by name, for people.
-pub fn of_snapshot(snapshot: &Snapshot<'_>) -> Result<Document, StoreError> {
-    let (groups, prefix_lists) = (snapshot.groups()?, snapshot.prefix_lists()?);
-    let mut members = snapshot.members()?;
-    let names = Names::new(&groups, &prefix_lists);
-    let interfaces = snapshot.interfaces()?.into_iter().map(|interface| names.interface(interface)).collect();
+/// What is stored with its ids, so that planning the document again changes nothing. References are by name, for people.
+#[must_use]
+pub fn of_stored(
+    groups: &[SecurityGroup],
+    mut members: BTreeMap<GroupId, Vec<IpNet>>,
+    prefix_lists: &[PrefixList],
+    interfaces: Vec<Interface>,
+) -> Document {
+    let names = Names::new(groups, prefix_lists);
     let document_groups = groups.iter().map(|group| {
         let members = members.remove(&group.id).unwrap_or_default();
         names.group(group, members.into_iter().collect())
     });
-    Ok(Document {
+    Document {
         groups: Some(document_groups.collect()),
         prefix_lists: Some(prefix_lists.iter().map(prefix_list).collect()),
-        interfaces: Some(interfaces),
-    })
+        interfaces: Some(interfaces.into_iter().map(|interface| names.interface(interface)).collect()),
+    }
 }
 
 /// How ids are called in the document.
@@ -43,7 +46,7 @@ impl Names {
         }
     }
 
-    fn group(&self, group: &SecurityGroup, members: BTreeSet<ipnet::IpNet>) -> DocumentGroup {
+    fn group(&self, group: &SecurityGroup, members: BTreeSet<IpNet>) -> DocumentGroup {
         DocumentGroup {
             id: Some(group.id),
             name: group.name.clone(),
