@@ -78,6 +78,7 @@ impl Apply {
         let options = self.flows.choose(call.options);
         let options = ChangeOptions { dry_run: self.dry_run, confirm_within, ..options };
         let changed = document::apply(call.instance, options, &plan.saved, &plan.difference.changes)?;
+        output.leftovers(&changed.leftovers);
         // The plan has shown them.
         tell_fate(&changed.orphaned_flows, options, output);
         match confirm_within {

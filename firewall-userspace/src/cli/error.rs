@@ -231,6 +231,7 @@ fn operation_status(error: &OperationError) -> ExitStatus {
         OperationError::Model(ModelError::NoRandomness(_))
         | OperationError::NotConfirmedInTime { .. }
         | OperationError::NotUndone { .. }
+        | OperationError::Unseen { .. }
         | OperationError::NoDefaultGroup => ExitStatus::Failed,
         OperationError::Model(_)
         | OperationError::Compile(_)

@@ -86,7 +86,7 @@ impl Command {
         match self {
             Self::List => list(call.instance, output),
             Self::Add { preset: Some(Preset::AwsLinkLocal), .. } => {
-                show_ids(&exempt::add_aws_link_local(call.instance, call.options)?, output)
+                show_ids(&output.made(exempt::add_aws_link_local(call.instance, call.options)?), output)
             }
             Self::Add { addresses, prefixes, description, .. } => {
                 let description: Option<Description> = description.map(|text| text.parse()).transpose()?;
@@ -94,16 +94,20 @@ impl Command {
                     .properties(&prefixes, output)?
                     .into_iter()
                     .map(|properties| NewExemptAddress { properties, description: description.clone() });
-                show_ids(&exempt::add(call.instance, call.options, new.collect())?, output)
+                show_ids(&output.made(exempt::add(call.instance, call.options, new.collect())?), output)
             }
             Self::Remove { addresses, targets } if addresses.protocol.is_some() => show_ids(
-                &exempt::remove(call.instance, call.options, &addresses.properties(&targets, output)?)?,
+                &output.made(exempt::remove(
+                    call.instance,
+                    call.options,
+                    &addresses.properties(&targets, output)?,
+                )?),
                 output,
             ),
             Self::Remove { targets, .. } => {
                 let ids = targets.iter().map(|id| id.parse());
                 let ids = ids.collect::<Result<Vec<ExemptAddressId>, _>>()?;
-                show_ids(&exempt::remove_by_id(call.instance, call.options, &ids)?, output)
+                show_ids(&output.made(exempt::remove_by_id(call.instance, call.options, &ids)?), output)
             }
         }
     }

@@ -107,18 +107,19 @@ impl Command {
             Self::List { filters } => list(&Filters::parse(&filters)?, call.instance, output),
             Self::Show { group } => show(&group.parse()?, call.instance, output),
             Self::Delete { group } => {
-                groups::delete(call.instance, call.options, &group.parse()?)?;
+                output.made(groups::delete(call.instance, call.options, &group.parse()?)?);
                 output.done()
             }
             Self::AddMember { group, prefixes } => {
                 let prefixes = parse_prefixes(&prefixes, output)?;
-                groups::add_members(call.instance, call.options, &group.parse()?, &prefixes)?;
+                output.made(groups::add_members(call.instance, call.options, &group.parse()?, &prefixes)?);
                 output.done()
             }
             Self::RemoveMember { group, prefixes, flows } => {
                 let prefixes = parse_prefixes(&prefixes, output)?;
                 let options = flows.choose(call.options);
                 let changed = groups::remove_members(call.instance, options, &group.parse()?, &prefixes)?;
+                output.leftovers(&changed.leftovers);
                 done_with_flows(&changed.orphaned_flows, options, output)
             }
         }
@@ -150,7 +151,7 @@ fn create(
     call: Call<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let group = groups::create(call.instance, call.options, name, description, tags)?;
+    let group = output.made(groups::create(call.instance, call.options, name, description, tags)?);
     if output.is_json() {
         return output.json(&json!({
             "GroupId": group.id.to_string(),

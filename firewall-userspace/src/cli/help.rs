@@ -77,6 +77,10 @@ pub(super) fn operation_help(error: &OperationError) -> Option<String> {
         }
         OperationError::NoFreeSlot { .. } => "detach an interface that needs no protection".to_owned(),
         OperationError::NoDefaultGroup => DAMAGED_STORE.to_owned(),
+        OperationError::Unseen { .. } => {
+            "`sgfw status` shows what is in force, and `sgfw repair` puts what is stored into force"
+                .to_owned()
+        }
         OperationError::NotUndone { .. } => {
             "`sgfw status` shows what is in force; repeat the change or detach the interface".to_owned()
         }

@@ -68,6 +68,7 @@ Examples:
 impl Confirm {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         let confirmed = confirm(instance)?;
+        output.leftovers(&confirmed.leftovers);
         if output.is_json() {
             return output
                 .json(&json!({ "Generation": confirmed.generation, "CutFlows": confirmed.cut_flows }));
@@ -79,8 +80,9 @@ impl Confirm {
 
 impl Rollback {
     pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
-        let RolledBack { generation, orphaned_flows } =
+        let RolledBack { generation, orphaned_flows, leftovers } =
             rollback(call.instance, call.options, self.generation)?;
+        output.leftovers(&leftovers);
         tell_flows(&orphaned_flows, call.options, output);
         if output.is_json() {
             let mut outcome = json!({ "Generation": generation });

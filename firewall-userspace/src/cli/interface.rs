@@ -171,7 +171,9 @@ impl Command {
         match self {
             Self::Attach(arguments) => attach(arguments, call, output),
             Self::Detach { interface } => {
-                detach::detach(call.instance, call.options.operator, call.options.guard, &interface)?;
+                let leftovers =
+                    detach::detach(call.instance, call.options.operator, call.options.guard, &interface)?;
+                output.leftovers(&leftovers);
                 output.note(format_args!("{interface} is detached; its traffic is open"));
                 output.done()
             }
@@ -179,6 +181,7 @@ impl Command {
                 let options = ChangeOptions { dry_run, ..flows.choose(call.options) };
                 let changed =
                     interfaces::set_groups(call.instance, options, &interface, &parse_groups(&groups)?)?;
+                output.leftovers(&changed.leftovers);
                 done_with_flows(&changed.orphaned_flows, options, output)?;
                 if dry_run {
                     output.note(WOULD_SUCCEED);
@@ -283,8 +286,9 @@ fn attach(arguments: Attach, call: Call<'_>, output: &mut Output) -> Result<(), 
         flow_entries: arguments.flow_entries,
         mount_bpffs: arguments.mount_bpffs,
     };
-    let Attached { interface, attachment, native_xdp_refused, filters_before, taken_over } =
+    let Attached { interface, attachment, native_xdp_refused, filters_before, taken_over, leftovers } =
         attach::attach(call.instance, call.options.operator, call.options.guard, &request)?;
+    output.leftovers(&leftovers);
     let (ingress, egress) = (attachment.ingress.name(), attachment.egress.name());
     let mode = if interface.options.audit { " in audit mode" } else { "" };
     output
@@ -321,8 +325,9 @@ fn reload(
     call: Call<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let Reloaded { interfaces: reloaded, lost_flows } =
+    let Reloaded { interfaces: reloaded, lost_flows, leftovers } =
         reload::reload(call.instance, call.options.operator, wanted, flow_entries)?;
+    output.leftovers(&leftovers);
     if lost_flows > 0 {
         output.warn(format_args!("flows that could not be taken along: {lost_flows}"));
     }

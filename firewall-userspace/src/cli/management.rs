@@ -64,12 +64,20 @@ impl Command {
         match self {
             Self::List => list(call.instance, output),
             Self::Add(declaration) => {
-                let added = management::add(call.instance, call.options, declaration.properties(output)?)?;
+                let added = output.made(management::add(
+                    call.instance,
+                    call.options,
+                    declaration.properties(output)?,
+                )?);
                 warn_if_not_attached(&declaration.interface, call.instance, output)?;
                 show_ids(&added, output)
             }
             Self::Remove(declaration) => show_ids(
-                &management::remove(call.instance, call.options, &declaration.properties(output)?)?,
+                &output.made(management::remove(
+                    call.instance,
+                    call.options,
+                    &declaration.properties(output)?,
+                )?),
                 output,
             ),
         }

@@ -228,8 +228,8 @@ Exit status:
   73  the state directory cannot be read or written; without root, most commands end so
   75  another sgfw is changing this instance, or a change waits to be confirmed; try again
   77  not permitted: root is needed for network namespaces and BPF
-A change that fails before it is put into force has changed nothing. Later failures say what stays in force; `sgfw
-status` says it too. `interface reload` and `repair` keep what they have done when one interface fails.";
+A change that fails has changed nothing, unless it says that this cannot be seen. Of one that is in force a warning says
+what is left to do, and the exit status is 0. `interface reload` and `repair` keep what they have done when one interface fails.";
 
 #[cfg(test)]
 mod tests {

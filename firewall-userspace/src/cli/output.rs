@@ -9,6 +9,7 @@ use serde_json::json;
 use super::error::CliError;
 use super::global::{Format, GlobalOptions};
 use super::table::Table;
+use crate::operations::{Changed, Leftover};
 
 /// The outcome of one command.
 pub(super) struct Output {
@@ -67,6 +68,17 @@ impl Output {
         if !self.quiet {
             say(format_args!("warning: {message}"));
         }
+    }
+
+    /// What a change came to. What is left to do of it is a warning: it is in force.
+    pub(super) fn made<T>(&self, changed: Changed<T>) -> T {
+        self.leftovers(&changed.leftovers);
+        changed.outcome
+    }
+
+    /// What is left to do of something that is done.
+    pub(super) fn leftovers(&self, leftovers: &[Leftover]) {
+        leftovers.iter().for_each(|left| self.warn(left));
     }
 
     /// Hands over what was written so far.

@@ -28,7 +28,8 @@ pub(super) struct Panic {
 
 impl Panic {
     pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
-        let is_change = panic::set(call.instance, call.options, self.switch == Switch::On)?;
+        let changed = panic::set(call.instance, call.options, self.switch == Switch::On)?;
+        let is_change = changed.map(|changed| output.made(changed)).is_some();
         match (self.switch, is_change) {
             (Switch::On, true) => output.note(IN_PANIC),
             (Switch::On, false) => output.note("panic mode was on already"),

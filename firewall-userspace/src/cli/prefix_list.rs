@@ -164,13 +164,18 @@ impl Command {
                 show(&prefix_list.parse()?, version, call.instance, output)
             }
             Self::Delete { prefix_list } => {
-                prefix_lists::delete(call.instance, call.options, &prefix_list.parse()?)?;
+                output.made(prefix_lists::delete(call.instance, call.options, &prefix_list.parse()?)?);
                 output.done()
             }
             Self::AddEntry { target, entries } => {
                 let entries = parse_entries(&entries, output)?;
                 show_version(
-                    &prefix_lists::add_entries(call.instance, call.options, &target.parse()?, entries)?,
+                    &output.made(prefix_lists::add_entries(
+                        call.instance,
+                        call.options,
+                        &target.parse()?,
+                        entries,
+                    )?),
                     output,
                 )
             }
@@ -184,7 +189,12 @@ impl Command {
             Self::Modify { target, name, max_entries } => {
                 let name: Option<PrefixListName> = name.map(|name| name.parse()).transpose()?;
                 let properties = Properties { name, max_entries };
-                let list = prefix_lists::modify(call.instance, call.options, &target.parse()?, &properties)?;
+                let list = output.made(prefix_lists::modify(
+                    call.instance,
+                    call.options,
+                    &target.parse()?,
+                    &properties,
+                )?);
                 if output.is_json() {
                     return show_version(&list, output);
                 }
@@ -213,7 +223,7 @@ impl Create {
             entries: parse_entries(&self.entries, output)?,
             tags,
         };
-        let list = prefix_lists::create(call.instance, call.options, request)?;
+        let list = output.made(prefix_lists::create(call.instance, call.options, request)?);
         if output.is_json() {
             return show_version(&list, output);
         }
@@ -358,7 +368,8 @@ fn show_version_and_flows(
     options: ChangeOptions<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let Changed { outcome: list, orphaned_flows } = changed;
+    let Changed { outcome: list, orphaned_flows, leftovers } = changed;
+    output.leftovers(leftovers);
     tell_flows(orphaned_flows, options, output);
     if output.is_json() {
         let mut outcome = version_json(list);

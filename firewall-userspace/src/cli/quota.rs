@@ -71,14 +71,14 @@ impl Command {
                     None => Vec::new(),
                 };
                 all.extend(quotas);
-                show(&quotas::set(call.instance, call.options, &all)?, output)
+                show(&output.made(quotas::set(call.instance, call.options, &all)?), output)
             }
             Self::Reset { quotas } if quotas.is_empty() => {
-                show(&quotas::reset(call.instance, call.options, &Quota::ALL)?, output)
+                show(&output.made(quotas::reset(call.instance, call.options, &Quota::ALL)?), output)
             }
             Self::Reset { quotas } => {
                 let quotas = quotas.iter().map(|quota| quota.parse()).collect::<Result<Vec<Quota>, _>>()?;
-                show(&quotas::reset(call.instance, call.options, &quotas)?, output)
+                show(&output.made(quotas::reset(call.instance, call.options, &quotas)?), output)
             }
             Self::Check => check(call.instance, output),
         }

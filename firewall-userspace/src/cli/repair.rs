@@ -7,7 +7,7 @@ use super::call::Call;
 use super::error::CliError;
 use super::output::Output;
 use super::table::Table;
-use crate::operations::commands::repair::{self, Outcome, Repaired};
+use crate::operations::commands::repair::{self, Outcome, Repaired, Repairs};
 use crate::operations::with_sources;
 
 #[derive(Debug, Args)]
@@ -19,7 +19,9 @@ pub(super) struct Repair {}
 
 impl Repair {
     pub(super) fn run(self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
-        let repaired = repair::repair(call.instance, call.options.operator)?;
+        let Repairs { interfaces: repaired, leftovers } =
+            repair::repair(call.instance, call.options.operator)?;
+        output.leftovers(&leftovers);
         if output.is_json() {
             output.json(&json!({ "Interfaces": repaired.iter().map(json).collect::<Vec<_>>() }))?;
         } else {

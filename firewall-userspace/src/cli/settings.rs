@@ -114,7 +114,8 @@ pub(super) enum Switch {
 impl SetTimeouts {
     pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let change = |options: &mut InterfaceOptions| self.change(&mut options.timeouts);
-        let interface = interfaces::change_options(call.instance, call.options, &self.interface, change)?;
+        let interface =
+            output.made(interfaces::change_options(call.instance, call.options, &self.interface, change)?);
         show(&interface, output)
     }
 
@@ -141,8 +142,11 @@ impl SetTimeouts {
 impl SetOptions {
     pub(super) fn run(&self, call: Call<'_>, output: &mut Output) -> Result<(), CliError> {
         let always_track = self.always_track(output)?;
-        let interface =
-            interfaces::change_options(call.instance, call.options, &self.interface, |options| {
+        let interface = output.made(interfaces::change_options(
+            call.instance,
+            call.options,
+            &self.interface,
+            |options| {
                 options.icmp_errors = self.icmp_errors.map_or(options.icmp_errors, IcmpErrors::from);
                 options.tcp_strict =
                     self.tcp_strict.map_or(options.tcp_strict, |switch| switch == Switch::On);
@@ -152,7 +156,8 @@ impl SetOptions {
                 }
                 self.exempt.iter().for_each(|(kind, is_exempt)| options.exemptions.set(*kind, *is_exempt));
                 Ok(())
-            })?;
+            },
+        )?);
         show(&interface, output)
     }
 

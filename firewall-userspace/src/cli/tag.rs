@@ -51,12 +51,15 @@ impl Command {
         match self {
             Self::Set { resource, tags } => {
                 let resource: ResourceReference = resource.parse()?;
-                show(&tags::set(call.instance, call.options, &resource, &parse_tags(&tags)?)?, output)
+                show(
+                    &output.made(tags::set(call.instance, call.options, &resource, &parse_tags(&tags)?)?),
+                    output,
+                )
             }
             Self::Remove { resource, keys } => {
                 let resource: ResourceReference = resource.parse()?;
                 let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<TagKey>, _>>()?;
-                show(&tags::remove(call.instance, call.options, &resource, &keys)?, output)
+                show(&output.made(tags::remove(call.instance, call.options, &resource, &keys)?), output)
             }
             Self::List => list(call.instance, output),
         }

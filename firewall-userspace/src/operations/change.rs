@@ -6,11 +6,13 @@
 use super::confirm::lock;
 use super::flows::{self, Flow};
 use super::guard::quotas;
-use super::{ChangeOptions, Instance, OperationError, publish};
+use super::publish::Published;
+use super::{ChangeOptions, Instance, Leftover, OperationError, publish};
 use crate::datapath::Datapath;
 use crate::store::{Snapshot, Transaction};
 
 /// A change that was made, or would be.
+#[must_use = "what is left to do is to be told"]
 #[derive(Debug)]
 pub struct Changed<T> {
     /// What it came to.
@@ -18,6 +20,16 @@ pub struct Changed<T> {
     /// The live flows that it concerns, because no rule admits them afterwards: those that have lost their rule by it, or
     /// every one if flows are cut.
     pub orphaned_flows: Vec<Flow>,
+    /// What is left to do of it, though it is in force.
+    pub leftovers: Vec<Leftover>,
+}
+
+impl<T> Changed<T> {
+    /// The same change, said in another way.
+    pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> Changed<U> {
+        let Self { outcome, orphaned_flows, leftovers } = self;
+        Changed { outcome: map(outcome), orphaned_flows, leftovers }
+    }
 }
 
 impl Instance {
@@ -26,8 +38,8 @@ impl Instance {
         &self,
         options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
-    ) -> Result<T, OperationError> {
-        Ok(self.change_live(options, |_, _| Ok(Vec::new()), change)?.outcome)
+    ) -> Result<Changed<T>, OperationError> {
+        self.change_live(options, |_, _| Ok(Vec::new()), change)
     }
 
     /// As [`change`](Self::change), for what may take the rule of live flows.
@@ -57,7 +69,7 @@ impl Instance {
             if !options.dry_run {
                 publish::commit_unpublished(options, transaction)?;
             }
-            return Ok(Changed { outcome, orphaned_flows: Vec::new() });
+            return Ok(Changed { outcome, orphaned_flows: Vec::new(), leftovers: Vec::new() });
         };
         let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
@@ -66,17 +78,12 @@ impl Instance {
         let attachments = datapath.attachments()?;
         let checked = publish::check(self, options, &transaction, &datapath, &attachments)?;
         let orphaned_flows = flows::without_rule(at_stake, &transaction.interfaces()?, &checked.policy);
-        let changed = Changed { outcome, orphaned_flows };
         if options.dry_run {
-            return Ok(changed);
+            return Ok(Changed { outcome, orphaned_flows, leftovers: Vec::new() });
         }
-        match publish::put_into_force(options, transaction, &mut datapath, checked, &attachments) {
-            Ok(_) => Ok(changed),
-            Err(error) => {
-                // Only a publication that failed after the commit has anything to take back.
-                store.undo_after(before, &lock)?;
-                Err(error)
-            }
-        }
+        let Published { leftovers, .. } =
+            publish::put_into_force(options, transaction, &mut datapath, checked, &attachments)
+                .map_err(|failure| publish::take_back(failure, &mut store, &lock, before, |_| Ok(())))?;
+        Ok(Changed { outcome, orphaned_flows, leftovers })
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::guard::{check_namespace, check_ownership};
 use super::operator::Author;
 use super::policy::policy_stored;
-use super::publish::publish_stored;
-use super::{Instance, OperationError, Operator};
+use super::publish::{Published, after_the_word, publish_stored};
+use super::{Instance, Leftover, OperationError, Operator};
 use crate::datapath::{Datapath, Unconfirmed};
 use crate::store::{Snapshot, Store, UnconfirmedGeneration, WriteLock};
 
@@ -112,11 +112,25 @@ pub(super) fn standing(
     };
     match datapath.unconfirmed()? {
         Some(Unconfirmed { left: Some(left), .. }) => Ok(Standing::Pending(Pending { generation, left })),
-        Some(Unconfirmed { left: None, .. }) => Ok(Standing::Over { fell_back: Some(datapath.fall_back()?) }),
+        // What is left to do the next publication does.
+        Some(Unconfirmed { left: None, generation }) => {
+            Ok(Standing::Over { fell_back: Some(fall_back(datapath, generation)?.0) })
+        }
         None if datapath.generation()? == generation => Ok(Standing::Confirmed),
         // Fallen back, or never in force.
         None => Ok(Standing::Over { fell_back: Some(datapath.generation()?) }),
     }
+}
+
+/// Goes back in the kernel. Returns the generation in force, and what is left to do.
+pub(super) fn fall_back(
+    datapath: &mut Datapath,
+    unconfirmed: u64,
+) -> Result<(u64, Vec<Leftover>), OperationError> {
+    let fell_back = datapath.fall_back();
+    let is_back = || Ok(datapath.unconfirmed()?.is_none() && datapath.generation()? > unconfirmed);
+    let leftovers = after_the_word(fell_back.map(drop), is_back)?;
+    Ok((datapath.generation()?, leftovers))
 }
 
 pub(super) fn finish(
@@ -157,7 +171,9 @@ pub(super) fn make_sure(
     if datapath.holds(&policy)? {
         return Ok(());
     }
-    publish_stored(instance, operator, store, lock, datapath).map(drop)
+    // What is left to do the next publication does.
+    let Published { .. } = publish_stored(instance, operator, store, lock, datapath)?;
+    Ok(())
 }
 
 /// Who undoes what was not confirmed in time: whoever finds it so has not asked for it.

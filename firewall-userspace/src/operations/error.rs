@@ -182,6 +182,18 @@ pub enum OperationError {
     /// The store lacks the group that every store has.
     #[error("the store is damaged: the group \"default\" is missing")]
     NoDefaultGroup,
+    /// The kernel refused while a policy was put into force, and does not say which one is.
+    #[error(
+        "{}; and it cannot be seen whether the change is in force: {}",
+        with_sources(failure),
+        with_sources(looking)
+    )]
+    Unseen {
+        /// What failed at first.
+        failure: Box<Self>,
+        /// What failed when it was looked for.
+        looking: Box<Self>,
+    },
     /// A change failed, and so did taking it back.
     #[error("{}; and it could not be taken back: {}", with_sources(failure), with_sources(undoing))]
     NotUndone {
@@ -190,16 +202,6 @@ pub enum OperationError {
         /// What failed then.
         undoing: Box<Self>,
     },
-}
-
-impl OperationError {
-    /// A failure, and what became of taking back what was done before it.
-    pub(super) fn with_undo(failure: Self, undone: Result<(), Self>) -> Self {
-        match undone {
-            Ok(()) => failure,
-            Err(undoing) => Self::NotUndone { failure: Box::new(failure), undoing: Box::new(undoing) },
-        }
-    }
 }
 
 /// There may be thousands.

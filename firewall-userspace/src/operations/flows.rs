@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
 
-use super::OperationError;
 use super::policy::policy_stored;
+use super::{Leftover, OperationError};
 use crate::compile::{CompiledPolicy, InterfaceLookup};
 use crate::datapath::{Datapath, Flows, Over};
 use crate::host;
@@ -141,6 +141,19 @@ pub(super) fn cut(
         rule_sets: |rule_set: u32| !rule_sets.contains(&rule_set),
     };
     Ok(datapath.cut_flows(delay, &over)?)
+}
+
+/// As [`cut`], where a failure is what is left to do.
+pub(super) fn cut_or_leave(
+    datapath: &mut Datapath,
+    policy: &CompiledPolicy,
+    interfaces: &[Interface],
+    delay: Duration,
+) -> (u64, Option<Leftover>) {
+    match cut(datapath, policy, interfaces, delay) {
+        Ok(flows) => (flows, None),
+        Err(error) => (0, Some(Leftover::Flows(error))),
+    }
 }
 
 /// What the first packet of a flow wanted. Queries have code 0 (RFC 792, RFC 4443).

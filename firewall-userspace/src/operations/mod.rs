@@ -3,6 +3,7 @@
 //! The modules are floors: each uses only those above it in this list.
 //!
 //! - [`operator`](Operator): who acts. A face says it.
+//! - [`leftover`](Leftover): what is left to do of something that is done.
 //! - [`instance`](Instance): where it is.
 //! - [`options`](ChangeOptions): how a change is made.
 //! - `policy`: what is stored, as a policy: state, input, compiled.
@@ -19,7 +20,7 @@
 //! reload, repair, confirming, cutting and expiring flows. The steps of a change: take the write lock, begin a store
 //! transaction, make the change in it, check the quotas, compile the whole policy, fill the idle half of the maps,
 //! commit the store, flip the generation. A failure before the flip leaves the old policy in force and the store as it
-//! was. After the flip the new policy is in force, even if what follows fails.
+//! was. After the flip the new policy is in force, and what follows cannot fail: what is left of it is a [`Leftover`].
 //!
 //! One window remains: a process that is killed between the commit and the flip leaves a store that is newer than the
 //! kernel. `sgfw status` compares the generations and says so; the next change publishes both, and so does `sgfw repair`.
@@ -31,6 +32,7 @@ mod error;
 pub mod flows;
 mod guard;
 mod instance;
+mod leftover;
 mod operator;
 mod options;
 mod policy;
@@ -40,5 +42,6 @@ pub mod queries;
 pub use change::Changed;
 pub use error::{CompileError, DatapathError, HostError, OperationError, StoreError, with_sources};
 pub use instance::{Instance, enter_namespace};
+pub use leftover::Leftover;
 pub use operator::{Author, Operator, SshSession};
 pub use options::{ChangeOptions, Guard};

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::stepper::{self, Step, Stepped};
+use nix::errno::Errno;
+
+use super::stepper::{self, Interruption, Step, Stepped};
 use super::{Family, Finished, HostPlan, Instance, Link, Namespace, Process, leftovers, sgfw};
 
 /// The interface of every host. No machine calls its own interface like this, so that a mistake that leaves the
@@ -104,7 +106,19 @@ impl Host {
     /// When it cannot be run or traced.
     #[track_caller]
     pub fn sgfw_killed(&self, arguments: &str, kinds: &[Step], last: usize) -> Stepped {
-        let stepped = stepper::run(self.command(&self.sgfw.line(arguments)), kinds, last);
+        let stepped = stepper::run(self.command(&self.sgfw.line(arguments)), kinds, last, Interruption::Kill);
+        stepped.unwrap_or_else(|error| panic!("cannot trace `sgfw {arguments}`: {error}"))
+    }
+
+    /// Runs `sgfw` on this host, and has the kernel refuse the step number `refused`, counted from 0, of those of some kinds.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be run or traced.
+    #[track_caller]
+    pub fn sgfw_refused(&self, arguments: &str, kinds: &[Step], refused: usize, errno: Errno) -> Stepped {
+        let command = self.command(&self.sgfw.line(arguments));
+        let stepped = stepper::run(command, kinds, refused, Interruption::Refuse(errno));
         stepped.unwrap_or_else(|error| panic!("cannot trace `sgfw {arguments}`: {error}"))
     }
 

@@ -1,4 +1,5 @@
-//! Killing a command between two of its steps, each of which is a system call by which it changes something.
+//! Killing a command between two of its steps, each of which is a system call by which it changes something, or having the
+//! kernel refuse one of them.
 //!
 //! A tracer (ptrace(2)) counts the steps over all threads of the command, in the order in which they happen, and kills it
 //! as it is about to take the one that was asked for. So nothing is left to chance: walking through the steps, a test sees
@@ -24,6 +25,8 @@ pub enum Step {
     MapUpdate,
     /// A pin or a link of BPF.
     Attachment,
+    /// Any other call of bpf(2): what is made, opened or read.
+    OtherBpf,
     /// A qdisc or a filter of TC.
     Filter,
     /// Bytes of a file.
@@ -41,8 +44,19 @@ pub enum Step {
 pub enum Stepped {
     /// It was.
     KilledBefore(Step),
+    /// By itself, with this code, after this step was refused.
+    Refused(Step, i32),
     /// By itself, with this code: it has fewer steps.
     Ended(i32),
+}
+
+/// What becomes of a command at a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Interruption {
+    /// It is killed before it.
+    Kill,
+    /// The kernel refuses it.
+    Refuse(Errno),
 }
 
 /// Commands of bpf(2), of `linux/bpf.h`.
@@ -58,6 +72,7 @@ impl Step {
         match system_call {
             libc::SYS_bpf if MAP_UPDATES.contains(&argument) => Some(Self::MapUpdate),
             libc::SYS_bpf if ATTACHMENTS.contains(&argument) => Some(Self::Attachment),
+            libc::SYS_bpf => Some(Self::OtherBpf),
             libc::SYS_pwrite64 | libc::SYS_ftruncate => Some(Self::FileWrite),
             libc::SYS_fsync | libc::SYS_fdatasync => Some(Self::FileSync),
             libc::SYS_unlinkat | libc::SYS_renameat | libc::SYS_renameat2 => Some(Self::FileName),
@@ -69,18 +84,28 @@ impl Step {
     }
 }
 
-/// Runs a command and kills it before the step number `last`, counted from 0, of those of some kinds.
+/// Runs a command and interrupts it at the step number `last`, counted from 0, of those of some kinds.
 ///
 /// # Errors
 ///
 /// When it cannot be started or traced.
-pub(super) fn run(command: Command, kinds: &[Step], last: usize) -> io::Result<Stepped> {
+pub(super) fn run(
+    command: Command,
+    kinds: &[Step],
+    last: usize,
+    interruption: Interruption,
+) -> io::Result<Stepped> {
     // Tracees belong to a thread. On one that has no other children, whatever it waits for is of this command.
-    let stepped = thread::scope(|scope| scope.spawn(|| trace(command, kinds, last)).join());
+    let stepped = thread::scope(|scope| scope.spawn(|| trace(command, kinds, last, interruption)).join());
     stepped.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-fn trace(mut command: Command, kinds: &[Step], last: usize) -> io::Result<Stepped> {
+fn trace(
+    mut command: Command,
+    kinds: &[Step],
+    last: usize,
+    interruption: Interruption,
+) -> io::Result<Stepped> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: one system call, which neither allocates nor takes a lock, so that it may run between fork and exec.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
@@ -92,9 +117,12 @@ fn trace(mut command: Command, kinds: &[Step], last: usize) -> io::Result<Steppe
     ptrace::syscall(process, None)?;
     let mut taken = 0;
     let mut killed_before = None;
+    let mut refused = None;
     loop {
         match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD))? {
-            WaitStatus::Exited(of, code) if of == process => return Ok(Stepped::Ended(code)),
+            WaitStatus::Exited(of, code) if of == process => {
+                return Ok(refused.map_or(Stepped::Ended(code), |step| Stepped::Refused(step, code)));
+            }
             WaitStatus::Signaled(of, signal, _) if of == process => {
                 return killed_before
                     .map(Stepped::KilledBefore)
@@ -105,9 +133,17 @@ fn trace(mut command: Command, kinds: &[Step], last: usize) -> io::Result<Steppe
             WaitStatus::PtraceSyscall(stopped) => {
                 if let Some(step) = step(stopped)?.filter(|step| kinds.contains(step)) {
                     if taken == last {
-                        killed_before = killed_before.or(Some(step));
-                        kill(process, Signal::SIGKILL)?;
-                        continue;
+                        match interruption {
+                            Interruption::Kill => {
+                                killed_before = killed_before.or(Some(step));
+                                kill(process, Signal::SIGKILL)?;
+                                continue;
+                            }
+                            Interruption::Refuse(errno) => {
+                                refused = Some(step);
+                                refuse(stopped, errno)?;
+                            }
+                        }
                     }
                     taken += 1;
                 }
@@ -138,6 +174,22 @@ fn step(thread: Pid) -> io::Result<Option<Step>> {
         return Ok(Some(Step::Filter));
     }
     Ok(Step::of(system_call, entry.args[0]))
+}
+
+/// Has the kernel return an error in the place of the system call that a thread is about to make.
+#[cfg(target_arch = "x86_64")]
+fn refuse(thread: Pid, errno: Errno) -> io::Result<()> {
+    /// Number of no system call: the kernel then returns what stands in the register.
+    const NONE: u64 = u64::MAX;
+    let mut registers = ptrace::getregs(thread)?;
+    registers.orig_rax = NONE;
+    registers.rax = (-i64::from(errno as i32)).cast_unsigned();
+    Ok(ptrace::setregs(thread, registers)?)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn refuse(_thread: Pid, _errno: Errno) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether what is sent is a request by netlink about filters: its type stands behind its length. Nothing else that `sgfw`

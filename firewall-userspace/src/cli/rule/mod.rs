@@ -141,8 +141,9 @@ impl Command {
             }
             Self::Revoke { targets, rule, flows } => {
                 let options = flows.choose(call.options);
-                let Changed { outcome: revoked, orphaned_flows } =
+                let Changed { outcome: revoked, orphaned_flows, leftovers } =
                     rules::revoke(call.instance, options, &selection(&targets, &rule, output)?)?;
+                output.leftovers(&leftovers);
                 tell_flows(&orphaned_flows, options, output);
                 if output.is_json() {
                     let revoked: Vec<_> = revoked.iter().map(aws::RevokedRule::new).collect();
@@ -158,8 +159,9 @@ impl Command {
                 warn_about_useless_rules(service, &peers, call.instance, output)?;
                 let modification = Modification { service, peers, description };
                 let options = flows.choose(call.options);
-                let Changed { outcome: rule, orphaned_flows } =
+                let Changed { outcome: rule, orphaned_flows, leftovers } =
                     rules::modify(call.instance, options, rule.parse()?, &modification)?;
+                output.leftovers(&leftovers);
                 tell_flows(&orphaned_flows, options, output);
                 if output.is_json() {
                     let mut outcome = rules_json(&[rule]);
@@ -172,7 +174,12 @@ impl Command {
                 let description = parse_description(description)?;
                 let selection = selection(&targets, &rule, output)?;
                 show_changed(
-                    &rules::describe(call.instance, call.options, &selection, description.as_ref())?,
+                    &output.made(rules::describe(
+                        call.instance,
+                        call.options,
+                        &selection,
+                        description.as_ref(),
+                    )?),
                     output,
                 )
             }
@@ -210,7 +217,10 @@ fn authorize(
 ) -> Result<(), CliError> {
     let request = rule.request(output)?.ok_or(CliError::Usage("--ingress or --egress is missing"))?;
     warn_about_useless_rules(request.service, &request.peers, call.instance, output)?;
-    show_changed(&rules::authorize(call.instance, call.options, group, &request, description, tags)?, output)
+    show_changed(
+        &output.made(rules::authorize(call.instance, call.options, group, &request, description, tags)?),
+        output,
+    )
 }
 
 /// Rules as they are now.

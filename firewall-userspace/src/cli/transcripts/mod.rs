@@ -173,6 +173,7 @@ fn of_changes() -> Vec<(&'static str, Evidence)> {
         PlanOutdated => Shown("the plan was made on generation"),
         PlanOfOtherInstance => Shown("the plan was made of another state directory"),
         NoDefaultGroup => Rendered("a store that was changed by hand"),
+        Unseen => Rendered("a kernel that fails twice"),
         NotUndone => Rendered("a kernel that fails twice"),
     })
     .to_vec();

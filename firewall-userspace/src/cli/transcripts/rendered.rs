@@ -63,6 +63,10 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
         ),
         ("OperationError::NoDefaultGroup", OperationError::NoDefaultGroup.into()),
         (
+            "OperationError::Unseen",
+            OperationError::Unseen { failure: Box::new(cannot()), looking: Box::new(cannot()) }.into(),
+        ),
+        (
             "OperationError::NotUndone",
             OperationError::NotUndone { failure: Box::new(cannot()), undoing: Box::new(cannot()) }.into(),
         ),

@@ -12,7 +12,7 @@ use crate::host;
 use crate::model::{GroupReference, IngressHook, Interface, InterfaceId, InterfaceOptions};
 use crate::operations::confirm::lock;
 use crate::operations::guard::{check_namespace, check_ownership, quotas};
-use crate::operations::publish::{publish, publish_for};
+use crate::operations::publish::{Published, publish, publish_for, take_back};
 use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
 use crate::store::Transaction;
 
@@ -85,10 +85,12 @@ pub fn attach(
     let published =
         publish_for(instance, ChangeOptions::new(operator, guard), transaction, &mut datapath, &attachments);
     let is_published = published.is_ok();
-    let attached =
-        published.and_then(|published| attach_programs(&mut datapath, interface.clone(), &published));
+    let attached = published.and_then(|published| {
+        let attached = attach_programs(&mut datapath, interface.clone(), &published)?;
+        Ok(Attached { leftovers: published.leftovers, ..attached })
+    });
     attached.map_err(|failure| {
-        let undone = store.undo_after(before, &lock).map_err(OperationError::from).and_then(|()| {
+        take_back(failure, &mut store, &lock, before, |store| {
             if pinned.is_empty() {
                 return Ok(datapath.remove()?);
             }
@@ -97,11 +99,11 @@ pub fn attach(
                 datapath.forget_flows(interface.zone)?;
                 // What was in force before comes back, even if it locks the operator out: that was allowed then.
                 let unguarded = ChangeOptions::new(operator, Guard::Off);
-                publish(instance, unguarded, store.begin(&lock)?, &mut datapath)?;
+                // Undoing is told by the failure alone.
+                let Published { .. } = publish(instance, unguarded, store.begin(&lock)?, &mut datapath)?;
             }
             Ok(())
-        });
-        OperationError::with_undo(failure, undone)
+        })
     })
 }
 

@@ -8,8 +8,8 @@ use crate::host;
 use crate::model::Interface;
 use crate::operations::confirm::lock;
 use crate::operations::guard::check_namespace;
-use crate::operations::publish::{commit_unpublished, publish};
-use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
+use crate::operations::publish::{commit_unpublished, publish, take_back};
+use crate::operations::{ChangeOptions, Guard, Instance, Leftover, OperationError, Operator};
 use crate::store::{Snapshot, Transaction};
 
 /// Detaches an interface: its traffic is open from then on. When the last one goes, so do all maps and pins.
@@ -22,7 +22,7 @@ pub fn detach(
     operator: &Operator,
     guard: Guard,
     name: &str,
-) -> Result<(), OperationError> {
+) -> Result<Vec<Leftover>, OperationError> {
     host::require_root()?;
     let options = ChangeOptions::new(operator, guard);
     let (mut store, lock) = lock(instance)?;
@@ -31,7 +31,8 @@ pub fn detach(
     let interface = stored_interface(&transaction, name)?;
     transaction.delete_interface(interface.id)?;
     let Some(mut datapath) = Datapath::open(&instance.bpffs)? else {
-        return commit_unpublished(options, transaction);
+        commit_unpublished(options, transaction)?;
+        return Ok(Vec::new());
     };
     let mut others = datapath.pinned_slots()?;
     let had_pins = others.remove(&interface.slot);
@@ -39,16 +40,16 @@ pub fn detach(
     datapath.detach(interface.slot)?;
     if others.is_empty() {
         commit_unpublished(options, transaction)?;
-        return Ok(datapath.remove()?);
+        datapath.remove()?;
+        return Ok(Vec::new());
     }
     publish_detached(instance, options, transaction, &mut datapath, &interface, &others).map_err(|failure| {
-        let undone = store.undo_after(before, &lock).map_err(OperationError::from).and_then(|()| {
+        take_back(failure, &mut store, &lock, before, |_| {
             if had_pins {
                 datapath.attach(interface.slot, name, interface.ingress_hook, interface.log_drops)?;
             }
             Ok(())
-        });
-        OperationError::with_undo(failure, undone)
+        })
     })
 }
 
@@ -72,13 +73,13 @@ fn publish_detached(
     datapath: &mut Datapath,
     interface: &Interface,
     others: &BTreeSet<u32>,
-) -> Result<(), OperationError> {
+) -> Result<Vec<Leftover>, OperationError> {
     datapath.forget_flows(interface.zone)?;
     if let Err(OperationError::OtherNamespace) = check_namespace(&transaction, others) {
         // The namespace may be gone, and there must be a way to be rid of what was attached in it. The policy of the
         // others stays as it is until a change is made in theirs.
-        return Ok(transaction.commit()?);
+        transaction.commit()?;
+        return Ok(Vec::new());
     }
-    publish(instance, options, transaction, datapath)?;
-    Ok(())
+    Ok(publish(instance, options, transaction, datapath)?.leftovers)
 }

@@ -3,14 +3,14 @@
 use crate::model::{
     ExemptAddress, ExemptAddressId, ExemptProperties, ModelError, NewExemptAddress, aws_link_local,
 };
-use crate::operations::{ChangeOptions, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 
 /// Exempts addresses, all or none.
 pub fn add(
     instance: &Instance,
     options: ChangeOptions<'_>,
     new: Vec<NewExemptAddress>,
-) -> Result<Vec<ExemptAddress>, OperationError> {
+) -> Result<Changed<Vec<ExemptAddress>>, OperationError> {
     if let Some(useless) = new.iter().find(|address| !address.properties.can_match()) {
         return Err(ModelError::ExemptsNothing { properties: useless.properties }.into());
     }
@@ -33,7 +33,7 @@ pub fn add(
 pub fn add_aws_link_local(
     instance: &Instance,
     options: ChangeOptions<'_>,
-) -> Result<Vec<ExemptAddress>, OperationError> {
+) -> Result<Changed<Vec<ExemptAddress>>, OperationError> {
     let mut new = aws_link_local()?;
     instance.change(options, |transaction| {
         let known = transaction.exempt_addresses()?;
@@ -49,7 +49,7 @@ pub fn remove(
     instance: &Instance,
     options: ChangeOptions<'_>,
     properties: &[ExemptProperties],
-) -> Result<Vec<ExemptAddress>, OperationError> {
+) -> Result<Changed<Vec<ExemptAddress>>, OperationError> {
     remove_by(
         instance,
         options,
@@ -67,7 +67,7 @@ pub fn remove_by_id(
     instance: &Instance,
     options: ChangeOptions<'_>,
     ids: &[ExemptAddressId],
-) -> Result<Vec<ExemptAddress>, OperationError> {
+) -> Result<Changed<Vec<ExemptAddress>>, OperationError> {
     remove_by(
         instance,
         options,
@@ -85,7 +85,7 @@ fn remove_by(
     options: ChangeOptions<'_>,
     wanted: impl Fn(&ExemptAddress) -> bool,
     missing: impl FnOnce(&[ExemptAddress]) -> Option<ModelError>,
-) -> Result<Vec<ExemptAddress>, OperationError> {
+) -> Result<Changed<Vec<ExemptAddress>>, OperationError> {
     instance.change(options, |transaction| {
         let mut addresses = transaction.exempt_addresses()?;
         if let Some(error) = missing(&addresses) {

@@ -14,16 +14,16 @@ pub fn create(
     name: GroupName,
     description: Description,
     tags: Tags,
-) -> Result<SecurityGroup, OperationError> {
+) -> Result<Changed<SecurityGroup>, OperationError> {
     let group = SecurityGroup { tags, ..SecurityGroup::new(name, description)? };
-    instance.change(options, |transaction| {
+    let changed = instance.change(options, |transaction| {
         if transaction.groups()?.iter().any(|existing| existing.name.collides_with(&group.name)) {
             return Err(ModelError::DuplicateGroup { name: group.name.clone() }.into());
         }
         transaction.insert_group(&group)?;
         Ok(())
     })?;
-    Ok(group)
+    Ok(changed.map(|()| group))
 }
 
 /// Deletes a group that nothing depends on.
@@ -31,7 +31,7 @@ pub fn delete(
     instance: &Instance,
     options: ChangeOptions<'_>,
     reference: &GroupReference,
-) -> Result<(), OperationError> {
+) -> Result<Changed<()>, OperationError> {
     instance.change(options, |transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;
@@ -47,7 +47,7 @@ pub fn add_members(
     options: ChangeOptions<'_>,
     reference: &GroupReference,
     prefixes: &[IpNet],
-) -> Result<(), OperationError> {
+) -> Result<Changed<()>, OperationError> {
     instance.change(options, |transaction| {
         let groups = transaction.groups()?;
         let group = reference.find(&groups)?;

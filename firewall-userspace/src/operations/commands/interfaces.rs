@@ -27,7 +27,7 @@ pub fn change_options(
     options: ChangeOptions<'_>,
     name: &str,
     change: impl FnOnce(&mut InterfaceOptions) -> Result<(), ModelError>,
-) -> Result<Interface, OperationError> {
+) -> Result<Changed<Interface>, OperationError> {
     instance.change(options, |transaction| {
         let mut interface = stored_interface(transaction, name)?;
         change(&mut interface.options)?;

@@ -1,14 +1,14 @@
 //! Management prefixes. That one is admitted is checked where every change is (see `lockout`), this one included.
 
 use crate::model::{ManagementPrefix, ManagementProperties, ModelError, RuleId};
-use crate::operations::{ChangeOptions, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 
 /// Declares management prefixes, all or none.
 pub fn add(
     instance: &Instance,
     options: ChangeOptions<'_>,
     new: Vec<ManagementProperties>,
-) -> Result<Vec<ManagementPrefix>, OperationError> {
+) -> Result<Changed<Vec<ManagementPrefix>>, OperationError> {
     instance.change(options, |transaction| {
         let mut known: Vec<ManagementProperties> =
             transaction.management_prefixes()?.into_iter().map(|known| known.properties).collect();
@@ -30,7 +30,7 @@ pub fn remove(
     instance: &Instance,
     options: ChangeOptions<'_>,
     properties: &[ManagementProperties],
-) -> Result<Vec<ManagementPrefix>, OperationError> {
+) -> Result<Changed<Vec<ManagementPrefix>>, OperationError> {
     instance.change(options, |transaction| {
         let mut prefixes = transaction.management_prefixes()?;
         let is_missing =

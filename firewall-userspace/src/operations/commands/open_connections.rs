@@ -12,8 +12,8 @@ use crate::compile::InterfaceLookup;
 use crate::datapath::{Attachment, Datapath, FilterBefore, NewAttachment, Seed};
 use crate::host::{self, Connection, ConnectionProtocol};
 use crate::model::Interface;
-use crate::operations::OperationError;
 use crate::operations::publish::Published;
+use crate::operations::{Leftover, OperationError};
 
 /// What `interface attach` has done.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Attached {
     /// How many connections that were open already are tracked now. Failing to find them does not
     /// fail the attachment.
     pub taken_over: Result<usize, OperationError>,
+    /// What is left to do of the publication.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Attaches both programs.
@@ -57,7 +59,14 @@ pub(super) fn attach_tracking(
     // Once more, for those that were opened meanwhile.
     let taken_over =
         before.and_then(|before| Ok(before + track_open_connections(datapath, &interface, published)?));
-    Ok(Attached { interface, attachment, native_xdp_refused, filters_before, taken_over })
+    Ok(Attached {
+        interface,
+        attachment,
+        native_xdp_refused,
+        filters_before,
+        taken_over,
+        leftovers: Vec::new(),
+    })
 }
 
 /// Tracks the open connections of an interface that the published policy admits as new ones, by the direction in which

@@ -46,15 +46,15 @@ pub fn create(
     instance: &Instance,
     options: ChangeOptions<'_>,
     request: CreateRequest,
-) -> Result<PrefixList, OperationError> {
+) -> Result<Changed<PrefixList>, OperationError> {
     let CreateRequest { name, family, max_entries, entries, tags } = request;
     let list = PrefixList { tags, ..PrefixList::new(name, family, max_entries, entries)? };
-    instance.change(options, |transaction| {
+    let changed = instance.change(options, |transaction| {
         check_name_is_free(transaction, &list.name)?;
         transaction.insert_prefix_list(&list)?;
         Ok(())
     })?;
-    Ok(list)
+    Ok(changed.map(|()| list))
 }
 
 /// Deletes a prefix list that no rule refers to.
@@ -62,7 +62,7 @@ pub fn delete(
     instance: &Instance,
     options: ChangeOptions<'_>,
     reference: &PrefixListReference,
-) -> Result<(), OperationError> {
+) -> Result<Changed<()>, OperationError> {
     instance.change(options, |transaction| {
         let lists = transaction.prefix_lists()?;
         let list = reference.find(&lists)?;
@@ -78,7 +78,7 @@ pub fn add_entries(
     options: ChangeOptions<'_>,
     target: &Target,
     entries: Vec<PrefixListEntry>,
-) -> Result<PrefixList, OperationError> {
+) -> Result<Changed<PrefixList>, OperationError> {
     instance.change(options, change_of_entries(target, |_, list| Ok(list.add_entries(entries)?)))
 }
 
@@ -115,7 +115,7 @@ pub fn modify(
     options: ChangeOptions<'_>,
     target: &Target,
     properties: &Properties,
-) -> Result<PrefixList, OperationError> {
+) -> Result<Changed<PrefixList>, OperationError> {
     instance.change(options, |transaction| {
         let mut list = target.find(transaction)?;
         if let Some(name) = properties.name.as_ref().filter(|name| **name != list.name) {

@@ -1,14 +1,14 @@
 //! Quotas, set and reset.
 
 use crate::model::{Quota, Quotas};
-use crate::operations::{ChangeOptions, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 
 /// Sets quotas. What exceeds them already stays.
 pub fn set(
     instance: &Instance,
     options: ChangeOptions<'_>,
     quotas: &[(Quota, u64)],
-) -> Result<Quotas, OperationError> {
+) -> Result<Changed<Quotas>, OperationError> {
     change(instance, options, |all| quotas.iter().for_each(|(quota, value)| all.set(*quota, *value)))
 }
 
@@ -17,7 +17,7 @@ pub fn reset(
     instance: &Instance,
     options: ChangeOptions<'_>,
     quotas: &[Quota],
-) -> Result<Quotas, OperationError> {
+) -> Result<Changed<Quotas>, OperationError> {
     change(instance, options, |all| quotas.iter().for_each(|quota| all.reset(*quota)))
 }
 
@@ -25,7 +25,7 @@ fn change(
     instance: &Instance,
     options: ChangeOptions<'_>,
     change: impl FnOnce(&mut Quotas),
-) -> Result<Quotas, OperationError> {
+) -> Result<Changed<Quotas>, OperationError> {
     instance.change(options, |transaction| {
         let mut quotas = transaction.quotas()?;
         change(&mut quotas);

@@ -10,7 +10,7 @@ use crate::host;
 use crate::model::Interface;
 use crate::operations::confirm::lock;
 use crate::operations::guard::{check_namespace, check_ownership};
-use crate::operations::{Instance, OperationError, Operator};
+use crate::operations::{Instance, Leftover, OperationError, Operator};
 use crate::store::Snapshot;
 
 /// What `interface reload` has done.
@@ -20,6 +20,8 @@ pub struct Reloaded {
     pub interfaces: Vec<(Interface, Attachment)>,
     /// Flows that were lost: there was no room for them, or their addresses were not recorded.
     pub lost_flows: u64,
+    /// What is left to do of a publication, where there was one.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Puts the programs of this build in the place of those on the interfaces `names`, or on every attached one if no name
@@ -36,9 +38,9 @@ pub fn reload(
     let (mut store, lock) = lock(instance)?;
     if let Some(other) = Datapath::other_version(&instance.bpffs)? {
         if other.has_pins()? {
-            let Upgraded { interfaces, lost_flows } =
+            let Upgraded { interfaces, lost_flows, leftovers } =
                 upgrade(instance, operator, &mut store, &lock, other, flow_entries)?;
-            return Ok(Reloaded { interfaces, lost_flows });
+            return Ok(Reloaded { interfaces, lost_flows, leftovers });
         }
         // Of a run that was killed when only this was left to do.
         other.remove()?;
@@ -59,7 +61,7 @@ pub fn reload(
         let interfaces = replace_programs(&datapath, wanted)?;
         // If others were left out their programs may still work by what is to be removed.
         let lost_flows = if names.is_empty() { datapath.finish_resize(is_unfinished)? } else { 0 };
-        return Ok(Reloaded { interfaces, lost_flows });
+        return Ok(Reloaded { interfaces, lost_flows, leftovers: Vec::new() });
     };
     check_complete(&snapshot, &datapath)?;
     drop(snapshot);
@@ -85,7 +87,7 @@ fn resize(
     match replace_programs(datapath, wanted) {
         Ok(interfaces) => {
             let lost_flows = resize.map_or(Ok(0), Resize::finish)?;
-            Ok(Reloaded { interfaces, lost_flows })
+            Ok(Reloaded { interfaces, lost_flows, leftovers: Vec::new() })
         }
         Err(failure) => {
             resize.map_or(Ok(()), Resize::take_back)?;

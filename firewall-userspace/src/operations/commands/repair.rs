@@ -13,8 +13,17 @@ use crate::host;
 use crate::model::Interface;
 use crate::operations::guard::{check_namespace, check_ownership};
 use crate::operations::publish::{Published, publish_stored};
-use crate::operations::{Instance, OperationError, Operator, confirm};
+use crate::operations::{Instance, Leftover, OperationError, Operator, confirm};
 use crate::store::Store;
+
+/// What `repair` has found and done.
+#[derive(Debug)]
+pub struct Repairs {
+    /// Every stored interface.
+    pub interfaces: Vec<Repaired>,
+    /// What is left to do of the publication.
+    pub leftovers: Vec<Leftover>,
+}
 
 /// An interface after the repair.
 #[derive(Debug)]
@@ -40,7 +49,7 @@ pub enum Outcome {
 
 /// Attaches again every stored interface that exists and has lost its programs, and publishes what is stored if it is not
 /// in force. Where all is well it does nothing.
-pub fn repair(instance: &Instance, operator: &Operator) -> Result<Vec<Repaired>, OperationError> {
+pub fn repair(instance: &Instance, operator: &Operator) -> Result<Repairs, OperationError> {
     let (mut store, lock) = instance.lock_unsettled()?;
     let interfaces = store.snapshot()?.interfaces()?;
     if !interfaces.is_empty() {
@@ -63,7 +72,8 @@ pub fn repair(instance: &Instance, operator: &Operator) -> Result<Vec<Repaired>,
         None => true,
     };
     if is_in_force && !has_lost {
-        return Ok(found.into_iter().map(Found::unchanged).collect());
+        let interfaces = found.into_iter().map(Found::unchanged).collect();
+        return Ok(Repairs { interfaces, leftovers: Vec::new() });
     }
     if has_lost {
         host::require_no_preempt_rt()?;
@@ -75,7 +85,8 @@ pub fn repair(instance: &Instance, operator: &Operator) -> Result<Vec<Repaired>,
         _ => create(instance, &mut store)?,
     };
     let published = publish_stored(instance, operator, &mut store, &lock, &mut datapath)?;
-    Ok(found.into_iter().map(|found| found.attached_again(&mut datapath, &published)).collect())
+    let interfaces = found.into_iter().map(|found| found.attached_again(&mut datapath, &published)).collect();
+    Ok(Repairs { interfaces, leftovers: published.leftovers })
 }
 
 /// What interfaces have of their programs, before the repair.

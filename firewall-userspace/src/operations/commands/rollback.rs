@@ -1,9 +1,8 @@
 //! Going back to an earlier generation.
 
-use crate::datapath::Datapath;
-use crate::operations::confirm::{Standing, finish, follow_as, make_sure, open, standing};
+use crate::operations::confirm::{Standing, fall_back, finish, follow_as, make_sure, open, standing};
 use crate::operations::flows::Flow;
-use crate::operations::{ChangeOptions, Instance, OperationError};
+use crate::operations::{ChangeOptions, Instance, Leftover, OperationError};
 
 /// What `rollback` has done.
 #[derive(Debug)]
@@ -12,6 +11,8 @@ pub struct RolledBack {
     pub generation: u64,
     /// The live flows that have lost their rule by it.
     pub orphaned_flows: Vec<Flow>,
+    /// What is left to do.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Goes back: from a change that waits to be confirmed to the one before it, else to the generation `to`, or the last
@@ -27,11 +28,13 @@ pub fn rollback(
         let mut datapath = open(instance, &mut store)?;
         match standing(datapath.as_mut(), &unconfirmed)? {
             Standing::Pending(pending) if to.is_none_or(|to| to == unconfirmed.previous) => {
-                let fell_back = datapath.as_mut().map(Datapath::fall_back).transpose()?;
+                let back = |datapath| fall_back(datapath, unconfirmed.generation);
+                let (fell_back, leftovers) = datapath.as_mut().map(back).transpose()?.unzip();
                 follow_as(&mut store, &lock, &unconfirmed, fell_back, &options.operator.author)?;
                 make_sure(instance, options.operator, &mut store, &lock, datapath.as_mut())?;
                 let generation = fell_back.unwrap_or(pending.generation + 1);
-                return Ok(RolledBack { generation, orphaned_flows: Vec::new() });
+                let leftovers = leftovers.unwrap_or_default();
+                return Ok(RolledBack { generation, orphaned_flows: Vec::new(), leftovers });
             }
             Standing::Pending(pending) => return Err(pending.into()),
             standing => finish(instance, standing, &mut store, &lock, &unconfirmed, datapath.as_mut())?,
@@ -57,5 +60,5 @@ pub fn rollback(
         Ok(())
     })?;
     let generation = instance.read(|snapshot| Ok(snapshot.generation()?))?;
-    Ok(RolledBack { generation, orphaned_flows: changed.orphaned_flows })
+    Ok(RolledBack { generation, orphaned_flows: changed.orphaned_flows, leftovers: changed.leftovers })
 }

@@ -62,7 +62,7 @@ pub fn authorize(
     request: &RuleRequest,
     description: Option<&Description>,
     tags: &Tags,
-) -> Result<Vec<SecurityRule>, OperationError> {
+) -> Result<Changed<Vec<SecurityRule>>, OperationError> {
     instance.change(options, |transaction| {
         let mut group = group.find(&transaction.groups()?)?.clone();
         let new_rule =
@@ -96,7 +96,7 @@ pub fn describe(
     options: ChangeOptions<'_>,
     selection: &RuleSelection,
     description: Option<&Description>,
-) -> Result<Vec<SecurityRule>, OperationError> {
+) -> Result<Changed<Vec<SecurityRule>>, OperationError> {
     instance.change(options, |transaction| {
         let mut groups = transaction.groups()?;
         let mut described = Vec::new();

@@ -1,7 +1,7 @@
 //! Tags of groups, rules and prefix lists.
 
 use crate::model::{ModelError, PrefixListReference, Resource, ResourceReference, TagKey, TagValue, Tags};
-use crate::operations::{ChangeOptions, Instance, OperationError};
+use crate::operations::{ChangeOptions, Changed, Instance, OperationError};
 use crate::store::Snapshot;
 
 /// Sets tags of a resource, and returns all that it has then.
@@ -10,7 +10,7 @@ pub fn set(
     options: ChangeOptions<'_>,
     reference: &ResourceReference,
     tags: &[(TagKey, TagValue)],
-) -> Result<Tags, OperationError> {
+) -> Result<Changed<Tags>, OperationError> {
     change(instance, options, reference, |all| all.set(tags.iter().cloned()))
 }
 
@@ -20,7 +20,7 @@ pub fn remove(
     options: ChangeOptions<'_>,
     reference: &ResourceReference,
     keys: &[TagKey],
-) -> Result<Tags, OperationError> {
+) -> Result<Changed<Tags>, OperationError> {
     change(instance, options, reference, |all| {
         all.remove(keys);
         Ok(())
@@ -32,7 +32,7 @@ fn change(
     options: ChangeOptions<'_>,
     reference: &ResourceReference,
     change: impl FnOnce(&mut Tags) -> Result<(), ModelError>,
-) -> Result<Tags, OperationError> {
+) -> Result<Changed<Tags>, OperationError> {
     instance.change(options, |transaction| {
         let (resource, mut tags) = find(transaction, reference)?;
         change(&mut tags)?;

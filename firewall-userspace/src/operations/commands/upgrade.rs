@@ -7,8 +7,8 @@ use crate::datapath::{Attachment, Datapath, OtherVersion};
 use crate::host::{self, TcpStage};
 use crate::model::Interface;
 use crate::operations::guard::{check_namespace, check_ownership};
-use crate::operations::publish::publish_for;
-use crate::operations::{ChangeOptions, Guard, Instance, OperationError, Operator};
+use crate::operations::publish::{Published, publish_for, take_back};
+use crate::operations::{ChangeOptions, Guard, Instance, Leftover, OperationError, Operator};
 use crate::store::{Store, WriteLock};
 
 /// What was taken over.
@@ -17,6 +17,8 @@ pub(super) struct Upgraded {
     pub(super) interfaces: Vec<(Interface, Attachment)>,
     /// Flows for which there was no room.
     pub(super) lost_flows: u64,
+    /// What is left to do of the publication.
+    pub(super) leftovers: Vec<Leftover>,
 }
 
 /// Puts this version's programs, maps and policy in the place of those of another version, and takes their flows along.
@@ -31,6 +33,7 @@ pub(super) fn upgrade(
 ) -> Result<Upgraded, OperationError> {
     // Before anything is made: pins of this version may be there, of a run that was interrupted, and must stay.
     other.check_readable()?;
+    let before = store.snapshot()?.generation()?;
     let transaction = store.begin(lock)?;
     let pinned = other.datapath().pinned_slots()?;
     check_ownership(instance, &transaction, &pinned)?;
@@ -44,7 +47,9 @@ pub(super) fn upgrade(
     let mut datapath = Datapath::create(&instance.bpffs, flow_entries)?;
     // What is in force stays in force, even if it locks the operator out: that was allowed then.
     let unguarded = ChangeOptions::new(operator, Guard::Off);
-    publish_for(instance, unguarded, transaction, &mut datapath, &attachments)?;
+    let Published { leftovers, .. } =
+        publish_for(instance, unguarded, transaction, &mut datapath, &attachments)
+            .map_err(|failure| take_back(failure, store, lock, before, |_| Ok(())))?;
     // Before any program of this version runs.
     other.copy_flows(&datapath)?;
     for attachment in &attachments {
@@ -63,5 +68,5 @@ pub(super) fn upgrade(
         let interface = interfaces.iter().find(|interface| interface.slot == attachment.slot)?;
         Some((interface.clone(), attachment))
     };
-    Ok(Upgraded { interfaces: attachments.into_iter().filter_map(stored).collect(), lost_flows })
+    Ok(Upgraded { interfaces: attachments.into_iter().filter_map(stored).collect(), lost_flows, leftovers })
 }

@@ -184,7 +184,7 @@ fn killed_before_each_step(
 
 /// Whether the store is newer than what is in force, which status says then, with the command that mends it.
 #[track_caller]
-fn is_behind(app: &Host) -> bool {
+pub(super) fn is_behind(app: &Host) -> bool {
     let status = json(app, "status");
     let [stored, in_force] = ["Stored", "InForce"].map(|of| status["Generation"][of].as_u64().unwrap());
     assert!(stored >= in_force, "{status:#}");

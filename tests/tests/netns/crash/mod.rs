@@ -1,6 +1,7 @@
 //! `sgfw` killed at any moment: never a wrong verdict, never a lost change, and one command that puts all right.
 
 mod confirmation;
+mod each_call;
 mod each_step;
 
 use std::collections::BTreeSet;

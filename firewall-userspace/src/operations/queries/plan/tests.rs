@@ -19,6 +19,13 @@ fn instance(directory: &tempfile::TempDir) -> Instance {
     }
 }
 
+fn carry_out(instance: &Instance, Plan { saved, difference }: &Plan) {
+    let operator = Operator::default();
+    let options = ChangeOptions::new(&operator, Guard::On);
+    let changed = apply(instance, options, saved, &difference.changes).unwrap();
+    assert!(changed.leftovers.is_empty());
+}
+
 fn stored(instance: &Instance) -> State {
     instance.read(state).unwrap()
 }
@@ -63,7 +70,7 @@ proptest! {
         for document in documents {
             // What it does not list may be in use by the group `default`, if it does not list that either.
             let Ok(planned) = plan(&instance, document.clone()) else { continue };
-            apply(&instance, ChangeOptions::new(&Operator::default(), Guard::On), &planned.saved, &planned.difference.changes).unwrap();
+            carry_out(&instance, &planned);
             prop_assert_eq!(without_ids(&stored(&instance)), without_ids(&planned.difference.after));
             prop_assert!(plan(&instance, document).unwrap().difference.changes.is_empty());
         }
@@ -77,12 +84,6 @@ fn what_stays_keeps_its_id() {
     let before = stored(&instance);
     let document = Document { prefix_lists: Some(Vec::new()), groups: Some(Vec::new()), interfaces: None };
     let planned = plan(&instance, document).unwrap();
-    apply(
-        &instance,
-        ChangeOptions::new(&Operator::default(), Guard::On),
-        &planned.saved,
-        &planned.difference.changes,
-    )
-    .unwrap();
+    carry_out(&instance, &planned);
     assert_eq!(stored(&instance), before);
 }
