@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, spelling, citations, features, licences, clippy, documentation.
+//! `cargo xtask lint`: formatting, spelling, citations, walls, features, licences, clippy, documentation.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::command::{self, cargo};
 use crate::ebpf::build::TARGET_ARCH;
 use crate::ebpf::toolchain::{Route, Toolchain};
 use crate::steps::Steps;
-use crate::{citations, features, requirement, workspace};
+use crate::{citations, features, requirement, walls, workspace};
 
 /// Runs every check, whichever of them fail.
 pub(crate) fn run(steps: &mut Steps) {
@@ -21,6 +21,7 @@ pub(crate) fn run(steps: &mut Steps) {
     steps.run(with_manifest(&mut cargo(["fmt", "--check"]), &workspace::fuzz_manifest()));
     steps.run(Command::new("typos").current_dir(workspace::root()));
     steps.step("citations", "cargo test -p xtask citations", citations::check);
+    steps.step("walls", "cargo test -p xtask walls", walls::check);
     steps.step("features", "cargo xtask lint", features::check);
     steps.run(&mut deny(&workspace::root().join("Cargo.toml")));
     steps.run(&mut deny(&workspace::ebpf_manifest()));

@@ -20,6 +20,7 @@ mod requirement;
 mod steps;
 mod test;
 mod test_report;
+mod walls;
 mod workspace;
 
 use std::process::ExitCode;
