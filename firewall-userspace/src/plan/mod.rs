@@ -18,7 +18,7 @@ pub(crate) mod strategy;
 pub use changes::{Change, Changes, Count, GroupChange};
 pub use desired::desired;
 pub use effect::{
-    AddressRange, CompiledState, Effect, IcmpRange, Redundancy, RedundantRule, Region, ServiceRange,
+    AddressRange, CompiledState, Effect, IcmpRange, LeftOut, Redundancy, RedundantRule, Region, ServiceRange,
 };
 pub use error::{PlanError, PlanErrors};
 pub use saved::{SavedPlan, SavedPlanError};

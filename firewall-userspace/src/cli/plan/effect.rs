@@ -32,7 +32,12 @@ pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Outp
     for (title, regions) in kinds {
         show_rows(title, regions.iter().map(|region| region_row(region, words)), output)?;
     }
-    if effect.newly_reachable.is_empty() && effect.no_longer_reachable.is_empty() {
+    if effect.left_out.reachability {
+        output.line("")?;
+        output.line(
+            "What becomes reachable or no longer is was left out: the policies distinguish too much.",
+        )?;
+    } else if effect.newly_reachable.is_empty() && effect.no_longer_reachable.is_empty() {
         output.line("")?;
         output.line("What is reachable stays the same.")?;
     }
@@ -66,6 +71,10 @@ pub(super) fn show_redundant_rules(
     words: &Words<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
+    if effect.left_out.redundant_rules {
+        output.line("")?;
+        return output.line("Rules that admit nothing more than another were left out: too many overlap.");
+    }
     let rows = effect.redundant_rules.iter().map(|row| redundant_row(row, words));
     show_rows("Rules that admit nothing more than another", rows, output)
 }

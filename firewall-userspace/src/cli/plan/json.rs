@@ -15,6 +15,12 @@ pub(super) fn difference(difference: &Difference) -> Value {
     let words = Words::new(difference);
     let changes = &difference.changes;
     let interfaces = changes.interfaces.iter().map(|change| interface(change, &words));
+    // Null is what is not known, because there was too much of it.
+    let left_out = difference.effect.left_out;
+    let regions = |regions: &[Region]| (!left_out.reachability).then(|| region_list(regions, &words));
+    let redundant_rules =
+        || difference.effect.redundant_rules.iter().map(|row| redundant(row, &words)).collect();
+    let redundant_rules: Option<Vec<Value>> = (!left_out.redundant_rules).then(redundant_rules);
     json!({
         "Generation": difference.generation,
         "HasChanges": !changes.is_empty(),
@@ -24,12 +30,11 @@ pub(super) fn difference(difference: &Difference) -> Value {
             "Interfaces": interfaces.collect::<Vec<_>>(),
         },
         "Effect": {
-            "NewlyReachable": regions(&difference.effect.newly_reachable, &words),
-            "NoLongerReachable": regions(&difference.effect.no_longer_reachable, &words),
-            "NewlyTracked": regions(&difference.effect.newly_tracked, &words),
-            "NoLongerTracked": regions(&difference.effect.no_longer_tracked, &words),
-            "RedundantRules":
-                difference.effect.redundant_rules.iter().map(|row| redundant(row, &words)).collect::<Vec<_>>(),
+            "NewlyReachable": regions(&difference.effect.newly_reachable),
+            "NoLongerReachable": regions(&difference.effect.no_longer_reachable),
+            "NewlyTracked": regions(&difference.effect.newly_tracked),
+            "NoLongerTracked": regions(&difference.effect.no_longer_tracked),
+            "RedundantRules": redundant_rules,
             "AuditedInterfaces": difference.audited().map(|interface| &interface.name).collect::<Vec<_>>(),
             "OrphanedFlows": difference.orphaned_flows.iter().map(flow_json).collect::<Vec<_>>(),
         },
@@ -110,7 +115,7 @@ fn interface(change: &Change<Interface>, words: &Words<'_>) -> Value {
     json
 }
 
-fn regions(regions: &[Region], words: &Words<'_>) -> Vec<Value> {
+fn region_list(regions: &[Region], words: &Words<'_>) -> Vec<Value> {
     let region = |region: &Region| {
         json!({
             "Interfaces": words.interfaces(&region.slots),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use foldhash::HashSet;
 use ipnet::IpNet;
 
 use crate::compile::CompiledPolicy;
@@ -81,6 +82,12 @@ pub(super) fn refine(family: AddressFamily, before: &CompiledPolicy, after: &Com
         }
     }
     spans
+}
+
+/// The classes that any address has, of either family.
+pub(super) fn classes(policy: &CompiledPolicy) -> HashSet<u32> {
+    let families = [AddressFamily::Ipv4, AddressFamily::Ipv6].into_iter();
+    families.flat_map(|family| steps(family, policy)).map(|(_, class)| class).collect()
 }
 
 /// Puts spans together into as few ranges as there are.

@@ -121,10 +121,10 @@ pub(super) type ClassPair = (u16, u16);
 /// First and last index, both included.
 pub(super) type Run = (u32, u32);
 
-/// The common refinement of the service partitions of two policies, for the services that packets of one family can have.
-pub(super) fn refine(family: AddressFamily, before: &[u16], after: &[u16]) -> BTreeMap<ClassPair, Vec<Run>> {
+/// The common refinement of the service partitions of two policies, for the services that are [`possible`].
+pub(super) fn refine(possible: &[Run], before: &[u16], after: &[u16]) -> BTreeMap<ClassPair, Vec<Run>> {
     let mut pieces: BTreeMap<ClassPair, Vec<Run>> = BTreeMap::new();
-    for (first, last) in possible(family) {
+    for &(first, last) in possible {
         let indexes = first as usize..=last as usize;
         let mut current: Option<(ClassPair, Run)> = None;
         for (index, classes) in (first..).zip(before[indexes.clone()].iter().zip(&after[indexes])) {
@@ -142,11 +142,10 @@ pub(super) fn refine(family: AddressFamily, before: &[u16], after: &[u16]) -> BT
     pieces
 }
 
-/// Puts runs together into as few ranges as there are.
-pub(super) fn ranges(family: AddressFamily, mut runs: Vec<Run>) -> Vec<ServiceRange> {
+/// Puts runs together into as few ranges as there are, of those that are [`possible`].
+pub(super) fn ranges(possible: &[Run], mut runs: Vec<Run>) -> Vec<ServiceRange> {
     runs.sort_unstable();
     let merged = merge(runs);
-    let possible = possible(family);
     if merged == possible {
         return vec![ServiceRange::All];
     }
@@ -180,7 +179,7 @@ fn merge(runs: Vec<Run>) -> Vec<Run> {
 
 /// The indexes of services that packets of a family can have. Indexes for fragments whose first one was not seen are left
 /// out: they are no services of their own.
-fn possible(family: AddressFamily) -> Vec<Run> {
+pub(super) fn possible(family: AddressFamily) -> Vec<Run> {
     let icmp = match family {
         AddressFamily::Ipv4 => ServiceIndex::icmp as fn(u8, u8) -> ServiceIndex,
         AddressFamily::Ipv6 => ServiceIndex::icmpv6,

@@ -6,6 +6,8 @@ use super::*;
 use crate::compile::InterfaceInput;
 use crate::model::{GroupId, InterfaceOptions, Peer, SecurityGroup, SecurityRule, Service, Tags};
 
+mod reference;
+
 /// A policy of one interface with one group, of rules such as `ingress tcp 443 0.0.0.0/0`.
 fn compiled(rules: &[&str]) -> CompiledState {
     compiled_groups(&[rules])
