@@ -102,6 +102,9 @@ fn compile_help(error: &CompileError) -> String {
         CompileError::NestedPorts { .. } => {
             "replace port ranges that lie in each other by ranges beside each other"
         }
+        CompileError::NoMoreRuleSets { .. } => {
+            "export the policy, detach the interfaces, and begin with another state directory"
+        }
         CompileError::TooManyCells { .. } | CompileError::TooManyMatches { .. } => {
             "put prefixes of the same rules into one prefix list, which counts once, and give prefixes that have many others \
              in them fewer port ranges"

@@ -24,7 +24,7 @@ mod untracked;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use firewall_common::abi::{CellKey, UntrackedServices};
+use firewall_common::abi::{CellKey, RULE_SET, UntrackedServices};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use hashed::PrefixTable;
@@ -141,6 +141,12 @@ pub enum CompileError {
         /// How many there may be.
         limit: usize,
     },
+    /// Every number that a set of rules can have was given: none is given twice.
+    #[error("all {limit} numbers of rule sets have been given")]
+    NoMoreRuleSets {
+        /// How many there are.
+        limit: u32,
+    },
     /// Rules that match together too often.
     #[error("the rules of {} overlap more than {limit} times, with those of other interfaces", list(groups))]
     TooManyMatches {
@@ -201,6 +207,10 @@ fn compile_within(
     let services = services::partition(numbers.services.values(), &untracked.services(), limits)?;
     let partitions = Partitions { peers, addresses: &addresses, services: &services };
     let cells = cells::fill(&policies, named, &partitions, limits, rule_sets)?;
+    if rule_sets.highest() > RULE_SET {
+        // It would be read as a bit that passes packets.
+        return Err(CompileError::NoMoreRuleSets { limit: RULE_SET });
+    }
     for interface in &mut interfaces {
         interface.untracked = untracked.classes(interface.policy, &services);
     }

@@ -8,7 +8,7 @@ use crate::model::RuleId;
 /// The id of each set of rules that ever matched together in a cell.
 ///
 /// Ids are never given to another set: flows and counters keep naming the rules that admitted them, over any number of
-/// generations. The store keeps the list.
+/// generations. The store keeps the list, without the sets that nothing names any more.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSetIds {
     ids: HashMap<Arc<[RuleId]>, u32>,
@@ -29,6 +29,23 @@ impl RuleSetIds {
         self.highest
     }
 
+    /// The same, where ids up to this one were given, also to sets that are forgotten.
+    #[must_use]
+    pub fn after(self, highest: u32) -> Self {
+        Self { highest: self.highest.max(highest), ..self }
+    }
+
+    /// The highest id that was ever given.
+    #[must_use]
+    pub const fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    /// Every set by its id: how many rules it has.
+    pub fn sizes(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.ids.iter().map(|(rules, id)| (*id, rules.len()))
+    }
+
     /// The sets that were given an id since the list was made.
     pub fn added(&self) -> impl Iterator<Item = (u32, &[RuleId])> {
         self.added.iter().map(|(id, rules)| (*id, rules.as_ref()))
@@ -44,5 +61,23 @@ impl FromIterator<(u32, Vec<RuleId>)> for RuleSetIds {
             sets.ids.insert(rules.into(), id);
         }
         sets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(number: u32) -> RuleId {
+        format!("sgr-{number:017x}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_number_of_a_set_that_was_forgotten_is_not_given_again() {
+        let known = [(3, vec![rule(1)]), (4, vec![rule(2)])];
+        let mut ids = RuleSetIds::from_iter(known).after(9);
+        assert_eq!((ids.id_of(&[rule(2)]), ids.id_of(&[rule(3)])), (4, 10));
+        assert_eq!(ids.added().collect::<Vec<_>>(), [(10, &[rule(3)][..])]);
+        assert_eq!(RuleSetIds::default().after(0).id_of(&[rule(1)]), 1);
     }
 }

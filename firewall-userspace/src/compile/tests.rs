@@ -345,6 +345,16 @@ fn a_rule_set_keeps_its_id_whatever_is_added_later() {
 }
 
 #[test]
+fn a_set_whose_number_would_be_read_as_a_bit_is_refused() {
+    let fixture = Fixture::new(&["in tcp 22 0.0.0.0/0"]);
+    let mut last = RuleSetIds::default().after(RULE_SET - 1);
+    assert_eq!(compile(&fixture.input, &mut last).unwrap().cells[0].1 & RULE_SET, RULE_SET);
+    let mut none = RuleSetIds::default().after(RULE_SET);
+    let error = compile(&fixture.input, &mut none).unwrap_err();
+    assert!(matches!(error, CompileError::NoMoreRuleSets { .. }), "{error}");
+}
+
+#[test]
 fn always_tracked_peers_are_tracked_where_others_are_not() {
     let mut fixture =
         Fixture::new(&["in tcp 80 0.0.0.0/0", "in tcp 80 ::/0", "out all - 0.0.0.0/0", "out all - ::/0"]);

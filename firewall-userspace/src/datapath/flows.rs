@@ -1,6 +1,6 @@
 //! The flows: shown to people, and forgotten when their interface is detached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::of_maps::ArrayOfMaps;
@@ -82,6 +82,19 @@ impl Datapath {
             }
         });
         Ok(flows)
+    }
+
+    /// The rule sets that flows name, whether these live or not.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read.
+    pub fn rule_sets_of_flows(&self) -> Result<HashSet<u32>, DatapathError> {
+        let mut rule_sets = HashSet::new();
+        self.flow_table()?.each(|_, _, listed| {
+            rule_sets.insert(listed.detail.rule_set);
+        });
+        Ok(rule_sets)
     }
 
     pub(super) fn reader(&self) -> Result<Reader, DatapathError> {

@@ -152,6 +152,12 @@ impl Prepared<'_> {
         self.generation
     }
 
+    /// What it will be in force in, with the policy in force until then.
+    #[must_use]
+    pub const fn datapath(&self) -> &Datapath {
+        self.datapath
+    }
+
     /// Puts the policy into force, and returns when no program works by the previous one any more. With `confirm_within`
     /// the previous one is in force again after that time, unless this one is confirmed.
     ///

@@ -9,6 +9,7 @@
 //! - `policy`: what is stored, as a policy: state, input, compiled.
 //! - `guard`: what must hold before a policy is put into force.
 //! - [`flows`]: live flows, and which of them no rule admits.
+//! - `rule_sets`: those that nothing names any more.
 //! - `publish`: a transaction of the store becomes the policy in force.
 //! - [`confirm`]: changes that wait to be confirmed. From here on the store is locked and read.
 //! - `change`: one change, from what is stored to what is in force.
@@ -38,6 +39,7 @@ mod options;
 mod policy;
 mod publish;
 pub mod queries;
+mod rule_sets;
 
 pub use change::Changed;
 pub use error::{CompileError, DatapathError, HostError, OperationError, StoreError, with_sources};

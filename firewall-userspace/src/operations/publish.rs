@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::guard::{check_namespace, check_ownership, lockout};
 use super::policy::{addresses, compile_panic, compiled};
-use super::{ChangeOptions, Guard, Instance, Leftover, OperationError, Operator, flows};
+use super::{ChangeOptions, Guard, Instance, Leftover, OperationError, Operator, flows, rule_sets};
 use crate::compile::{CompiledPolicy, RuleSetIds};
 use crate::datapath::{Attachment, Datapath, DatapathError};
 use crate::host;
@@ -22,6 +22,8 @@ pub(super) struct Published {
 pub(super) struct Checked {
     pub(super) policy: CompiledPolicy,
     rule_sets: RuleSetIds,
+    /// Whether rule sets that nothing names may go.
+    collects: bool,
 }
 
 /// Compiles what the transaction holds, commits it and puts it into force. The transaction's generation becomes that of
@@ -45,6 +47,8 @@ pub(super) fn publish_for(
     attachments: &[Attachment],
 ) -> Result<Published, OperationError> {
     let checked = check(instance, options, &transaction, datapath, attachments)?;
+    // Flows of another version, which are copied afterwards, name sets too.
+    let checked = Checked { collects: false, ..checked };
     put_into_force(options, transaction, datapath, checked, attachments)
 }
 
@@ -54,7 +58,7 @@ pub(super) fn put_into_force(
     options: ChangeOptions<'_>,
     transaction: Transaction<'_>,
     datapath: &mut Datapath,
-    Checked { policy, rule_sets }: Checked,
+    Checked { policy, rule_sets, collects }: Checked,
     attachments: &[Attachment],
 ) -> Result<Published, OperationError> {
     remember_kernel(&transaction, datapath, attachments)?;
@@ -62,6 +66,9 @@ pub(super) fn put_into_force(
         transaction.insert_rule_set(id, rules)?;
     }
     let prepared = datapath.prepare(&policy, transaction.generation()?)?;
+    if collects {
+        rule_sets::collect(&transaction, prepared.datapath(), &policy, &rule_sets)?;
+    }
     let generation = prepared.generation();
     record(options, &transaction, generation)?;
     let interfaces = transaction.interfaces()?;
@@ -142,7 +149,7 @@ pub(super) fn check(
             lockout::check_panic(transaction, &policy, session)?;
         }
     }
-    Ok(Checked { policy, rule_sets })
+    Ok(Checked { policy, rule_sets, collects: true })
 }
 
 /// Commits a change that has nothing to be put into force in.

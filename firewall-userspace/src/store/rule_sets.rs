@@ -1,14 +1,22 @@
 //! Which rules a rule set id of the data plane stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::params;
 
 use super::{Snapshot, StoreError, Transaction, parse_column};
 use crate::model::RuleId;
 
+/// In `meta`, which going back to an earlier generation leaves as it is.
+const HIGHEST_DELETED: &str = "highest_deleted_rule_set";
+
 impl Snapshot<'_> {
-    /// The rules of every set that was ever published.
+    /// The highest id of a set that was deleted. Ids above it were only ever given to the sets that are here.
+    pub fn highest_deleted_rule_set(&self) -> Result<u32, StoreError> {
+        Ok(u32::try_from(self.meta(HIGHEST_DELETED)?).unwrap_or(u32::MAX))
+    }
+
+    /// The rules of every set that was published and that something may still name.
     pub fn rule_sets(&self) -> Result<BTreeMap<u32, Vec<RuleId>>, StoreError> {
         let mut sets: BTreeMap<u32, Vec<RuleId>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT id, rule FROM rule_sets ORDER BY id, rule")?;
@@ -28,5 +36,19 @@ impl Transaction<'_> {
             statement.execute(params![id, rule.to_string()])?;
         }
         Ok(())
+    }
+
+    /// Deletes every set but these. `highest` is the highest id that was ever given: none up to it is given again.
+    pub fn retain_rule_sets(&self, kept: &HashSet<u32>, highest: u32) -> Result<(), StoreError> {
+        let ids: Vec<u32> = {
+            let mut statement = self.sql.prepare_cached("SELECT DISTINCT id FROM rule_sets")?;
+            let ids = statement.query_map([], |row| row.get(0))?;
+            ids.collect::<Result<_, _>>()?
+        };
+        let mut delete = self.sql.prepare_cached("DELETE FROM rule_sets WHERE id = ?")?;
+        for id in ids.iter().filter(|id| !kept.contains(id)) {
+            delete.execute([id])?;
+        }
+        self.set_meta(HIGHEST_DELETED, highest.into())
     }
 }

@@ -43,6 +43,7 @@ mod reload;
 mod repair;
 mod replies;
 mod resize;
+mod rule_sets;
 mod scale;
 mod settings;
 mod shared_programs;

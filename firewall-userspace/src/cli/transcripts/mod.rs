@@ -182,6 +182,7 @@ fn of_changes() -> Vec<(&'static str, Evidence)> {
         TooManyPolicies => Rendered("more interfaces than a test attaches"),
         NestedPrefixes => Rendered("more rules than a test makes"),
         NestedPorts => Rendered("more rules than a test makes"),
+        NoMoreRuleSets => Rendered("more changes than a test makes"),
         TooManyCells => Rendered("more rules than a test makes"),
         TooManyMatches => Rendered("more rules than a test makes"),
     }));

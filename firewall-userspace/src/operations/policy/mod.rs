@@ -44,7 +44,8 @@ pub(super) fn compiled(
     snapshot: &Snapshot<'_>,
     attachments: &[Attachment],
 ) -> Result<(CompiledPolicy, RuleSetIds), OperationError> {
-    let mut rule_sets = RuleSetIds::from_iter(snapshot.rule_sets()?);
+    let mut rule_sets =
+        RuleSetIds::from_iter(snapshot.rule_sets()?).after(snapshot.highest_deleted_rule_set()?);
     let known = snapshot.interface_addresses()?;
     let state = state(snapshot)?;
     let mut input = policy_input(&state, &snapshot.exempt_addresses()?, attachments, &known)?;
