@@ -85,7 +85,7 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
         ("CompileError::NestedPorts", OperationError::from(CompileError::NestedPorts { limit: 1024 }).into()),
         (
             "CompileError::NoMoreRuleSets",
-            ApplyError::from(CompileError::NoMoreRuleSets { limit: 536_870_911 }).into(),
+            OperationError::from(CompileError::NoMoreRuleSets { limit: 536_870_911 }).into(),
         ),
         (
             "CompileError::TooManyCells",
