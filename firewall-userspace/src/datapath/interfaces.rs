@@ -24,18 +24,9 @@ impl Datapath {
     pub(super) fn make_known(&self, slot: u32, name: &str, device: &Device) -> Result<(), DatapathError> {
         let entry = InterfaceEntry::new(device.index, slot, device.layer == LinkLayer::Ethernet);
         let table = self.interfaces()?;
-        let line = InterfaceEntry::line(entry.index());
-        let entries = &table.words()[line as usize * INTERFACE_LINE_ENTRIES..][..INTERFACE_LINE_ENTRIES];
-        let at = |wanted: u32| {
-            let index = |word: u64| InterfaceEntry(word).index();
-            entries.iter().find(|word| index(word.load(Ordering::Relaxed)) == wanted)
-        };
-        // One that another device had which is gone, or a free one.
-        let Some(place) = at(entry.index()).or_else(|| at(InterfaceEntry::NONE.index())) else {
+        if !put(&table, entry) {
             return Err(DatapathError::TooManyAlike { interface: name.to_owned(), index: entry.index() });
-        };
-        place.store(entry.0, Ordering::Relaxed);
-        forget(&table, |other| other.slot() == slot && other != entry);
+        }
         Ok(())
     }
 
@@ -67,11 +58,80 @@ impl Datapath {
     }
 }
 
+/// Puts an entry in, and takes out what its slot had before; `false` if there is no room.
+fn put(table: &Mapped, entry: InterfaceEntry) -> bool {
+    let line = InterfaceEntry::line(entry.index());
+    let entries = &table.words()[line as usize * INTERFACE_LINE_ENTRIES..][..INTERFACE_LINE_ENTRIES];
+    let at = |wanted: u32| {
+        let index = |word: u64| InterfaceEntry(word).index();
+        entries.iter().find(|word| index(word.load(Ordering::Relaxed)) == wanted)
+    };
+    // One that another device had which is gone, or a free one.
+    let Some(place) = at(entry.index()).or_else(|| at(InterfaceEntry::NONE.index())) else {
+        return false;
+    };
+    place.store(entry.0, Ordering::Relaxed);
+    forget(table, |other| other.slot() == entry.slot() && other != entry);
+    true
+}
+
 fn forget(table: &Mapped, is_meant: impl Fn(InterfaceEntry) -> bool) {
     for word in table.words() {
         let entry = InterfaceEntry(word.load(Ordering::Relaxed));
         if entry != InterfaceEntry::NONE && is_meant(entry) {
             word.store(InterfaceEntry::NONE.0, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datapath::array::{BPF_F_MMAPABLE, filled_array};
+
+    /// `None` where maps cannot be created.
+    fn table() -> Option<Mapped> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: this test needs root");
+            return None;
+        }
+        let empty = [[0_u64; INTERFACE_LINE_ENTRIES]; INTERFACE_LINES as usize];
+        let data = filled_array(map::INTERFACES, &empty, BPF_F_MMAPABLE).unwrap();
+        Some(Mapped::new(map::INTERFACES, &data, INTERFACE_LINE_ENTRIES, INTERFACE_LINES).unwrap())
+    }
+
+    fn entries(table: &Mapped) -> Vec<InterfaceEntry> {
+        let entries = table.words().iter().map(|word| InterfaceEntry(word.load(Ordering::Relaxed)));
+        entries.filter(|entry| *entry != InterfaceEntry::NONE).collect()
+    }
+
+    #[test]
+    fn devices_that_are_made_again_leave_nothing() {
+        let Some(table) = table() else { return };
+        let other = InterfaceEntry::new(7, 5, true);
+        assert!(put(&table, other));
+        for index in 100..100_100 {
+            assert!(put(&table, InterfaceEntry::new(index, 3, index % 2 == 0)), "{index}");
+        }
+        assert_eq!(
+            entries(&table),
+            [InterfaceEntry::new(7, 5, true), InterfaceEntry::new(100_099, 3, false)]
+        );
+    }
+
+    #[test]
+    fn a_line_has_room_for_eight_and_a_ninth_changes_nothing() {
+        let Some(table) = table() else { return };
+        let alike = |slot: u32| InterfaceEntry::new(1 + slot * INTERFACE_LINES, slot, true);
+        for slot in 0..8 {
+            assert!(put(&table, alike(slot)));
+        }
+        let before = entries(&table);
+        assert!(!put(&table, alike(8)));
+        assert_eq!(entries(&table), before);
+        // Room is made by one that goes.
+        forget(&table, |entry| entry.slot() == 2);
+        assert!(put(&table, alike(8)));
+        assert!(put(&table, alike(3)), "what is there is put there again");
     }
 }
