@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::libc;
@@ -12,6 +14,9 @@ use nix::sys::socket::{
 };
 
 use super::Namespace;
+
+/// How long a sender waits for a queue that stays full.
+const FULL_QUEUE: Duration = Duration::from_secs(10);
 
 /// A packet socket (`AF_PACKET`) on one interface.
 #[derive(Debug)]
@@ -38,12 +43,28 @@ impl PacketSocket {
         Ok(Self { socket: socket.with_context(|| format!("cannot open a packet socket on {interface}"))? })
     }
 
-    /// Sends a frame, with its Ethernet header.
+    /// Sends a frame, with its Ethernet header. While the queue of the interface is full, it waits: the peer of a veth
+    /// pair empties its queue when it gets a CPU.
     ///
     /// # Errors
     ///
-    /// When the interface does not take it: it is too long, or the queue is full.
+    /// When the interface does not take it: it is too long, or the queue has been full for [`FULL_QUEUE`].
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let start = Instant::now();
+        loop {
+            match self.send_once(frame) {
+                Err(error) if is_full_queue(&error) && start.elapsed() < FULL_QUEUE => thread::yield_now(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends a frame that may be lost: in a flood, or where TC on this interface may drop it.
+    ///
+    /// # Errors
+    ///
+    /// When the interface does not take it, and when TC drops it: the kernel calls this a full queue too.
+    pub fn send_once(&self, frame: &[u8]) -> io::Result<()> {
         send(self.socket.as_raw_fd(), frame, MsgFlags::empty())?;
         Ok(())
     }
@@ -55,6 +76,10 @@ impl PacketSocket {
         frame.truncate(length);
         Some(frame)
     }
+}
+
+fn is_full_queue(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 fn link_address(index: u32, ethertype: u16) -> nix::Result<LinkAddr> {

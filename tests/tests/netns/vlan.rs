@@ -137,7 +137,7 @@ impl<'a> TaggedLink<'a> {
         let judged = packets_during(self.judge, self.direction, reason, || {
             for packet in packets {
                 // A host that drops its own frame tells the sender so; the counter tells the reason as well.
-                let _ = self.sender.send(&tagged(stack, packet.clone()));
+                let _ = self.sender.send_once(&tagged(stack, packet.clone()));
             }
         });
         assert_eq!(judged, packets.len() as u64, "{stack:x?}: {reason}");
