@@ -8,4 +8,5 @@ mod capacity;
 mod heap;
 mod lives;
 mod model;
+mod shared;
 mod writers;

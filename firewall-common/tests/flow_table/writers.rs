@@ -2,10 +2,8 @@
 //! the arrays. It does not reorder accesses; what orders them on weak machines is said in `docs/flow-table.md`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use shuttle::sync::Arc as Together;
-use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
 use firewall_common::abi::KEY_WORDS;
@@ -19,95 +17,10 @@ use firewall_common::flow_table::{
 };
 use firewall_common::packet::tcp_flag;
 
+use super::shared::{Fault, Shared};
+
 const NOW: u32 = 1000;
 const GEOMETRY: Geometry = Geometry { near_bits: 0, far_bits: 1, outer_bits: 0 };
-
-/// What is broken on purpose.
-#[derive(Clone, Copy, PartialEq)]
-enum Fault {
-    None,
-    /// An exchange is a load and a store.
-    TornExchange,
-}
-
-struct Shared {
-    words: Vec<AtomicU64>,
-    fault: Fault,
-}
-
-impl Shared {
-    fn new(fault: Fault) -> Together<Self> {
-        let buckets = GEOMETRY.buckets() as usize;
-        let words = (0..buckets * (1 + 8 + 8 + 4 * KEY_WORDS)).map(|_| AtomicU64::new(0)).collect();
-        Together::new(Self { words, fault })
-    }
-}
-
-impl Memory for Shared {
-    type Place = usize;
-
-    fn filter(&self, bucket: u32) -> Option<usize> {
-        Some(bucket as usize)
-    }
-
-    fn line(&self, bucket: u32) -> Option<usize> {
-        Some(GEOMETRY.buckets() as usize + bucket as usize * 8)
-    }
-
-    fn details(&self, bucket: u32) -> Option<usize> {
-        Some((GEOMETRY.buckets() * 9 + bucket * 8) as usize)
-    }
-
-    fn record(&self, slot: u32) -> Option<usize> {
-        Some((GEOMETRY.buckets() * 17) as usize + slot as usize * KEY_WORDS)
-    }
-
-    fn load(&self, place: usize, word: u32) -> u64 {
-        self.words[place + word as usize].load(Ordering::SeqCst)
-    }
-
-    fn load_after(&self, place: usize, word: u32, _: u64) -> u64 {
-        self.load(place, word)
-    }
-
-    fn store(&self, place: usize, word: u32, value: u64) {
-        self.words[place + word as usize].store(value, Ordering::SeqCst);
-    }
-
-    fn store_tag(&self, filter: usize, slot: u32, tag: u8) {
-        let shift = 8 * slot;
-        let with = |word: u64| Some(word & !(0xff << shift) | u64::from(tag) << shift);
-        self.words[filter].fetch_update(Ordering::SeqCst, Ordering::SeqCst, with).unwrap();
-    }
-
-    fn publish(&self, place: usize, word: u32, value: u64) {
-        self.store(place, word, value);
-    }
-
-    fn compare_exchange(&self, place: usize, word: u32, old: u64, new: u64) -> u64 {
-        if self.fault == Fault::TornExchange {
-            let was = self.load(place, word);
-            if was == old {
-                self.store(place, word, new);
-            }
-            return was;
-        }
-        let atomic = &self.words[place + word as usize];
-        atomic.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|was| was)
-    }
-
-    fn secret(&self, word: usize) -> u64 {
-        0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(word as u64 * 2 + 1) | 1
-    }
-
-    fn geometry(&self) -> Geometry {
-        GEOMETRY
-    }
-
-    fn random(&self) -> u32 {
-        0
-    }
-}
 
 /// A flow of the tests: its rule set is its key.
 fn words(key: u64) -> [u64; KEY_WORDS] {
@@ -172,14 +85,14 @@ fn play(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_pct(move || again(), iterations, 3);
 }
 
-fn spawn(memory: &Together<Shared>, work: impl FnOnce(&Shared) + Send + 'static) -> thread::JoinHandle<()> {
+fn spawn(memory: &Shared, work: impl FnOnce(&Shared) + Send + 'static) -> thread::JoinHandle<()> {
     let memory = memory.clone();
     thread::spawn(move || work(&memory))
 }
 
 /// Fifteen protected flows and one half-open, which one writer protects while others want its place.
 fn protection_and_eviction(fault: Fault) {
-    let memory = Shared::new(fault);
+    let memory = Shared::new(GEOMETRY, fault);
     let mut protected_keys = Vec::new();
     for key in 1..200 {
         if protected_keys.len() == 15 {
@@ -225,7 +138,7 @@ fn an_exchange_that_is_none_loses_protected_flows() {
 #[test]
 fn a_flow_that_two_begin_and_a_third_clears_is_one_flow() {
     play(|| {
-        let memory = Shared::new(Fault::None);
+        let memory = Shared::new(GEOMETRY, Fault::None);
         for key in 1..4 {
             begin(&memory, key, half_open());
         }
@@ -253,7 +166,7 @@ fn a_flow_that_two_begin_and_a_third_clears_is_one_flow() {
 
 /// Both sides send a FIN at once, on two CPUs: neither mark is lost.
 fn two_fins(fault: Fault) {
-    let memory = Shared::new(fault);
+    let memory = Shared::new(GEOMETRY, fault);
     begin(&memory, 5, protected());
     let send = |is_egress: u8, tcp_flags: u8| {
         move |memory: &Shared| {
@@ -308,7 +221,7 @@ fn an_exchange_that_is_none_overwrites_transitions() {
 #[test]
 fn marks_are_counted_once() {
     play(|| {
-        let memory = Shared::new(Fault::None);
+        let memory = Shared::new(GEOMETRY, Fault::None);
         for key in 1..40 {
             begin(&memory, key, half_open());
         }
@@ -323,12 +236,11 @@ fn marks_are_counted_once() {
         if hit.control.has(PROTECTED) {
             // Long after every other mark has lapsed.
             let later = NOW + 4000;
-            let hit =
-                find(&*memory, &at(&memory, far), later).expect("a protected flow whose marks are gone");
+            let hit = find(&memory, &at(&memory, far), later).expect("a protected flow whose marks are gone");
             assert!(hit.control.has(USED));
         }
         let time = Time { now: NOW, renewal: 1 };
-        change(&*memory, &at(&memory, far), &mut hit, time, |control| control.without(PROTECTED));
+        change(&memory, &at(&memory, far), &mut hit, time, |control| control.without(PROTECTED));
         for bucket in 0..GEOMETRY.buckets() {
             let counted = memory.load(memory.filter(bucket).unwrap(), 0) >> 56;
             assert_eq!(counted, 0, "a count is left");

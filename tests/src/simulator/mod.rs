@@ -9,6 +9,7 @@ mod tables;
 
 use anyhow::Result;
 use firewall_common::decide::{Hook, InMemory, decide};
+use firewall_common::flow_table::Memory;
 use firewall_common::flow_table::life::Socket;
 use firewall_common::packet::Link;
 use firewall_common::reason::Reason;
@@ -17,19 +18,34 @@ use firewall_userspace::compile::{RuleSetIds, compile};
 use crate::packets::Frame;
 use crate::scenario::input::policy_input;
 use crate::scenario::{Arrival, Firewall, Policy};
+use heap::Heap;
 use tables::MemoryTables;
 
-/// The core with its tables.
-#[derive(Debug, Default)]
-pub struct Simulator {
-    tables: MemoryTables,
+/// The core with its tables. Its flows are where `M` has them.
+#[derive(Clone, Debug)]
+pub struct Simulator<M = Heap> {
+    tables: MemoryTables<M>,
     rule_sets: RuleSetIds,
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        Self { tables: MemoryTables::default(), rule_sets: RuleSetIds::default() }
+    }
 }
 
 impl Simulator {
     /// Forgets every flow and fragment, and that there are sockets.
     pub fn forget_state(&mut self) {
         self.tables.forget_state();
+    }
+}
+
+impl<M: Memory> Simulator<M> {
+    /// The same policy, clock and sockets, with other flows.
+    #[must_use]
+    pub fn over<N>(&self, flows: N) -> Simulator<N> {
+        Simulator { tables: self.tables.over(flows), rule_sets: self.rule_sets.clone() }
     }
 
     /// Decides a frame by its bytes, whatever they are.
@@ -42,7 +58,7 @@ impl Simulator {
     }
 }
 
-impl Firewall for Simulator {
+impl<M: Memory> Firewall for Simulator<M> {
     fn publish(&mut self, policy: &Policy) -> Result<()> {
         let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
         self.tables.publish(compiled);

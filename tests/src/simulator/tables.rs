@@ -14,7 +14,7 @@ use firewall_common::flow_table::layout::SLOTS;
 use firewall_common::flow_table::layout::time_shift;
 use firewall_common::flow_table::life::Socket;
 use firewall_common::flow_table::sweep::{Swept, answered, sweep};
-use firewall_common::flow_table::{Geometry, Line, Memory as _, find, spot};
+use firewall_common::flow_table::{Geometry, Line, Memory, find, spot};
 use firewall_userspace::compile::{CompiledInterface, CompiledPolicy, PrefixTable};
 use firewall_userspace::datapath::{Units, lifetimes};
 use firewall_userspace::model::IcmpErrors;
@@ -31,22 +31,38 @@ const TIME_SHIFT: u32 = time_shift(TICKS_PER_SECOND);
 /// The clock starts a minute before its lower half wraps, as the kernel's starts five minutes before.
 const FIRST_TICK: u64 = (1 << 32) - 60 * TICKS_PER_SECOND as u64;
 
-#[derive(Debug)]
-pub(super) struct MemoryTables {
+#[derive(Clone, Debug)]
+pub(super) struct MemoryTables<M> {
     now: u64,
     generation: u64,
     policy: CompiledPolicy,
     settings: BTreeMap<u32, InterfaceSettings>,
     cells: Vec<CellLine>,
     prefixes_v6: PrefixTable,
-    flows: Heap,
+    flows: M,
     fragments: RefCell<HashMap<FragmentKey, FragmentEntry>>,
     sockets: Socket,
     /// Of the packet under decision.
     origin: Cell<Origin>,
 }
 
-impl MemoryTables {
+impl<M: Memory> MemoryTables<M> {
+    /// The same but for the flows.
+    pub(super) fn over<N>(&self, flows: N) -> MemoryTables<N> {
+        MemoryTables {
+            now: self.now,
+            generation: self.generation,
+            policy: self.policy.clone(),
+            settings: self.settings.clone(),
+            cells: self.cells.clone(),
+            prefixes_v6: self.prefixes_v6.clone(),
+            flows,
+            fragments: self.fragments.clone(),
+            sockets: self.sockets,
+            origin: self.origin.clone(),
+        }
+    }
+
     pub(super) fn publish(&mut self, policy: CompiledPolicy) {
         self.generation += 1;
         self.cells = policy.cell_lines();
@@ -59,12 +75,6 @@ impl MemoryTables {
 
     pub(super) fn wait(&mut self, seconds: u32) {
         self.now += u64::from(seconds) * u64::from(TICKS_PER_SECOND);
-    }
-
-    pub(super) fn forget_state(&mut self) {
-        self.flows = flow_table();
-        self.fragments.get_mut().clear();
-        self.sockets = Socket::None;
     }
 
     pub(super) fn set_sockets(&mut self, sockets: Socket) {
@@ -124,7 +134,15 @@ impl MemoryTables {
     }
 }
 
-impl Default for MemoryTables {
+impl MemoryTables<Heap> {
+    pub(super) fn forget_state(&mut self) {
+        self.flows = flow_table();
+        self.fragments.get_mut().clear();
+        self.sockets = Socket::None;
+    }
+}
+
+impl Default for MemoryTables<Heap> {
     fn default() -> Self {
         let policy = CompiledPolicy {
             interfaces: Vec::new(),
@@ -175,8 +193,8 @@ fn settings(interface: &CompiledInterface, cell_lines: usize) -> InterfaceSettin
     }
 }
 
-impl Tables for MemoryTables {
-    type Flows = Heap;
+impl<M: Memory> Tables for MemoryTables<M> {
+    type Flows = M;
 
     fn clock(&self) -> u64 {
         self.now
@@ -232,12 +250,12 @@ impl Tables for MemoryTables {
         self.fragments.borrow_mut().remove(key);
     }
 
-    fn flows(&self) -> &Heap {
+    fn flows(&self) -> &M {
         &self.flows
     }
 
     /// Only of a flow that is there: nobody asks for any other.
-    fn socket(&self, key: SocketOf<'_, Heap>) -> Socket {
+    fn socket(&self, key: SocketOf<'_, M>) -> Socket {
         let key = match key {
             SocketOf::Packet(key) => *key,
             SocketOf::Record(record) => [0, 1, 2, 3, 4].map(|word| self.flows.load(record, word)),
