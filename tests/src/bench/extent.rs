@@ -135,6 +135,14 @@ impl Extent {
         }
     }
 
+    /// Plans of each shape.
+    pub(super) const fn plans(self) -> u32 {
+        match self {
+            Self::Full | Self::Quick => 3,
+            Self::Smoke => 1,
+        }
+    }
+
     /// Frames of new flows before any that count, so that the tables of all firewalls are full.
     pub(super) const fn new_flows_before(self) -> u32 {
         match self {

@@ -15,6 +15,7 @@ mod machine;
 mod memory;
 mod nft_counter;
 mod paths;
+mod plans;
 mod policy;
 mod publication;
 pub mod report;
@@ -57,13 +58,15 @@ pub enum Part {
     Updates,
     /// Attaching interfaces, and repairing them.
     Attachments,
+    /// Plans of many rules.
+    Plans,
     /// Memory, and the sweep.
     Memory,
 }
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Paths,
         Self::Policies,
         Self::Flows,
@@ -72,6 +75,7 @@ impl Part {
         Self::Publication,
         Self::Updates,
         Self::Attachments,
+        Self::Plans,
         Self::Memory,
     ];
 
@@ -87,6 +91,7 @@ impl Part {
             Self::Publication => "publication",
             Self::Updates => "updates",
             Self::Attachments => "attachments",
+            Self::Plans => "plans",
             Self::Memory => "memory",
         }
     }
@@ -101,6 +106,7 @@ impl Part {
             Self::Publication => publication::times(extent),
             Self::Updates => updates::times(extent),
             Self::Attachments => attachments::times(extent),
+            Self::Plans => plans::times(extent),
             Self::Memory => Ok([memory::bytes()?, vec![memory::sweep(extent)?]].concat()),
         }
     }

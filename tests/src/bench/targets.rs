@@ -73,7 +73,9 @@ const UNTRACKED_OTHER: &str = "updates/untracked/another's-policy";
 const PUBLISH: &str = "publish/whole/prefixes=131072";
 const PUBLISH_ONE: &str = "publish/one-rule/prefixes=131072";
 
-const TARGETS: [(&str, Measure, Limit); 35] = [
+const GIBIBYTE: f64 = 1_073_741_824.0;
+
+const TARGETS: [(&str, Measure, Limit); 41] = [
     (
         "denied: frames/s of native XDP, over nftables'",
         Measure::Quotient((DENIED, Nftables), (DENIED, SgfwXdp)),
@@ -206,6 +208,36 @@ const TARGETS: [(&str, Measure, Limit); 35] = [
         "repair: ms until ten interfaces are attached again",
         Measure::Value("repair/interfaces=10", SgfwTc),
         Limit::AtMost(1_000.0),
+    ),
+    (
+        "plan, 100 000 rules for a host each: ms of the whole command",
+        Measure::Value("plan/hosts-ipv4/rules=100000/time", SgfwTc),
+        Limit::AtMost(10_000.0),
+    ),
+    (
+        "plan, 100 000 rules for a host each: bytes",
+        Measure::Value("plan/hosts-ipv4/rules=100000/memory", SgfwTc),
+        Limit::AtMost(GIBIBYTE),
+    ),
+    (
+        "plan, the same, IPv6: ms of the whole command",
+        Measure::Value("plan/hosts-ipv6/rules=100000/time", SgfwTc),
+        Limit::AtMost(10_000.0),
+    ),
+    (
+        "plan, the same, IPv6: bytes",
+        Measure::Value("plan/hosts-ipv6/rules=100000/memory", SgfwTc),
+        Limit::AtMost(GIBIBYTE),
+    ),
+    (
+        "plan, 3 200 ranges of ports, each in the one before: ms of the whole command",
+        Measure::Value("plan/nested-ports/rules=3200/time", SgfwTc),
+        Limit::AtMost(10_000.0),
+    ),
+    (
+        "plan, 3 200 ranges of ports, each in the one before: bytes",
+        Measure::Value("plan/nested-ports/rules=3200/memory", SgfwTc),
+        Limit::AtMost(GIBIBYTE),
     ),
     ("sweep: ms of a million flows", Measure::Value(SWEEP, SgfwTc), Limit::AtMost(50.0)),
     ("memory: bytes of a flow", Measure::Value("memory/per-flow", SgfwTc), Limit::AtMost(128.0)),

@@ -13,7 +13,8 @@ fn the_benchmark_measures_everything_and_no_row_is_void() {
         let void: Vec<_> = report.rows.iter().filter_map(|row| row.void.as_ref()).collect();
         assert!(void.is_empty(), "{void:?}");
         let table = to_table(&report);
-        for part in ["path", "denied", "established", "bulk", "http", "publish", "updates", "memory", "sweep"]
+        for part in
+            ["path", "denied", "established", "bulk", "http", "publish", "updates", "plan", "memory", "sweep"]
         {
             assert!(table.contains(part), "{part} is missing in\n{table}");
         }
