@@ -19,5 +19,6 @@ pub mod packets;
 pub mod prog;
 pub mod scenario;
 pub mod second_reader;
+pub mod seed;
 pub mod simulator;
 pub mod transcript;

@@ -13,13 +13,13 @@ mod plan;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use firewall_common::reason::Reason;
 use firewall_tests::oracle::Oracle;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Scenario, Step, notation};
+use firewall_tests::seed::seed;
 use firewall_tests::simulator::Simulator;
 use generator::Generator;
 
@@ -89,7 +89,7 @@ fn compare(
     mut play: impl FnMut(&Scenario) -> Result<Vec<Reason>>,
 ) {
     let (seed, wanted) = (seed(), packets());
-    println!("{engine}: SGFW_SEED={seed} SGFW_DIFFERENTIAL_PACKETS={wanted}");
+    println!("{engine}: SGFW_DIFFERENTIAL_PACKETS={wanted}");
     let mut generator = generator(seed);
     let mut tally = Tally::default();
     // A rare reason may take longer to come up than the frames asked for.
@@ -158,13 +158,6 @@ fn expect(scenario: &mut Scenario, reasons: &[Reason]) {
     });
     for (expected, reason) in frames.zip(reasons) {
         *expected = Some(*reason);
-    }
-}
-
-fn seed() -> u64 {
-    match std::env::var("SGFW_SEED") {
-        Ok(seed) => seed.parse().expect("SGFW_SEED is a number"),
-        Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos()),
     }
 }
 

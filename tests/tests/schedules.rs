@@ -10,12 +10,12 @@ mod shared;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use firewall_common::flow_table::Geometry;
 use firewall_common::reason::Verdict;
 use firewall_tests::oracle::Oracle;
 use firewall_tests::scenario::{Firewall, Scenario, Step, notation};
+use firewall_tests::seed::seed;
 use firewall_tests::simulator::Simulator;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -69,10 +69,8 @@ struct World {
 
 #[test]
 fn whatever_passes_at_the_same_time_passes_in_some_order() {
-    let seed = number("SGFW_SEED").unwrap_or_else(of_the_clock);
     let worlds = number("SGFW_WORLDS").unwrap_or(120);
-    println!("SGFW_SEED={seed} SGFW_WORLDS={worlds}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(seed());
     for _ in 0..worlds {
         let (text, together) = draw(&mut random);
         explore(&text, together, random.random(), Fault::None);
@@ -100,10 +98,6 @@ fn an_exchange_that_is_none_is_seen() {
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
-fn of_the_clock() -> u64 {
-    u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos())
 }
 
 /// A world as text, and which of its frames are met at the same time.

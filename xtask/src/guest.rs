@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = Programs::of(&apt)?;
     // The kernels for cloud machines have no PPPoE, for one.
     for package in debian::packages(&apt, Flavour::Generic, &[arguments.kernel])? {
-        let guest = TestGuest::build(&apt, &programs, &package)?;
+        let image = debian::image(&apt, &package)?;
+        let guest = TestGuest::build(&programs, &image, Some(&package.modules()?))?;
         let console = guest.run(&filters.join(","), Network::Cards)?;
         println!("{}\n{console}", package.name);
     }

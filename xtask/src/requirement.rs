@@ -187,12 +187,17 @@ pub(crate) const BENCH: &[Requirement] = &[
     Requirement::program("wrk", "apt-get install wrk"),
 ];
 
-/// Names the first that is missing, with what installs it.
+/// Names those that are missing, with what installs them.
 pub(crate) fn ensure_all(requirements: &[Requirement]) -> Result<()> {
-    match requirements.iter().find(|requirement| !requirement.is_met()) {
-        Some(missing) => bail!("{} is missing; run `{}`", missing.name, missing.install),
-        None => Ok(()),
+    let missing: Vec<String> = requirements
+        .iter()
+        .filter(|requirement| !requirement.is_met())
+        .map(|missing| format!("{} is missing; run `{}`", missing.name, missing.install))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
     }
+    bail!("{}", missing.join("\n"))
 }
 
 /// By its symbols, which every distribution's kernel lists, and its modules, and not by its version: RHEL 9.4 has TCX in

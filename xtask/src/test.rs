@@ -14,7 +14,7 @@ use crate::command::{self, cargo};
 use crate::ebpf::provenance::Provenance;
 use crate::ebpf::verify;
 use crate::steps::{Failure, Steps};
-use crate::test_report::Report;
+use crate::test_report::{FailedTest, Report};
 use crate::{environment, guest, kernels, requirement, workspace};
 
 /// Options of `test`.
@@ -114,8 +114,12 @@ impl Ring {
 /// Builds `sgfw` and the tests, then runs the rings asked for, or all.
 pub(crate) fn run(arguments: &Arguments, steps: &mut Steps) {
     steps.step("tools of test", "cargo xtask doctor --for test", || {
-        requirement::ensure_all(&[requirement::NEXTEST])
+        requirement::ensure_all(requirement::TEST)
     });
+    if !requirement::NEXTEST.is_met() {
+        // Nothing else can run, and compiling takes minutes.
+        return;
+    }
     // The tests load the committed object: a stale one would test yesterday's sources.
     steps.step("hashes of the BPF object", "cargo xtask verify-ebpf --no-rebuild", || {
         verify::check_hashes(&Provenance::read()?)
@@ -157,9 +161,10 @@ fn run_rings(rings: &[Ring], filter: Option<&str>, steps: &mut Steps) {
         if report.failed.is_empty() { outcome } else { Ok(()) }
     });
     report.show();
-    for (binary, test) in report.failed {
-        let repeat = format!("cargo xtask test --ring {} {test}", Ring::of(&binary));
-        steps.fail(Failure { what: format!("{binary} {test}"), repeat });
+    for FailedTest { binary, name, seed } in report.failed {
+        let seed = seed.map(|seed| seed + " ").unwrap_or_default();
+        let repeat = format!("{seed}cargo xtask test --ring {} {name}", Ring::of(&binary));
+        steps.fail(Failure { what: format!("{binary} {name}"), repeat });
     }
     // nextest runs none.
     steps.run(&mut cargo(["test", "--locked", "--workspace", "--doc"]));

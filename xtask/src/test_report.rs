@@ -12,9 +12,20 @@ use crate::{steps, workspace};
 /// The tests of a run.
 #[derive(Default)]
 pub(crate) struct Report {
-    /// Binary and name of each test that failed.
-    pub(crate) failed: Vec<(String, String)>,
+    /// Those that failed.
+    pub(crate) failed: Vec<FailedTest>,
     times: Vec<(String, Duration)>,
+}
+
+/// A test that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FailedTest {
+    /// Its binary.
+    pub(crate) binary: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// What the same chance is had by again (`SGFW_SEED=7`), if it has said so.
+    pub(crate) seed: Option<String>,
 }
 
 impl Report {
@@ -47,7 +58,8 @@ impl Report {
             let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
             report.times.push((format!("{binary} {name}"), time));
             if test.children().any(|child| child.has_tag_name("failure") || child.has_tag_name("error")) {
-                report.failed.push((binary.to_owned(), name.to_owned()));
+                let seed = seed_in(&test);
+                report.failed.push(FailedTest { binary: binary.to_owned(), name: name.to_owned(), seed });
             }
         }
         Ok(report)
@@ -62,6 +74,18 @@ impl Report {
     }
 }
 
+/// The seed that a test has printed: see `firewall_tests::seed`.
+fn seed_in(test: &roxmltree::Node<'_, '_>) -> Option<String> {
+    const VARIABLE: &str = "SGFW_SEED=";
+    let texts = test.descendants().filter_map(|node| node.text());
+    let digits = |text: &str| {
+        let (_, after) = text.split_once(VARIABLE)?;
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        (!digits.is_empty()).then_some(digits)
+    };
+    texts.into_iter().find_map(digits).map(|digits| format!("{VARIABLE}{digits}"))
+}
+
 fn path() -> PathBuf {
     workspace::target().join("nextest/default/junit.xml")
 }
@@ -74,9 +98,18 @@ mod tests {
     fn times_and_failures_are_read() {
         let text = r#"<testsuites><testsuite name="t"><testcase name="a::b" classname="t::netns" time="1.5"/>
             <testcase name="c" classname="t::prog" time="0.25"><failure type="test failure"/></testcase>
+            <testcase name="d" classname="t::prog" time="0.25"><failure type="test failure"/>
+            <system-out>running 1 test
+            SGFW_SEED=42
+            test d ... FAILED</system-out></testcase>
             </testsuite></testsuites>"#;
         let report = Report::parse(text).unwrap();
-        assert_eq!(report.failed, [("t::prog".to_owned(), "c".to_owned())]);
+        let failed = |name: &str, seed: Option<&str>| FailedTest {
+            binary: "t::prog".to_owned(),
+            name: name.to_owned(),
+            seed: seed.map(str::to_owned),
+        };
+        assert_eq!(report.failed, [failed("c", None), failed("d", Some("SGFW_SEED=42"))]);
         assert_eq!(report.times[0], ("t::netns a::b".to_owned(), Duration::from_millis(1500)));
     }
 }

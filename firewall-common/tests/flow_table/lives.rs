@@ -283,6 +283,84 @@ fn a_forged_fin_ends_no_connection_that_the_host_has_half_closed() {
     }
 }
 
+/// A segment of a connection of two other hosts: what leaves was not made here.
+fn routed(is_egress: u8, flags: u8, numbers: (u32, u32)) -> Facts {
+    Facts {
+        kind: kind::TCP,
+        tcp_flags: flags,
+        sequence: numbers.0,
+        acknowledgement: numbers.1,
+        is_egress,
+        is_forwarded: is_egress,
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn a_forged_fin_before_the_other_hosts_real_one_ends_no_routed_connection() {
+    for (forger, other) in [(IN, OUT), (OUT, IN)] {
+        let mut lab = Lab::opened(IN, Socket::None);
+        lab.admits = [false; 2];
+        lab.packet(routed(forger, FIN | ACK, (0xdead_beef, 0x1234_5678)));
+        // The other host really closes its side, and is acknowledged.
+        lab.packet(routed(other, FIN | ACK, (901, 101)));
+        lab.packet(routed(forger, ACK, (101, 902)));
+        assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "closed by a forged FIN");
+        lab.now += SHORT * 3;
+        assert_eq!(lab.packet(routed(forger, ACK, (101, 902))), Fate::Tracked);
+    }
+}
+
+#[test]
+fn a_routed_connection_that_both_hosts_close_is_over() {
+    for (first, second) in [(IN, OUT), (OUT, IN)] {
+        for acknowledged_before in [false, true] {
+            let mut lab = Lab::opened(IN, Socket::None);
+            lab.packet(routed(first, FIN | ACK, (500, 300)));
+            if acknowledged_before {
+                lab.packet(routed(second, ACK, (300, 501)));
+            }
+            lab.packet(routed(second, FIN | ACK, (300, 501)));
+            lab.packet(routed(first, ACK, (501, 301)));
+            assert!(lab.state() == state::TIME_WAIT && !lab.has(PROTECTED));
+        }
+    }
+}
+
+/// What is remembered of a SYN takes the place of a FIN's number, so that none can tell whether that was acknowledged.
+#[test]
+fn a_forged_fin_and_a_forged_syn_end_no_routed_connection() {
+    let mut lab = Lab::opened(IN, Socket::None);
+    lab.packet(routed(IN, FIN | ACK, (7, 7)));
+    assert_eq!(lab.packet(routed(IN, SYN, (7, 0))), Fate::Admitted);
+    lab.admits = [false; 2];
+    lab.packet(routed(OUT, FIN | ACK, (901, 101)));
+    lab.packet(routed(IN, ACK, (101, 902)));
+    assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "closed by a forged FIN");
+}
+
+#[test]
+fn an_old_syn_takes_nothing_over() {
+    for age in [SHORT - 10, SHORT + 10] {
+        let mut lab = Lab::connected(IN);
+        lab.send(IN, SYN, (5000, 0));
+        lab.now += age;
+        lab.send(OUT, SYN | ACK, (9000, 5001));
+        let has_taken_over = lab.state() == state::SYN_RECEIVED;
+        assert_eq!(has_taken_over, age < SHORT, "after {age} units");
+    }
+}
+
+/// There is room for one number.
+#[test]
+fn a_fin_takes_the_place_of_a_syn_that_is_remembered() {
+    let mut lab = Lab::connected(IN);
+    lab.send(IN, SYN, (5000, 0));
+    lab.send(IN, FIN | ACK, (5000, 300));
+    lab.send(OUT, SYN | ACK, (9000, 5001));
+    assert!(lab.state() == state::FIN_WAIT && lab.has(PROTECTED), "a FIN's number was taken for a SYN's");
+}
+
 #[test]
 fn a_half_closed_flow_whose_socket_becomes_time_wait_lives_on_for_the_short_time() {
     let mut lab = Lab::connected(OUT);

@@ -418,7 +418,20 @@ impl Tcp {
         });
         let finished = self.finished.of(met.is_initiator);
         *finished = met.has(tcp::FIN) || (*finished && met.segment.data == 0);
-        if met.has(tcp::FIN) && !(met.is_egress && met.origin == Origin::Host) {
+        let is_of_the_host = met.is_egress && met.origin == Origin::Host;
+        if met.has(tcp::FIN) && is_of_the_host {
+            // A number of that side is of no FIN that anybody might have made.
+            self.fin = self.fin.map(|fin| Fin { by_egress: false, ..fin });
+        }
+        if met.has(tcp::FIN) && !is_of_the_host {
+            // There is room for one number: that of the other side's FIN must have been acknowledged, if it may be forged.
+            let is_certain = match self.fin {
+                Some(fin) => is_proven || fin.by_egress == met.is_egress,
+                None => self.has_socket,
+            };
+            if !is_certain && self.stage != Stage::TimeWait {
+                *self.finished.of(!met.is_initiator) = false;
+            }
             let after = met.segment.sequence.wrapping_add(met.segment.data.into()).wrapping_add(1);
             self.fin = Some(Fin { acknowledged_by: after, by_egress: met.is_egress });
             self.syn = None;

@@ -14,13 +14,13 @@ use firewall_tests::oracle::Oracle;
 use firewall_tests::packets::{Frame, IcmpBody, Packet, Segment, Transport, tcp};
 use firewall_tests::scenario::input::policy_input;
 use firewall_tests::scenario::{Arrival, Firewall as _, Peer, Policy, Rule};
+use firewall_tests::seed::seed;
 use firewall_userspace::compile::PolicyInput;
 use firewall_userspace::model::{IcmpSelector, PortRange, RuleId, Service};
 use firewall_userspace::plan::{AddressRange, CompiledState, Effect, IcmpRange, Region, ServiceRange};
 use ipnet::IpNet;
 
 use super::generator::{FIRST_GROUP, Generator};
-use super::seed;
 
 const PAIRS: usize = 100;
 const PACKETS: usize = 400;
@@ -31,7 +31,6 @@ const WORLD: [&str; 2] = ["0.0.0.0/0", "::/0"];
 #[test]
 fn a_plan_says_exactly_what_the_oracle_decides_differently() {
     let seed = seed();
-    println!("plan: SGFW_SEED={seed}");
     let mut generator = Generator::new(seed);
     let mut tally = Tally::default();
     for pair in 0..PAIRS {
@@ -64,7 +63,6 @@ fn a_plan_says_exactly_what_the_oracle_decides_differently() {
 #[test]
 fn without_a_redundant_rule_the_same_is_reachable() {
     let seed = seed();
-    println!("plan: SGFW_SEED={seed}");
     let mut generator = Generator::new(seed);
     let mut found = 0;
     for pair in 0..PAIRS {

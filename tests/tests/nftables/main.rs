@@ -20,13 +20,13 @@ mod policies;
 mod ruleset;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use conversations::{Conversations, Turn};
 use firewall_common::reason::Verdict;
 use firewall_tests::packets::Frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _, Policy, Step};
+use firewall_tests::seed::seed;
 use network::Network;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -72,7 +72,7 @@ fn compare(ingress: Ingress) {
         return;
     }
     let (seed, wanted) = (seed(), packets());
-    println!("{ingress:?}: SGFW_SEED={seed} SGFW_NFTABLES_PACKETS={wanted}");
+    println!("{ingress:?}: SGFW_NFTABLES_PACKETS={wanted}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut harness = Harness::new(ingress).unwrap();
     let network = Network::build().unwrap();
@@ -124,13 +124,6 @@ fn report(seed: u64, policy: &Policy, turn: &Turn, ours: &[Verdict]) -> ! {
         turn.frames.first,
         ruleset::ruleset(policy)
     );
-}
-
-fn seed() -> u64 {
-    match std::env::var("SGFW_SEED") {
-        Ok(seed) => seed.parse().expect("SGFW_SEED is a number"),
-        Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos()),
-    }
 }
 
 fn packets() -> usize {

@@ -22,7 +22,7 @@ const PORTS: u32 = 20;
 /// How many entries and rules are probed.
 const PROBED: usize = 100;
 
-/// What a prefix may take in the kernel, and what a cell may: issue 5 and the limits of the compiler.
+/// What a prefix may take in the kernel, and what a cell may (`docs/decisions.md`, "Targets").
 const BYTES_PER_PREFIX: u64 = 200;
 const BYTES_PER_CELL: u64 = 128;
 

@@ -12,6 +12,7 @@ use firewall_common::reason::Reason;
 use firewall_tests::packets::notation::parse_frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _};
+use firewall_tests::seed::seed;
 use firewall_userspace::datapath::FlowTable;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -119,8 +120,7 @@ fn connect(harness: &mut Harness, port: u16) -> bool {
 
 /// Both CPUs begin flows, go on with handshakes, and talk on the connections, all at once.
 fn hammer(harness: &Harness, connected: &[u16], others: &[u16]) {
-    let seed: u64 = rand::random();
-    println!("seed {seed}");
+    let seed = seed();
     let [first, last] = two_cpus();
     std::thread::scope(|scope| {
         for (number, cpu) in [first, last].into_iter().enumerate() {

@@ -10,6 +10,7 @@ use firewall_common::reason::{Reason, Verdict};
 use firewall_tests::packets::notation::parse_frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _};
+use firewall_tests::seed::seed;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
@@ -136,8 +137,7 @@ fn connected(ingress: Ingress) -> Option<Harness> {
 
 /// Sends frames of either end from a CPU of its own. Each round begins on both CPUs at once.
 fn run_on_two_cpus(harness: &Harness, initiator: &[&str], responder: &[&str]) {
-    let seed: u64 = rand::random();
-    println!("seed {seed}");
+    let seed = seed();
     let start = Barrier::new(2);
     let [first, last] = two_cpus();
     thread::scope(|scope| {

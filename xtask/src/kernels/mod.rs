@@ -24,7 +24,7 @@ use anyhow::{Result, bail};
 use crate::requirement;
 use apt::Apt;
 use architecture::Architecture;
-use debian::{Flavour, Package, Series};
+use debian::{Flavour, Series};
 use filesystem::Initramfs;
 use guest::Network;
 use programs::Programs;
@@ -37,11 +37,12 @@ pub(crate) struct Arguments {
     /// The series of Debian's kernels, as 6.1; the default is 6.1, 6.12 and the newest that apt knows, of --suite the newest.
     #[arg(value_name = "VERSION")]
     series: Vec<Series>,
-    /// Boot this image (a vmlinuz or bzImage) instead.
-    #[arg(long, value_name = "FILE", conflicts_with = "series")]
+    /// Boot this image (a vmlinuz or bzImage) instead, which has everything that tests need built in; VERSION then says which
+    /// series it is held to.
+    #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Then take an interface from attaching to detaching on each kernel
-    #[arg(long, conflicts_with = "image")]
+    #[arg(long)]
     flow: bool,
     /// Take the kernels from this suite of Debian, as trixie-backports, instead of those that apt is configured for.
     #[arg(long, value_name = "SUITE")]
@@ -90,8 +91,8 @@ const BUDGETS: [Budget; 3] = [
 struct Kernel {
     name: String,
     image: PathBuf,
-    /// With its modules, which tests need; an image alone has none.
-    package: Option<Package>,
+    /// Its modules, which tests need; an image alone has none.
+    modules: Option<PathBuf>,
     budget: Option<&'static Budget>,
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut faults = load(&programs, &kernels)?;
     if arguments.flow {
         for kernel in &kernels {
-            if let Err(error) = flow(&apt, &programs, kernel) {
+            if let Err(error) = flow(&programs, kernel) {
                 faults.push(format!("{error:#}"));
             }
         }
@@ -140,13 +141,14 @@ fn load(programs: &Programs, kernels: &[Kernel]) -> Result<Vec<String>> {
 }
 
 /// Runs the tests of a kernel that is held to a budget, in a guest with its modules.
-fn flow(apt: &Apt, programs: &Programs, kernel: &Kernel) -> Result<()> {
-    let (Some(package), Some(budget)) = (&kernel.package, kernel.budget) else {
+fn flow(programs: &Programs, kernel: &Kernel) -> Result<()> {
+    let Some(budget) = kernel.budget else {
         return Ok(());
     };
-    let guest = TestGuest::build(apt, programs, package)?;
+    let guest = TestGuest::build(programs, &kernel.image, kernel.modules.as_deref())?;
     let start = Instant::now();
-    guest.run(budget.tests, Network::None)?;
+    let console = guest.run(budget.tests, Network::None)?;
+    println!("{console}");
     let (tests, seconds) = (budget.tests, start.elapsed().as_secs());
     println!("{}\n  passed in {seconds} s: {tests}", kernel.name);
     Ok(())
@@ -154,19 +156,23 @@ fn flow(apt: &Apt, programs: &Programs, kernel: &Kernel) -> Result<()> {
 
 fn kernels(apt: &Apt, arguments: &Arguments) -> Result<Vec<Kernel>> {
     if let Some(image) = &arguments.image {
-        // Its series is not known before it runs, so that it is held to no budget: the figures are printed.
+        // Its series is not known before it runs: if none is said it is held to no budget, and the figures are printed.
         let name = image.display().to_string();
-        return Ok(vec![Kernel { name, image: image.clone(), package: None, budget: None }]);
+        let budget = arguments.series.first().and_then(|series| budget(*series));
+        return Ok(vec![Kernel { name, image: image.clone(), modules: None, budget }]);
     }
     let packages = debian::packages(apt, Flavour::Cloud, &arguments.series)?;
     packages
         .into_iter()
         .map(|package| {
-            let budget = BUDGETS.iter().rfind(|budget| budget.from <= package.series);
             let (name, image) = (package.name.clone(), debian::image(apt, &package)?);
-            Ok(Kernel { name, image, package: Some(package), budget })
+            Ok(Kernel { name, image, modules: Some(package.modules()?), budget: budget(package.series) })
         })
         .collect()
+}
+
+fn budget(series: Series) -> Option<&'static Budget> {
+    BUDGETS.iter().rfind(|budget| budget.from <= series)
 }
 
 fn boot(architecture: Architecture, kernel: &Kernel, initramfs: &Initramfs) -> Result<Report> {

@@ -3,13 +3,12 @@
 //! The guest has the test binaries, `sgfw`, and the programs that tests start which need no installation: tests with
 //! servers as peers do not run there.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::apt::Apt;
-use super::debian::{self, Package};
 use super::filesystem::{self, Initramfs};
 use super::guest::{self, Network};
 use super::programs::Programs;
@@ -37,18 +36,16 @@ depmod --basedir \"$2\" \"${1##*/}\"";
 /// A guest for tests.
 pub(crate) struct TestGuest<'a> {
     programs: &'a Programs,
-    apt: &'a Apt,
-    package: &'a Package,
+    image: PathBuf,
     initramfs: Initramfs,
 }
 
 impl<'a> TestGuest<'a> {
-    /// With the tests and the modules of one kernel.
-    pub(crate) fn build(apt: &'a Apt, programs: &'a Programs, package: &'a Package) -> Result<Self> {
+    /// With the tests, for one kernel and with its modules if it has some.
+    pub(crate) fn build(programs: &'a Programs, image: &Path, modules: Option<&Path>) -> Result<Self> {
         let (sgfw, tests) = programs.tests(&BINARIES)?;
-        // Unpacks the package.
-        debian::image(apt, package)?;
-        let root = filesystem::begin(programs, &format!("{}-tests", package.name))?;
+        let name = modules.and_then(Path::file_name).map_or("image".into(), OsStr::to_string_lossy);
+        let root = filesystem::begin(programs, &format!("{name}-tests"))?;
         filesystem::install(programs, &sgfw, &root, "bin/sgfw")?;
         for (name, path) in BINARIES.iter().zip(tests) {
             filesystem::install(programs, &path, &root, &format!("bin/{name}"))?;
@@ -58,20 +55,22 @@ impl<'a> TestGuest<'a> {
             let folder = if name == "modprobe" { "sbin" } else { "bin" };
             filesystem::install(programs, &programs.find(name)?, &root, &format!("{folder}/{name}"))?;
         }
-        copy_modules(&package.modules()?, &root)?;
-        Ok(Self { programs, apt, package, initramfs: filesystem::pack(&root)? })
+        if let Some(modules) = modules {
+            copy_modules(modules, &root)?;
+        }
+        Ok(Self { programs, image: image.to_owned(), initramfs: filesystem::pack(&root)? })
     }
 
     /// Boots the kernel and runs the tests whose names contain what `filters` say (`netns/vlan::,prog/tables::`), and returns
     /// what they said.
     pub(crate) fn run(&self, filters: &str, network: Network) -> Result<String> {
-        let image = debian::image(self.apt, self.package)?;
         let variables = format!("SGFW_TESTS={filters}");
-        let console = guest::boot(self.programs.architecture, &image, &self.initramfs, &variables, network)?;
+        let console =
+            guest::boot(self.programs.architecture, &self.image, &self.initramfs, &variables, network)?;
         ensure!(
             console.contains("sgfw-guest: tests passed"),
             "tests fail in a guest with {}\n{console}",
-            self.package.name
+            self.image.display()
         );
         Ok(console)
     }

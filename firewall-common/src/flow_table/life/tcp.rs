@@ -270,7 +270,10 @@ impl Segment<'_> {
         let mut beside = beside;
         if self.facts.has(tcp_flag::FIN) {
             next = next.with(mine);
-            if !self.facts.is_made_here() {
+            if self.facts.is_made_here() {
+                next = Self::certain_by_egress(next);
+            } else {
+                next = self.without_unproven(next, FINS ^ mine, is_proven);
                 (next, beside) = self.remember_fin(next, beside);
                 is_proven = 0;
             }
@@ -319,6 +322,24 @@ impl Segment<'_> {
             u64::from(self.facts.is_egress) ^ control.0 >> BESIDE_BY_EGRESS.trailing_zeros();
         let is_fin = !(control.0 >> SYN_BESIDE.trailing_zeros());
         hide(is_met & is_of_other_side & is_fin & 1)
+    }
+
+    /// Takes back the FIN of the other side, `other`, when a second one comes that may be forged as well: there is room to remember
+    /// one number, so the first must have been acknowledged by now. It is by the second, if both are real, unless they have
+    /// crossed. What the host has made itself is certain, as it is if it is not what is remembered; a SYN that is remembered may
+    /// have taken its place.
+    #[inline(always)]
+    const fn without_unproven(&self, control: Control, other: u64, is_proven: u64) -> Control {
+        let is_remembered = (self.facts.is_egress != 0) != control.has(BESIDE_BY_EGRESS);
+        let is_certain = if control.has(SYN_BESIDE) { control.has(BACKED) } else { !is_remembered };
+        let is_over = control.state() == state::TIME_WAIT;
+        if is_proven != 0 || is_certain || is_over { control } else { control.without(other) }
+    }
+
+    /// The host has made a FIN: what is remembered is none of that side, which anybody might have made.
+    #[inline(always)]
+    const fn certain_by_egress(control: Control) -> Control {
+        if control.has(SYN_BESIDE) { control } else { control.without(BESIDE_BY_EGRESS) }
     }
 
     /// A FIN that the host has not made counts when it is acknowledged. Of several the last one counts. What was remembered of
