@@ -2,11 +2,12 @@
 
 use core::ptr;
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_jiffies64;
 use firewall_common::abi::{
     Address as _, CONFIRMATION_DEADLINE, CellKey, FragmentEntry, FragmentKey, GENERATION_WORD,
-    InterfaceSettings, Ipv4, Ipv6, KeyWords, SERVICE_CHUNK, ServiceIndex, cell_in, class_in, class_in_v6,
-    flow_event, prefix_in,
+    InterfaceSettings, Ipv4, Ipv6, KeyWords, LENGTH_NODES, MAX_INTERFACES, SERVICE_CHUNK, SERVICE_CHUNKS,
+    ServiceIndex, UPPER_HALF_LINES, cell_in, class_in, class_in_v6, flow_event, prefix_in,
 };
 use firewall_common::decide::{Half, SocketOf, Tables};
 use firewall_common::flow_table::life::Socket;
@@ -16,6 +17,17 @@ use crate::maps;
 use crate::packet::HookContext;
 
 const BPF_ANY: u64 = 0;
+
+// How many elements a half of each arena has that grows, set by the loader.
+
+#[unsafe(no_mangle)]
+static INTERVAL_NODES: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+static PREFIX_LINES: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+static CELL_LINES: Global<u32> = Global::new(0);
 
 /// The maps of this instance, and what the kernel knows about the packet.
 pub struct KernelTables<C>(pub C);
@@ -46,32 +58,31 @@ impl<C: HookContext> Tables for KernelTables<C> {
 
     #[inline(always)]
     fn settings(&self, half: Half, slot: u32) -> Option<&InterfaceSettings> {
-        let settings = maps::SETTINGS.get_value(half.slot(), &slot)?;
-        // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are settings.
-        Some(unsafe { &*ptr::from_ref(settings).cast() })
+        // Behind those of the first half stand those of the second.
+        if slot >= MAX_INTERFACES {
+            return None;
+        }
+        maps::SETTINGS.get(half.element(MAX_INTERFACES, slot))
     }
 
     #[inline(always)]
     fn service_class(&self, half: Half, service: ServiceIndex) -> u16 {
         let index = service.get() as usize;
         let chunk = (index / SERVICE_CHUNK) as u32;
-        maps::SERVICES.get_value(half.slot(), &chunk).map_or(0, |classes| classes[index % SERVICE_CHUNK])
+        let element = half.element(SERVICE_CHUNKS, chunk);
+        maps::SERVICES.get(element).map_or(0, |classes| classes[index % SERVICE_CHUNK])
     }
 
     #[inline(always)]
     fn cell(&self, half: Half, lines: u32, key: &CellKey) -> u32 {
-        cell(half.slot(), lines, key.word())
+        cell(half.element(CELL_LINES.load(), 0), lines, key.word())
     }
 
     #[inline(always)]
     fn address_class_v4(&self, half: Half, address: &Ipv4) -> u32 {
         class_in(
-            |line| maps::ADDRESSES_V4.get_value(half.slot(), &line),
-            |index| {
-                let node = maps::INTERVALS_V4.get_value(half.slot(), &index)?;
-                // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are a node.
-                Some(unsafe { &*ptr::from_ref(node).cast() })
-            },
+            |line| maps::ADDRESSES_V4.get(half.element(UPPER_HALF_LINES, line)),
+            |index| maps::INTERVALS_V4.get(half.element(INTERVAL_NODES.load(), index)),
             *address,
         )
     }
@@ -79,7 +90,9 @@ impl<C: HookContext> Tables for KernelTables<C> {
     #[inline(always)]
     fn address_class_v6(&self, half: Half, address: &Ipv6) -> u32 {
         let [high, low] = address.words();
-        class_v6(half.slot(), high, low)
+        let [length, line] =
+            [LENGTH_NODES as u32, PREFIX_LINES.load()].map(|elements_each| half.element(elements_each, 0));
+        class_v6(length, line, high, low)
     }
 
     #[inline(always)]
@@ -157,33 +170,21 @@ fn generation_element(index: u32) -> u64 {
     })
 }
 
-/// The value of a cell. The verifier looks at this function by itself, once.
+/// The value of a cell, in the half whose lines begin at `first`. The verifier looks at this function by itself, once.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn cell(half: u32, lines: u32, key: u64) -> u32 {
-    cell_in(
-        |index| {
-            let line = maps::CELLS.get_value(half, &index)?;
-            // SAFETY: elements of arrays are aligned to 8 bytes; this one is as large, and any words are a line. The map is
-            // filled before it is published and never changed afterwards.
-            Some(unsafe { &*ptr::from_ref(line).cast() })
-        },
-        lines,
-        key,
-    )
+extern "C" fn cell(first: u32, lines: u32, key: u64) -> u32 {
+    cell_in(|index| maps::CELLS.get(first + index), lines, key)
 }
 
-/// The class of an IPv6 address, by its words. The verifier looks at this function by itself, once.
+/// The class of an IPv6 address, by its words, in the half whose tree and lines begin there. The verifier looks at this
+/// function by itself, once.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn class_v6(half: u32, high: u64, low: u64) -> u32 {
+extern "C" fn class_v6(first_length: u32, first_line: u32, high: u64, low: u64) -> u32 {
     class_in_v6(
-        |index| {
-            let node = maps::LENGTHS_V6.get_value(half, &index)?;
-            // SAFETY: as in `cell`.
-            Some(unsafe { &*ptr::from_ref(node).cast() })
-        },
-        |lines, [high, low], length| prefix_v6(half, lines, high, low, length),
+        |index| maps::LENGTHS_V6.get(first_length + index),
+        |lines, [high, low], length| prefix_v6(first_line, lines, high, low, length),
         [high, low],
     )
 }
@@ -191,15 +192,6 @@ extern "C" fn class_v6(half: u32, high: u64, low: u64) -> u32 {
 /// The class of a prefix of IPv6, if it is known. By itself too: it would be looked at for every step of the search.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn prefix_v6(half: u32, lines: u32, high: u64, low: u64, length: u32) -> u32 {
-    prefix_in(
-        |index| {
-            let line = maps::ADDRESSES_V6.get_value(half, &index)?;
-            // SAFETY: as in `cell`.
-            Some(unsafe { &*ptr::from_ref(line).cast() })
-        },
-        lines,
-        [high, low],
-        length,
-    )
+extern "C" fn prefix_v6(first: u32, lines: u32, high: u64, low: u64, length: u32) -> u32 {
+    prefix_in(|index| maps::ADDRESSES_V6.get(first + index), lines, [high, low], length)
 }

@@ -3,7 +3,7 @@
 //! A table is an array of *lines*, one cache line each, with room for a few entries. An entry stands in the line that its
 //! hash names, or in one of the next ones if that is full; a line that is not full ends the search. Nothing is ever taken
 //! out. The compiler builds the tables (`firewall-userspace/src/compile/hashed.rs`), and the programs search them by
-//! [`cell_in`] and [`class_in_v6`]. No call of the kernel is needed but that for a line, and the publisher copies memory.
+//! [`cell_in`] and [`class_in_v6`]. No call of the kernel is needed, and the publisher copies memory.
 //!
 //! Hashes are not keyed: what stands in a table is the operator's policy, and a packet can do no more than ask.
 
@@ -102,6 +102,12 @@ impl LengthNode {
         let mask = u128::MAX << (128 - length as u32);
         let [high, low] = [(mask >> 64) as u64, mask as u64];
         Self { mask: [high.to_be(), low.to_be()], length: length as u32, lines: 0 }
+    }
+
+    /// Of element 0, how many lines there are.
+    #[must_use]
+    pub const fn lines(&self) -> u32 {
+        self.lines
     }
 
     /// Element 0.

@@ -6,6 +6,7 @@
 //! another version are never used.
 
 mod address;
+mod arena;
 mod flow;
 mod hashed;
 mod interface;
@@ -15,6 +16,7 @@ mod policy;
 use crate::reason::Decision;
 
 pub use address::{Address, Be16, Be32, Ipv4, Ipv6};
+pub use arena::{HALVES, LEAST_CELL_LINES, LEAST_INTERVAL_NODES, LEAST_PREFIX_LINES, RECEIPT_WORDS};
 pub use flow::{
     AnyFlowKey, FlowKey, FragmentEntry, FragmentKey, KEY_IS_IPV6, KEY_WORDS, KeyWords, query_from,
 };
@@ -55,21 +57,25 @@ pub mod map {
     /// `ARRAY[256] u64[8]`, mmap-able: index of an interface → its slot, and what its frames begin with
     /// ([`InterfaceEntry`](super::InterfaceEntry)).
     pub const INTERFACES: &str = "INTERFACES";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: upper half of an IPv4 address → address class, or number of a node
-    /// ([`UpperHalves`](super::UpperHalves)), by half of the policy.
+    /// Arena (an mmap-able `ARRAY` of both halves of the policy, one behind the other): upper half of an IPv4 address → address
+    /// class, or number of a node ([`UpperHalves`](super::UpperHalves)).
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: the nodes of [`ADDRESSES_V4`] ([`IntervalNode`](super::IntervalNode)), by half.
+    /// Arena of any size: the nodes of [`ADDRESSES_V4`] ([`IntervalNode`](super::IntervalNode)).
     pub const INTERVALS_V4: &str = "INTERVALS_V4";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: the lengths of IPv6 prefixes that occur ([`LengthNode`](super::LengthNode)), by half.
+    /// Arena: the lengths of IPv6 prefixes that occur ([`LengthNode`](super::LengthNode)).
     pub const LENGTHS_V6: &str = "LENGTHS_V6";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: IPv6 prefix → address class ([`PrefixLine`](super::PrefixLine)), by half.
+    /// Arena of any size: IPv6 prefix → address class ([`PrefixLine`](super::PrefixLine)).
     pub const ADDRESSES_V6: &str = "ADDRESSES_V6";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: service index → service class, by half.
+    /// Arena: service index → service class.
     pub const SERVICES: &str = "SERVICES";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: [`CellKey`](super::CellKey) → rule set id ([`CellLine`](super::CellLine)), by half.
+    /// Arena of any size: [`CellKey`](super::CellKey) → rule set id ([`CellLine`](super::CellLine)).
     pub const CELLS: &str = "CELLS";
-    /// `ARRAY_OF_MAPS[3] ARRAY`: slot → [`InterfaceSettings`](super::InterfaceSettings), by half.
+    /// Arena: slot → [`InterfaceSettings`](super::InterfaceSettings).
     pub const SETTINGS: &str = "SETTINGS";
+    /// `ARRAY_OF_MAPS[1]` that no program reads: whoever puts a map there waits until the programs that run have ended.
+    pub const BARRIER: &str = "BARRIER";
+    /// `ARRAY[1]` that no program reads: for which generation its publisher has waited like that.
+    pub const RECEIPT: &str = "RECEIPT";
     /// `ARRAY[1]` that no program reads: the secrets and the sizes of the flow table, from which its programs' constants are
     /// set at each load ([`TableParameters`](crate::flow_table::layout::TableParameters)).
     pub const FLOW_TABLE: &str = "FLOW_TABLE";
@@ -112,13 +118,6 @@ pub mod flow_event {
     /// How many elements there are.
     pub const COUNT: u32 = 16;
 }
-
-/// Slots of the outer policy maps: two halves, and one that programs never read. Writing the third makes the kernel
-/// wait for all running programs, which is how a publisher waits out readers of the half it retired.
-pub const POLICY_SLOTS: u32 = 3;
-
-/// The slot of the outer policy maps that programs never read.
-pub const BARRIER_SLOT: u32 = 2;
 
 /// Direction of a packet, seen from the protected host. The number is part of map keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

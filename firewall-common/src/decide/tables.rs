@@ -6,7 +6,7 @@ use crate::abi::{
 use crate::flow_table::Memory;
 use crate::flow_table::life::Socket;
 
-/// One of the two copies of the policy maps.
+/// One of the two copies of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Half(u32);
 
@@ -18,11 +18,11 @@ impl Half {
         Self((generation & 1) as u32)
     }
 
-    /// Slot in the outer policy maps.
+    /// Where one of its elements stands in an arena whose halves have so many.
     #[must_use]
     #[inline(always)]
-    pub const fn slot(self) -> u32 {
-        self.0
+    pub const fn element(self, elements_each: u32, index: u32) -> u32 {
+        self.0 * elements_each + index
     }
 }
 

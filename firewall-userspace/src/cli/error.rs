@@ -295,6 +295,7 @@ fn datapath_status(error: &DatapathError) -> ExitStatus {
         | DatapathError::OtherVersion { .. }
         | DatapathError::UnreadableFlows { .. }
         | DatapathError::FlowsDoNotFit { .. }
+        | DatapathError::NoMemory { .. }
         | DatapathError::TooLarge { .. } => ExitStatus::InvalidData,
         _ => ExitStatus::Failed,
     }

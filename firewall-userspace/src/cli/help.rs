@@ -237,6 +237,9 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         DatapathError::FlowsDoNotFit { .. } => {
             "give a larger number; nothing was changed, and `sgfw status` shows what there is".to_owned()
         }
+        DatapathError::NoMemory { .. } => "nothing was changed; give the machine, or the control group that this runs in, more \
+            memory, or give rules the same peers and the same ports where they may have them"
+            .to_owned(),
         DatapathError::TooLarge { .. } => {
             "give rules the same peers and the same ports where they may have them".to_owned()
         }

@@ -46,6 +46,9 @@ impl Status {
         output.table(&interface_table(&status.interfaces, &names(&status.groups)))?;
         output.line("")?;
         output.line(generation(&status))?;
+        if status.kernel.as_ref().is_some_and(|kernel| kernel.is_moving) {
+            output.line(MOVING)?;
+        }
         warn_about_interfaces(&status, output);
         for (interface, before) in &status.filters_before {
             warn_about_filter(interface, before, output);
@@ -76,6 +79,9 @@ impl Status {
         Ok(())
     }
 }
+
+const MOVING: &str = "Some interfaces work by tables that others were to replace, which was interrupted; the policy is the same \
+                      in both. `sgfw repair`, or the next change, finishes it.";
 
 /// Nobody should take an interface for protected that is not.
 fn warn_about_audit_mode(status: &status::Status, output: &Output) {
@@ -200,6 +206,7 @@ fn json(status: &status::Status) -> Value {
             "InForce": kernel.map(|kernel| kernel.generation),
             "ConfirmWithinSeconds": status.pending.map(|pending| pending.left.as_secs()),
         },
+        "ReplacingTables": kernel.is_some_and(|kernel| kernel.is_moving),
         "NeedsRepair": status.needs_repair(),
         "FiltersBefore": status.filters_before.iter().map(filter_json).collect::<Vec<_>>(),
         "Panic": status.is_panic,

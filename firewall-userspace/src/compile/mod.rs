@@ -28,6 +28,7 @@ use firewall_common::abi::{CellKey, RULE_SET, UntrackedServices};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use hashed::PrefixTable;
+pub use intervals::AddressIndex;
 pub use lookup::InterfaceLookup;
 pub use rule_sets::RuleSetIds;
 
@@ -175,14 +176,14 @@ pub fn compile(input: &PolicyInput<'_>, rule_sets: &mut RuleSetIds) -> Result<Co
 /// an end to it, before anything is put into force.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// Cells. One takes 96 bytes in the kernel and up to 32 in the buckets of its table.
+    /// Cells. One takes up to 34 bytes in each half of its arena.
     cells: usize,
     /// How many times rules match in cells, prefixes lie in each other, and ports belong to services, each counted by
     /// itself. One takes up to 32 bytes while the policy is compiled.
     matches: usize,
 }
 
-/// Half a gigabyte in the kernel, twice with the policy in force, and as much in user space.
+/// A quarter of a gigabyte in the kernel, and up to half a gigabyte in user space.
 const LIMITS: Limits = Limits { cells: 1 << 22, matches: 1 << 24 };
 
 fn compile_within(

@@ -1,6 +1,4 @@
-//! Array maps filled and read through memory, instead of by one system call for each element.
-//!
-//! Used for what is published in large arrays.
+//! Array maps in memory, instead of by one system call for each element.
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
@@ -16,88 +14,20 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use super::DatapathError;
 
 /// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`).
-pub(super) const BPF_F_MMAPABLE: u32 = 1 << 10;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// A new array with these elements, of which there is at least one. The flags must make it mappable.
-pub(super) fn filled_array<T: Pod>(
-    name: &'static str,
-    elements: &[T],
-    flags: u32,
-) -> Result<MapData, DatapathError> {
+/// A new mappable array, of zeroes.
+pub(super) fn new_array<T: Pod>(name: &'static str, elements: u32) -> Result<MapData, MapError> {
     const { assert!(size_of::<T>().is_multiple_of(8), "the kernel rounds elements up to 8 bytes") };
-    // More than can be counted the kernel refuses as too large.
-    let size = u32::try_from(elements.len()).unwrap_or(u32::MAX);
     // By way of aya-obj, because aya's own array type does not give its file descriptor away.
     let definition = aya_obj::Map::new_from_params(
         BPF_MAP_TYPE_ARRAY as u32,
         size_of::<u32>() as u32,
         size_of::<T>() as u32,
-        size,
-        flags,
+        elements,
+        BPF_F_MMAPABLE,
     );
-    let array = MapData::create(definition, name, None).map_err(DatapathError::in_map(name))?;
-    fill(&array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))?;
-    Ok(array)
-}
-
-/// Whether a mappable array has these elements and no others.
-pub(super) fn array_holds<T: Pod>(
-    name: &'static str,
-    array: &MapData,
-    elements: &[T],
-) -> Result<bool, DatapathError> {
-    let info = array.info().map_err(DatapathError::in_map(name))?;
-    // What is mapped must be there, or reading it would kill the process.
-    if info.max_entries() as usize != elements.len() || info.value_size() as usize != size_of::<T>() {
-        return Ok(false);
-    }
-    is_equal(array, elements).map_err(|errno| DatapathError::in_map(name)(MapError::IoError(errno.into())))
-}
-
-/// The elements of a mappable array.
-pub(super) fn array_elements<T: Pod>(name: &'static str, array: &MapData) -> Result<Vec<T>, DatapathError> {
-    let error = DatapathError::in_map(name);
-    let info = array.info().map_err(&error)?;
-    let size = info.value_size() as usize;
-    if size != size_of::<T>() {
-        return Err(error(MapError::InvalidValueSize { size, expected: size_of::<T>() }));
-    }
-    let mut elements = vec![T::zeroed(); info.max_entries() as usize];
-    let copied = with_bytes(array, size_of_val(elements.as_slice()), |bytes| {
-        bytemuck::cast_slice_mut::<T, u8>(&mut elements).copy_from_slice(bytes);
-    });
-    copied.map_err(|errno| error(MapError::IoError(errno.into())))?;
-    Ok(elements)
-}
-
-fn is_equal<T: Pod>(array: &MapData, elements: &[T]) -> Result<bool, Errno> {
-    with_bytes(array, size_of_val(elements), |bytes| bytes == bytemuck::cast_slice::<T, u8>(elements))
-}
-
-/// Maps an array that has so many bytes, and lets them be read.
-fn with_bytes<R>(array: &MapData, length: usize, read: impl FnOnce(&[u8]) -> R) -> Result<R, Errno> {
-    let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let memory =
-        unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, array.fd().as_fd(), 0)? };
-    // SAFETY: the mapping is `length` bytes and page-aligned. Published maps are not written any more, and any bytes are
-    // valid bytes.
-    let outcome = read(unsafe { std::slice::from_raw_parts(memory.cast::<u8>().as_ptr(), length.get()) });
-    // SAFETY: nothing refers to the mapping any more.
-    unsafe { munmap(memory, length.get())? };
-    Ok(outcome)
-}
-
-fn fill<T: Pod>(array: &MapData, elements: &[T]) -> Result<(), Errno> {
-    let length = NonZeroUsize::new(size_of_val(elements)).ok_or(Errno::EINVAL)?;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let memory =
-        unsafe { mmap(None, length, ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, array.fd().as_fd(), 0)? };
-    // SAFETY: the mapping is `length` bytes, as many as the elements are, page-aligned, and nothing else refers to it.
-    unsafe {
-        std::ptr::copy_nonoverlapping(elements.as_ptr(), memory.cast::<T>().as_ptr(), elements.len());
-        munmap(memory, length.get())
-    }
+    MapData::create(definition, name, None)
 }
 
 /// An array map in the memory of this process.
@@ -140,6 +70,35 @@ impl Mapped {
         // SAFETY: the mapping is page-aligned, holds as many words, lives as long as `self`, and all its bytes are valid. Whoever
         // else writes it does so by whole aligned words, or by the bytes of tags, which no access here tears.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.words) }
+    }
+}
+
+/// What nobody else writes at the same time, copied or compared as plain memory.
+impl Mapped {
+    /// Writes elements to where number `first` begins. Whoever reads them meanwhile may see any part of it; `false` if they do not
+    /// fit.
+    pub(super) fn write<T: Pod>(&self, first: usize, elements: &[T]) -> bool {
+        let bytes: &[u8] = bytemuck::cast_slice(elements);
+        let Some(place) = self.bytes(first * size_of::<T>(), bytes.len()) else {
+            return false;
+        };
+        // SAFETY: there are so many bytes, which are not in memory of Rust's.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+        true
+    }
+
+    /// The elements from number `first` on, of which nobody writes any now. `None` if there are not so many.
+    pub(super) fn read<T: Pod>(&self, first: usize, count: usize) -> Option<&[T]> {
+        const { assert!(align_of::<T>() <= 8, "elements of arrays are aligned to 8 bytes") };
+        let place = self.bytes(first * size_of::<T>(), count * size_of::<T>())?;
+        // SAFETY: there are so many bytes, aligned like that, which live as long as `self`, and any bytes are elements.
+        Some(unsafe { std::slice::from_raw_parts(place.cast().as_ptr(), count) })
+    }
+
+    fn bytes(&self, first: usize, count: usize) -> Option<NonNull<u8>> {
+        let end = first.checked_add(count)?;
+        // SAFETY: it is within the mapping.
+        (end <= self.words * size_of::<u64>()).then(|| unsafe { self.memory.cast::<u8>().add(first) })
     }
 }
 

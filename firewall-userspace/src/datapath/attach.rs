@@ -214,7 +214,7 @@ struct Attaching<'a> {
 
 impl Attaching<'_> {
     const fn ingress_program(&self, hook: IngressAttachment) -> Wanted {
-        Wanted::ingress(hook, self.log_drops, self.slot, &self.device)
+        Wanted::ingress(hook, self.log_drops, self.slot, self.device.lends_xdp)
     }
 
     fn egress(&self) -> Result<EgressAttachment, DatapathError> {

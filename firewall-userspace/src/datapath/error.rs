@@ -238,6 +238,18 @@ pub enum DatapathError {
     /// A generation waits to be confirmed.
     #[error("generation waits to be confirmed")]
     AwaitingConfirmation,
+    /// A table of the policy would have to become larger than there is memory for.
+    #[error(
+        "the policy has {needed} {what}, and the kernel has no {mebibytes} MiB of memory for a table that holds them"
+    )]
+    NoMemory {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        needed: u32,
+        /// What the table would take.
+        mebibytes: u64,
+    },
     /// The policy needs more than the tables can hold.
     #[error("the policy has {needed} {what}, more than the {limit} that the tables can hold")]
     TooLarge {

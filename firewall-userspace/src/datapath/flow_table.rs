@@ -15,7 +15,7 @@ use firewall_common::flow_table::{
     ATTEMPTS, Control, Fresh, Geometry, Inserted, Memory, Secrets, clear, find, insert_once, spot,
 };
 
-use super::array::{BPF_F_MMAPABLE, Mapped, filled_array};
+use super::array::{Mapped, new_array};
 use super::clock::Units;
 use super::wire::Wire;
 use super::{Datapath, DatapathError};
@@ -84,7 +84,10 @@ impl Datapath {
         secrets: Secrets,
     ) -> Result<TableParameters, DatapathError> {
         let parameters = TableParameters { secrets, geometry, time_shift: Units::of_kernel()?.shift() };
-        let table = filled_array(map::FLOW_TABLE, &[parameters], BPF_F_MMAPABLE)?;
+        let error = DatapathError::in_map(map::FLOW_TABLE);
+        let table = new_array::<TableParameters>(map::FLOW_TABLE, 1).map_err(&error)?;
+        let words = size_of::<TableParameters>() / size_of::<u64>();
+        Mapped::new(map::FLOW_TABLE, &table, words, 1)?.write(0, &[parameters]);
         let path = self.map_path(map::FLOW_TABLE);
         table.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
         Ok(parameters)
@@ -283,7 +286,6 @@ impl Memory for FlowTable {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
     use firewall_common::abi::{Be16, FlowKey, Ipv4, query_from};
     use firewall_common::flow_table::control::{DOUBT, KEYED, PROTECTED, state};
     use firewall_common::flow_table::life::{Beside, cut_off};
@@ -300,17 +302,15 @@ pub(super) mod tests {
             return None;
         }
         let geometry = Geometry::for_entries(entries);
-        let array = |(name, words): (&'static str, usize), elements: u32| {
-            let size = (words * size_of::<u64>()) as u32;
-            let kind = BPF_MAP_TYPE_ARRAY as u32;
-            let map = aya_obj::Map::new_from_params(kind, 4, size, elements, BPF_F_MMAPABLE);
-            Mapped::new(name, &MapData::create(map, name, None).unwrap(), words, elements).unwrap()
-        };
+        fn array<const WORDS: usize>((name, _): (&'static str, usize), elements: u32) -> Mapped {
+            let data = new_array::<[u64; WORDS]>(name, elements).unwrap();
+            Mapped::new(name, &data, WORDS, elements).unwrap()
+        }
         Some(FlowTable {
-            filters: array(FILTERS, geometry.buckets()),
-            lines: array(LINES, geometry.buckets()),
-            details: array(DETAILS, geometry.buckets()),
-            records: array(RECORDS, geometry.slots()),
+            filters: array::<{ FILTERS.1 }>(FILTERS, geometry.buckets()),
+            lines: array::<{ LINES.1 }>(LINES, geometry.buckets()),
+            details: array::<{ DETAILS.1 }>(DETAILS, geometry.buckets()),
+            records: array::<{ RECORDS.1 }>(RECORDS, geometry.slots()),
             parameters: TableParameters { secrets: random_secrets().unwrap(), geometry, time_shift: 5 },
             chance: Cell::new(1),
         })

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, MapData};
 use firewall_common::abi::{
-    AnyFlowKey, Direction, FlowKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, map, query_from,
+    AnyFlowKey, Direction, FlowKey, InterfaceSettings, Ipv4, Ipv6, KeyWords, query_from,
 };
-use firewall_common::decide::Half;
 use firewall_common::flow_table::Control;
 use firewall_common::flow_table::control::{
     BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, UNCONFIRMED, VERSIONS, state,
@@ -17,7 +14,6 @@ use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
 use firewall_common::flow_table::sweep::{Listed, alter, asks_for_socket};
 
 use super::clock::Units;
-use super::wire::Wire;
 use super::{Datapath, DatapathError};
 
 /// The live flows.
@@ -121,17 +117,8 @@ impl Datapath {
 
     /// The settings in force, by zone.
     pub(super) fn zones(&self) -> Result<BTreeMap<u16, InterfaceSettings>, DatapathError> {
-        let error = DatapathError::in_map(map::SETTINGS);
-        let generation = self.generation()?;
-        if generation == 0 {
-            return Ok(BTreeMap::new());
-        }
-        let halves: ArrayOfMaps<MapData, Array<MapData, Wire<InterfaceSettings>>> =
-            self.map(map::SETTINGS)?;
-        let settings = halves.get(&Half::of_generation(generation).slot(), 0).map_err(&error)?;
         let mut zones = BTreeMap::new();
-        for slot in 0..settings.len() {
-            let Wire(settings) = settings.get(&slot, 0).map_err(&error)?;
+        for settings in self.settings_in_force()? {
             if settings.policy != 0 {
                 zones.insert(settings.zone, settings);
             }

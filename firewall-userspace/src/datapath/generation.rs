@@ -3,6 +3,7 @@
 //! The programs themselves go back to the generation before an unconfirmed one when its deadline passes: see
 //! [`generation_in_force`]. Here the word is read as they read it, confirmed, and settled afterwards.
 
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use aya::maps::{Array, MapData};
@@ -79,6 +80,8 @@ impl Datapath {
         word: u64,
         addresses_v6: Option<Digest>,
     ) -> Result<(), DatapathError> {
+        // What was written to the half comes before the word that names it.
+        fence(Ordering::SeqCst);
         self.set_generation_element(GENERATION_WORD, word)?;
         self.leave(Receipt::new(word, addresses_v6))
     }
@@ -101,7 +104,7 @@ impl Datapath {
     /// What the publisher of the generation in force has left, unless it was killed before that.
     pub(super) fn receipt_in_force(&self) -> Result<Option<Receipt>, DatapathError> {
         let word = self.generation_element(GENERATION_WORD)?;
-        Ok(self.receipt()?.filter(|receipt| receipt.is_for(word)))
+        Ok(Some(self.receipt()?).filter(|receipt| receipt.is_for(word)))
     }
 
     fn deadline(&self) -> Result<u64, DatapathError> {

@@ -87,7 +87,7 @@ fn forget(table: &Mapped, is_meant: impl Fn(InterfaceEntry) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datapath::array::{BPF_F_MMAPABLE, filled_array};
+    use crate::datapath::array::new_array;
 
     /// `None` where maps cannot be created.
     fn table() -> Option<Mapped> {
@@ -95,8 +95,7 @@ mod tests {
             eprintln!("skipped: this test needs root");
             return None;
         }
-        let empty = [[0_u64; INTERFACE_LINE_ENTRIES]; INTERFACE_LINES as usize];
-        let data = filled_array(map::INTERFACES, &empty, BPF_F_MMAPABLE).unwrap();
+        let data = new_array::<[u64; INTERFACE_LINE_ENTRIES]>(map::INTERFACES, INTERFACE_LINES).unwrap();
         Some(Mapped::new(map::INTERFACES, &data, INTERFACE_LINE_ENTRIES, INTERFACE_LINES).unwrap())
     }
 

@@ -299,7 +299,8 @@ fn is_in_force(path: &Path, pin: &Pin, xdp: &BTreeMap<u32, u32>) -> Result<bool,
     })
 }
 
-fn program_id(path: &Path, pin: &Pin) -> Result<u32, DatapathError> {
+/// The program that is pinned, or that the pinned link has.
+pub(super) fn program_id(path: &Path, pin: &Pin) -> Result<u32, DatapathError> {
     if let Some(program) = pin.program {
         return Ok(program);
     }

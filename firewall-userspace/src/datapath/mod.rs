@@ -11,6 +11,7 @@
 //! Called by `apply` and by the commands that show state. This is the only module that imports aya; it knows nothing of
 //! groups and rules, only of a [`CompiledPolicy`](crate::compile::CompiledPolicy).
 
+mod arena;
 mod array;
 mod attach;
 mod batch;
@@ -24,6 +25,7 @@ mod expire;
 mod flow_table;
 mod flows;
 mod generation;
+mod grow;
 pub mod hook;
 mod interfaces;
 mod lifetimes;
@@ -39,6 +41,7 @@ mod publish;
 mod read_back;
 mod receipt;
 mod reload;
+mod replacement;
 mod resize;
 mod seed;
 mod wire;
@@ -48,7 +51,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
-use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Map, MapData, MapError};
 use firewall_common::abi::{ABI_VERSION, map};
 use firewall_common::flow_table::{Geometry, Secrets};
@@ -70,19 +72,18 @@ pub use live::LivePrograms;
 pub use migrate::OtherVersion;
 pub use occupancy::{ClassRow, Occupancy};
 pub use publish::Prepared;
-pub use resize::Resize;
 pub use seed::Seed;
 
 /// The programs and maps, built from `firewall-ebpf` by `cargo xtask build-ebpf`.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/firewall.bpfel.o"));
 
-/// Directories of maps: those of the instance, and those beside while the flow table gets another size.
+/// Directories of maps: those of the instance, and those beside while some of them are replaced.
 const MAPS: &str = "maps";
-const RESIZED: &str = "maps-resized";
+const BESIDE: &str = "maps-beside";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 17] = [
+const PINNED_MAPS: [&str; 19] = [
     map::GENERATION,
     map::INTERFACES,
     map::ADDRESSES_V4,
@@ -92,6 +93,8 @@ const PINNED_MAPS: [&str; 17] = [
     map::SERVICES,
     map::CELLS,
     map::SETTINGS,
+    map::BARRIER,
+    map::RECEIPT,
     map::FLOW_TABLE,
     map::FLOW_FILTERS,
     map::FLOW_LINES,
@@ -203,6 +206,9 @@ impl Datapath {
         } else {
             self.table_parameters()?.geometry
         };
+        if self.missing_of(&[map::RECEIPT])?.is_some() {
+            self.pin_receipt()?;
+        }
         let (buckets, slots) = (geometry.buckets(), geometry.slots());
         let mut loader = self.loader();
         loader
@@ -235,7 +241,7 @@ impl Datapath {
         for slot in self.pinned_slots()? {
             self.detach(slot)?;
         }
-        for directory in [self.links_directory(), self.root.join(RESIZED), self.maps_directory()] {
+        for directory in [self.links_directory(), self.root.join(BESIDE), self.maps_directory()] {
             remove_directory(&directory)?;
         }
         // Only if nothing else is there: the operator may have named a directory that others use too.
@@ -300,15 +306,6 @@ impl Datapath {
         M: TryFrom<Map, Error = MapError>,
     {
         typed(name, MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?)
-    }
-
-    /// The inner map in a slot of a pinned outer one; `None` if nothing was put there.
-    fn inner_map(&self, name: &'static str, slot: u32) -> Result<Option<MapData>, DatapathError> {
-        let outer: ArrayOfMaps<MapData, MapData> = self.map(name)?;
-        match outer.get(&slot, 0) {
-            Err(MapError::KeyNotFound) => Ok(None),
-            inner => inner.map(Some).map_err(DatapathError::in_map(name)),
-        }
     }
 }
 

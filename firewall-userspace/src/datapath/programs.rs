@@ -17,8 +17,9 @@ use aya_obj::programs::XdpAttachType;
 use firewall_common::abi::ANY_SLOT;
 use firewall_common::flow_table::layout::TableParameters;
 
+use super::arena::Sizes;
 use super::attach::{IngressAttachment, LinkLayer};
-use super::device::Device;
+use super::pin::{Hook, Pin};
 use super::{Datapath, DatapathError, OBJECT, remove_directory};
 
 /// Names of the programs: plain, and with a log line for each dropped packet.
@@ -61,17 +62,26 @@ impl Wanted {
         hook: IngressAttachment,
         log_drops: bool,
         slot: u32,
-        device: &Device,
+        lends_xdp: bool,
     ) -> Self {
         let names = ProgramNames::of(log_drops);
         match hook {
-            IngressAttachment::XdpNative if device.lends_xdp => Self { name: names.ingress_xdp, slot },
+            IngressAttachment::XdpNative if lends_xdp => Self { name: names.ingress_xdp, slot },
             IngressAttachment::XdpNative | IngressAttachment::XdpGeneric => {
                 Self { name: names.ingress_xdp, slot: ANY_SLOT }
             }
             IngressAttachment::Tcx | IngressAttachment::Clsact => {
                 Self { name: names.ingress_tc, slot: ANY_SLOT }
             }
+        }
+    }
+
+    /// The program to take the place of one that has this name and decides at the hook of a pin.
+    pub(super) fn like(name: &str, pin: &Pin, lends_xdp: bool) -> Self {
+        let log_drops = LOGGING.all().contains(&name);
+        match pin.hook {
+            Hook::Egress(_) => Self::egress(log_drops),
+            Hook::Ingress(hook) => Self::ingress(hook, log_drops, pin.slot, lends_xdp),
         }
     }
 
@@ -98,6 +108,9 @@ mod global {
     pub(super) const OUTER_BITS: &str = "OUTER_BITS";
     pub(super) const TIME_SHIFT: &str = "TIME_SHIFT";
     pub(super) const WEAK_ORDER: &str = "WEAK_ORDER";
+    pub(super) const INTERVAL_NODES: &str = "INTERVAL_NODES";
+    pub(super) const PREFIX_LINES: &str = "PREFIX_LINES";
+    pub(super) const CELL_LINES: &str = "CELL_LINES";
 }
 
 /// Whether the CPUs may reorder what the programs store and load.
@@ -122,6 +135,7 @@ impl Datapath {
             LinkLayer::None => 1,
         };
         let TableParameters { secrets, geometry, time_shift } = self.table_parameters()?;
+        let Sizes { interval_nodes, prefix_lines, cell_lines } = self.arena_sizes()?;
         let programs = self
             .loader()
             .override_global(global::SLOT, &slot, true)
@@ -132,6 +146,9 @@ impl Datapath {
             .override_global(global::OUTER_BITS, &geometry.outer_bits, true)
             .override_global(global::TIME_SHIFT, &time_shift, true)
             .override_global(global::WEAK_ORDER, &WEAK_ORDER, true)
+            .override_global(global::INTERVAL_NODES, &interval_nodes, true)
+            .override_global(global::PREFIX_LINES, &prefix_lines, true)
+            .override_global(global::CELL_LINES, &cell_lines, true)
             .load(OBJECT)?;
         Ok(programs)
     }

@@ -1,86 +1,51 @@
 //! Putting a policy into force.
 //!
-//! A policy is a set of fresh maps, filled before any program can see them, that are put into the idle half of the
-//! outer maps. One write of the generation word then changes the half for both hooks of all interfaces at once.
+//! Its tables are copied into the idle half of the arenas, where no program looks. One write of the generation word then
+//! changes the half for both hooks of all interfaces at once.
 
 use std::panic::resume_unwind;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, InnerMap, MapData};
-use bytemuck::Pod;
 use firewall_common::abi::{
-    InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, exempt_flag, interface_flag, map,
+    CellLine, InterfaceSettings, LENGTH_NODES, LengthNode, MAX_INTERFACES, PrefixLine, SERVICE_CHUNK,
+    exempt_flag, interface_flag, map,
 };
 use firewall_common::decide::Half;
 
-use super::array::{BPF_F_MMAPABLE, filled_array};
+use super::arena::Sizes;
 use super::clock::{Units, jiffies_per_second};
 use super::lifetimes::lifetimes;
 use super::receipt::{Digest, Receipt, digest_v6};
-use super::wire::Wire;
 use super::{Datapath, DatapathError};
-use crate::compile::{CompiledInterface, CompiledPolicy};
+use crate::compile::{AddressIndex, CompiledInterface, CompiledPolicy, PrefixTable};
 use crate::model::{IcmpErrors, InterfaceOptions};
 
-/// Flag of `BPF_MAP_CREATE` (`linux/bpf.h`): may stand in an outer map beside arrays of other sizes.
-const BPF_F_INNER_MAP: u32 = 1 << 12;
-
-pub(super) type Settings = Array<MapData, Wire<InterfaceSettings>>;
-
-/// A policy on its way into the idle half of the maps.
+/// A policy in the idle half of the arenas.
 #[must_use = "a prepared policy is not in force until it is activated"]
 #[derive(Debug)]
 pub struct Prepared<'a> {
     datapath: &'a Datapath,
     generation: u64,
     addresses_v6: Digest,
-    puts: Puts,
 }
 
-/// Maps that are being put into outer ones. The kernel waits for all running programs in each update of an outer map; at
-/// the same time they wait once, and the publisher commits meanwhile.
-#[derive(Debug, Default)]
-struct Puts(Vec<JoinHandle<Result<(), DatapathError>>>);
-
-impl Puts {
-    fn start<M: InnerMap + Send + 'static>(
-        &mut self,
-        datapath: &Datapath,
-        name: &'static str,
-        slot: u32,
-        inner: M,
-    ) -> Result<(), DatapathError> {
-        let mut outer: ArrayOfMaps<MapData, M> = datapath.map(name)?;
-        let put = move || outer.set(slot, &inner, 0).map_err(DatapathError::in_map(name));
-        self.0.push(thread::spawn(put));
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), DatapathError> {
-        let outcomes: Vec<_> = self.0.drain(..).map(JoinHandle::join).collect();
-        outcomes.into_iter().try_for_each(returned)
-    }
-}
-
-/// Whoever gives up must not go on writing when the next publisher has its turn.
-impl Drop for Puts {
-    fn drop(&mut self) {
-        for put in self.0.drain(..) {
-            drop(put.join());
-        }
-    }
+/// What is to be written.
+struct Tables {
+    addresses_v4: AddressIndex,
+    addresses_v6: PrefixTable,
+    digest_v6: Digest,
+    cells: Vec<CellLine>,
 }
 
 impl Datapath {
-    /// Fills the idle half of the maps with `policy`. Its generation will be above `newer_than` and above the one in
-    /// force.
+    /// Fills the idle half of the arenas with `policy`, after it has made them larger if need be. Its generation will be above
+    /// `newer_than` and above the one in force.
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the kernel refuses a map or an element, and where a generation waits to be confirmed; the
-    /// policy in force is untouched. Whether the maps could be put into their half is seen when it is activated.
+    /// [`DatapathError`] where a map cannot be read, where the kernel has no memory for larger ones, and where a generation waits
+    /// to be confirmed; the policy in force is untouched.
     pub fn prepare(
         &mut self,
         policy: &CompiledPolicy,
@@ -90,58 +55,66 @@ impl Datapath {
             // The half that would be filled is the one to go back to.
             return Err(DatapathError::AwaitingConfirmation);
         }
+        // A program that works by other arenas would find its half as it was long ago.
+        self.finish_replacement()?;
         let generation = next_generation(self.generation()?, newer_than);
-        let slot = Half::of_generation(generation).slot();
+        let half = Half::of_generation(generation);
         // The half that is filled is the one that was in force before the last change. Whoever made that waited for its
-        // programs to end and has left a receipt, unless it was killed before. Nobody sees the new maps yet, so they are
-        // filled meanwhile.
+        // programs to end and has left a receipt, unless it was killed before.
         let receipt = self.receipt_in_force()?;
-        let cell_lines = policy.cell_lines();
-        let count = cell_lines.len();
-        let ((v4, intervals_v4), (v6, addresses_v6), services, cells, settings) = thread::scope(|scope| {
+        let tables = thread::scope(|scope| {
             let waiting = receipt.is_none().then(|| scope.spawn(|| self.wait_for_readers()));
             let v6 = scope.spawn(|| self.addresses_v6(policy, receipt.as_ref()));
-            let (v4, services) = (addresses_v4(policy)?, services(policy)?);
-            let (cells, settings) = (of_any_size(map::CELLS, &cell_lines)?, settings(policy, count)?);
+            let (addresses_v4, cells) = (policy.address_index_v4(), policy.cell_lines());
             waiting.map_or(Ok(()), |waiting| returned(waiting.join()))?;
-            Ok::<_, DatapathError>((v4, returned(v6.join())?, services, cells, settings))
+            let (addresses_v6, digest_v6) = returned(v6.join())?;
+            Ok::<_, DatapathError>(Tables { addresses_v4, addresses_v6, digest_v6, cells })
         })?;
-        let mut puts = Puts::default();
-        puts.start(self, map::ADDRESSES_V4, slot, v4)?;
-        puts.start(self, map::INTERVALS_V4, slot, intervals_v4)?;
-        let (lengths_v6, v6) = v6;
-        puts.start(self, map::LENGTHS_V6, slot, lengths_v6)?;
-        puts.start(self, map::ADDRESSES_V6, slot, v6)?;
-        puts.start(self, map::SERVICES, slot, services)?;
-        puts.start(self, map::CELLS, slot, cells)?;
-        puts.start(self, map::SETTINGS, slot, settings)?;
-        Ok(Prepared { datapath: self, generation, addresses_v6, puts })
+        self.grow(tables.needed())?;
+        self.fill(half, policy, &tables)?;
+        Ok(Prepared { datapath: self, generation, addresses_v6: tables.digest_v6 })
     }
 
-    /// The IPv6 addresses, and what tells them from others. Sorting them takes longer than everything else, so those of the
-    /// half in force serve both halves if they are the same: they will not be written any more.
+    /// The IPv6 addresses, and what tells them from others. Sorting them takes longer than everything else, so those in force
+    /// are copied if they are the same.
     fn addresses_v6(
         &self,
         policy: &CompiledPolicy,
         receipt: Option<&Receipt>,
-    ) -> Result<((MapData, MapData), Digest), DatapathError> {
+    ) -> Result<(PrefixTable, Digest), DatapathError> {
         let digest = digest_v6(policy);
-        if receipt.is_some_and(|receipt| receipt.has_addresses_v6(&digest))
-            && let (Ok(lengths), Ok(lines)) = (self.inner(map::LENGTHS_V6), self.inner(map::ADDRESSES_V6))
+        let in_force = self.half_in_force()?;
+        if let Some(half) =
+            in_force.filter(|_| receipt.is_some_and(|receipt| receipt.has_addresses_v6(&digest)))
         {
-            return Ok(((lengths, lines), digest));
+            let lengths = self.arena::<LengthNode>(map::LENGTHS_V6)?.read(half, LENGTH_NODES as u32).to_vec();
+            let count = lengths.first().map_or(0, LengthNode::lines);
+            let lines = self.arena::<PrefixLine>(map::ADDRESSES_V6)?.read(half, count).to_vec();
+            return Ok((PrefixTable { lengths, lines }, digest));
         }
-        Ok((addresses_v6(policy)?, digest))
+        Ok((policy.prefix_table_v6(), digest))
     }
 
-    pub(super) fn put<M: InnerMap>(
-        &self,
-        name: &'static str,
-        slot: u32,
-        inner: &M,
-    ) -> Result<(), DatapathError> {
-        let mut outer: ArrayOfMaps<MapData, M> = self.map(name)?;
-        outer.set(slot, inner, 0).map_err(DatapathError::in_map(name))
+    fn fill(&self, half: Half, policy: &CompiledPolicy, tables: &Tables) -> Result<(), DatapathError> {
+        let (services, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
+        let settings = settings(policy, tables.cells.len())?;
+        self.arena(map::ADDRESSES_V4)?.write(half, &tables.addresses_v4.upper_halves)?;
+        self.arena(map::INTERVALS_V4)?.write(half, &tables.addresses_v4.nodes)?;
+        self.arena(map::LENGTHS_V6)?.write(half, &tables.addresses_v6.lengths)?;
+        self.arena(map::ADDRESSES_V6)?.write(half, &tables.addresses_v6.lines)?;
+        self.arena(map::SERVICES)?.write(half, services)?;
+        self.arena(map::CELLS)?.write(half, &tables.cells)?;
+        self.arena(map::SETTINGS)?.write(half, &settings)
+    }
+}
+
+impl Tables {
+    /// More than can be counted is more than the kernel has memory for.
+    fn needed(&self) -> Sizes {
+        let [interval_nodes, prefix_lines, cell_lines] =
+            [self.addresses_v4.nodes.len(), self.addresses_v6.lines.len(), self.cells.len()]
+                .map(|elements| u32::try_from(elements).unwrap_or(u32::MAX));
+        Sizes { interval_nodes, prefix_lines, cell_lines }
     }
 }
 
@@ -163,10 +136,9 @@ impl Prepared<'_> {
     ///
     /// # Errors
     ///
-    /// [`DatapathError`] where the kernel refuses to put a map into its half, or the generation word cannot be written:
-    /// the previous policy stays in force then. Where the receipt cannot be left, the new one is in force already.
+    /// [`DatapathError`] where the generation word cannot be written: the previous policy stays in force then. Where the receipt
+    /// cannot be left, the new one is in force already.
     pub fn activate(self, confirm_within: Option<Duration>) -> Result<(), DatapathError> {
-        self.puts.finish()?;
         match confirm_within {
             Some(within) => self.datapath.set_unconfirmed(self.generation, within, Some(self.addresses_v6)),
             None => self.datapath.set_generation(self.generation, Some(self.addresses_v6)),
@@ -185,40 +157,17 @@ const fn next_generation(in_force: u64, newer_than: u64) -> u64 {
     if candidate & 1 == in_force & 1 { candidate + 1 } else { candidate }
 }
 
-/// The two arrays of the index.
-fn addresses_v4(policy: &CompiledPolicy) -> Result<(MapData, MapData), DatapathError> {
-    let index = policy.address_index_v4();
-    Ok((
-        filled_array(map::ADDRESSES_V4, &index.upper_halves, BPF_F_MMAPABLE)?,
-        of_any_size(map::INTERVALS_V4, &index.nodes)?,
-    ))
-}
-
-/// The two arrays of the table.
-fn addresses_v6(policy: &CompiledPolicy) -> Result<(MapData, MapData), DatapathError> {
-    let table = policy.prefix_table_v6();
-    Ok((
-        filled_array(map::LENGTHS_V6, &table.lengths, BPF_F_MMAPABLE)?,
-        of_any_size(map::ADDRESSES_V6, &table.lines)?,
-    ))
-}
-
-fn of_any_size<T: Pod>(name: &'static str, elements: &[T]) -> Result<MapData, DatapathError> {
-    filled_array(name, elements, BPF_F_MMAPABLE | BPF_F_INNER_MAP)
-}
-
-fn services(policy: &CompiledPolicy) -> Result<MapData, DatapathError> {
-    let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
-    filled_array(map::SERVICES, chunks, BPF_F_MMAPABLE)
-}
-
-fn settings(policy: &CompiledPolicy, cell_lines: usize) -> Result<Settings, DatapathError> {
-    let error = DatapathError::in_map(map::SETTINGS);
-    let mut settings = Settings::create(MAX_INTERFACES, 0).map_err(&error)?;
+/// Of every slot.
+fn settings(policy: &CompiledPolicy, cell_lines: usize) -> Result<Vec<InterfaceSettings>, DatapathError> {
+    let mut settings = vec![InterfaceSettings::default(); MAX_INTERFACES as usize];
     let jiffies_per_second = jiffies_per_second()?;
     for interface in &policy.interfaces {
-        let value = interface_settings(interface, jiffies_per_second, cell_lines);
-        settings.set(interface.slot, Wire(value), 0).map_err(&error)?;
+        let slot = settings.get_mut(interface.slot as usize).ok_or(DatapathError::TooLarge {
+            what: "slots of interfaces",
+            needed: interface.slot as usize + 1,
+            limit: MAX_INTERFACES as usize,
+        })?;
+        *slot = interface_settings(interface, jiffies_per_second, cell_lines);
     }
     Ok(settings)
 }

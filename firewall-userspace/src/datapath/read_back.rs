@@ -1,17 +1,14 @@
 //! The policy in force, read back from the kernel.
 //!
 //! Called where a policy came into force without being published, after a return to the one before, and by whoever asks
-//! which cells there are.
+//! which cells or settings there are.
 
-use aya::maps::{Map, MapData, MapError};
-use bytemuck::Pod;
-use firewall_common::abi::{CellLine, SERVICE_CHUNK, map};
+use firewall_common::abi::{CellLine, InterfaceSettings, MAX_INTERFACES, SERVICE_CHUNK, map};
 use firewall_common::decide::Half;
 
-use super::array::{array_elements, array_holds};
 use super::clock::jiffies_per_second;
-use super::publish::{Settings, interface_settings};
-use super::{Datapath, DatapathError, typed};
+use super::publish::interface_settings;
+use super::{Datapath, DatapathError};
 use crate::compile::CompiledPolicy;
 
 impl Datapath {
@@ -21,11 +18,28 @@ impl Datapath {
     ///
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn cells(&self) -> Result<Vec<u32>, DatapathError> {
-        if self.generation()? == 0 {
+        let Some(half) = self.half_in_force()? else {
             return Ok(Vec::new());
+        };
+        let lines = self.settings_in_force()?.iter().map(|settings| settings.cell_lines).max().unwrap_or(0);
+        let cells = self.arena::<CellLine>(map::CELLS)?;
+        Ok(cells.read(half, lines).iter().flat_map(CellLine::values).collect())
+    }
+
+    /// The settings in force, by slot; none if nothing was ever published.
+    pub(super) fn settings_in_force(&self) -> Result<Vec<InterfaceSettings>, DatapathError> {
+        let settings = self.arena(map::SETTINGS)?;
+        loop {
+            let generation = self.generation()?;
+            if generation == 0 {
+                return Ok(Vec::new());
+            }
+            let found = settings.read(Half::of_generation(generation), MAX_INTERFACES).to_vec();
+            // Whoever does not hold the lock of the writers may have read while the half was filled anew.
+            if self.generation()? == generation {
+                return Ok(found);
+            }
         }
-        let lines: Vec<CellLine> = array_elements(map::CELLS, &self.inner(map::CELLS)?)?;
-        Ok(lines.iter().flat_map(CellLine::values).collect())
     }
 
     /// Whether the policy in force is `policy`, element by element; of the settings, those of its own slots alone.
@@ -34,49 +48,31 @@ impl Datapath {
     ///
     /// [`DatapathError::Map`] where a map cannot be read.
     pub fn holds(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+        let Some(half) = self.half_in_force()? else {
+            return Ok(false);
+        };
         let (chunks, _) = policy.services.as_chunks::<SERVICE_CHUNK>();
         let (index, cells) = (policy.address_index_v4(), policy.cell_lines());
-        Ok(self.holds_array(map::ADDRESSES_V4, &index.upper_halves)?
-            && self.holds_array(map::INTERVALS_V4, &index.nodes)?
-            && self.holds_array(map::SERVICES, chunks)?
-            && self.holds_addresses_v6(policy)?
-            && self.holds_array(map::CELLS, &cells)?
+        Ok(self.arena(map::ADDRESSES_V4)?.holds(half, &index.upper_halves)
+            && self.arena(map::INTERVALS_V4)?.holds(half, &index.nodes)
+            && self.arena(map::SERVICES)?.holds(half, chunks)
+            && self.holds_addresses_v6(half, policy)?
+            && self.arena(map::CELLS)?.holds(half, &cells)
             && self.holds_settings(policy, cells.len())?)
     }
 
-    fn holds_array<T: Pod>(&self, name: &'static str, elements: &[T]) -> Result<bool, DatapathError> {
-        array_holds(name, &self.inner(name)?, elements)
-    }
-
-    fn holds_addresses_v6(&self, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
+    fn holds_addresses_v6(&self, half: Half, policy: &CompiledPolicy) -> Result<bool, DatapathError> {
         let table = policy.prefix_table_v6();
-        Ok(self.holds_array(map::LENGTHS_V6, &table.lengths)?
-            && self.holds_array(map::ADDRESSES_V6, &table.lines)?)
+        Ok(self.arena(map::LENGTHS_V6)?.holds(half, &table.lengths)
+            && self.arena(map::ADDRESSES_V6)?.holds(half, &table.lines))
     }
 
     fn holds_settings(&self, policy: &CompiledPolicy, cell_lines: usize) -> Result<bool, DatapathError> {
-        let settings: Settings = self.typed_inner(map::SETTINGS)?;
+        let found = self.settings_in_force()?;
         let jiffies_per_second = jiffies_per_second()?;
-        for interface in &policy.interfaces {
-            let found = settings.get(&interface.slot, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
-            if found.0 != interface_settings(interface, jiffies_per_second, cell_lines) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The inner map of the half in force.
-    pub(super) fn inner(&self, name: &'static str) -> Result<MapData, DatapathError> {
-        let slot = Half::of_generation(self.generation()?).slot();
-        self.inner_map(name, slot)?.ok_or_else(|| DatapathError::in_map(name)(MapError::KeyNotFound))
-    }
-
-    /// As [`inner`](Self::inner), of a type.
-    fn typed_inner<M>(&self, name: &'static str) -> Result<M, DatapathError>
-    where
-        M: TryFrom<Map, Error = MapError>,
-    {
-        typed(name, self.inner(name)?)
+        Ok(policy.interfaces.iter().all(|interface| {
+            let expected = interface_settings(interface, jiffies_per_second, cell_lines);
+            found.get(interface.slot as usize) == Some(&expected)
+        }))
     }
 }

@@ -1,47 +1,47 @@
 //! What a publisher leaves in the kernel for the next one, when no program works by the policy before any more.
 //!
-//! Every update of an outer map from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the kernel),
-//! so writing a slot that no program reads waits for all programs that run. The map that is written there is the
-//! receipt: if it is present, seen under the lock of the writers, its writer has finished waiting. The system call does
-//! not return before the grace period ends, not even when the process is killed.
+//! Every update of a map of maps from user space ends with `synchronize_rcu` (`maybe_wait_bpf_programs` in the kernel), so
+//! writing one that no program reads waits for all programs that run. The receipt is written after that: if it is for the
+//! generation word that is found, seen under the lock of the writers, somebody has finished waiting.
 
+use aya::maps::of_maps::ArrayOfMaps;
+use aya::maps::{Array, MapData};
 use bytemuck::{Pod, Zeroable};
-use firewall_common::abi::{BARRIER_SLOT, InterfaceSettings, MAX_INTERFACES, map};
+use firewall_common::abi::{RECEIPT_WORDS, map};
 use sha2::{Digest as _, Sha256};
 
-use super::publish::Settings;
+use super::array::new_array;
 use super::wire::Wire;
-use super::{Datapath, DatapathError, typed};
+use super::{Datapath, DatapathError};
 use crate::compile::CompiledPolicy;
 
 /// Says what is in a table: no two contents have the same.
 pub(super) type Digest = [u8; 32];
 
-/// Where the receipt is in its map.
+/// Where the receipt is in its map, and the map in the barrier.
 const INDEX: u32 = 0;
 
 /// Proof that no program still uses the policy before this generation, plus a digest of what this generation's half
-/// contains. Same size as [`InterfaceSettings`], because it is stored in a map of those.
+/// contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Receipt {
     /// The generation word.
-    word: [u32; 2],
+    word: u64,
     /// Zeroes where it is not known.
     addresses_v6: Digest,
-    unused: [u32; 14],
 }
 
-const _: () = assert!(size_of::<Receipt>() == size_of::<InterfaceSettings>());
+const _: () = assert!(size_of::<Receipt>() == RECEIPT_WORDS * size_of::<u64>());
 
 impl Receipt {
     pub(super) fn new(word: u64, addresses_v6: Option<Digest>) -> Self {
-        Self { word: bytemuck::cast(word), addresses_v6: addresses_v6.unwrap_or_default(), unused: [0; 14] }
+        Self { word, addresses_v6: addresses_v6.unwrap_or_default() }
     }
 
     /// Whether it was left for a generation word. That of a new map was left for none.
-    pub(super) fn is_for(&self, word: u64) -> bool {
-        word != 0 && self.word == bytemuck::cast::<u64, [u32; 2]>(word)
+    pub(super) const fn is_for(&self, word: u64) -> bool {
+        word != 0 && self.word == word
     }
 
     /// Whether the IPv6 table of the generation has what `digest` is of.
@@ -53,25 +53,31 @@ impl Receipt {
 impl Datapath {
     /// Waits for all programs that run, and leaves a receipt.
     pub(super) fn leave(&self, receipt: Receipt) -> Result<(), DatapathError> {
-        let error = DatapathError::in_map(map::SETTINGS);
-        let mut settings = Settings::create(MAX_INTERFACES, 0).map_err(&error)?;
-        settings.set(INDEX, Wire(bytemuck::cast(receipt)), 0).map_err(&error)?;
-        self.put(map::SETTINGS, BARRIER_SLOT, &settings)
+        self.wait_for_readers()?;
+        let mut receipts: Array<MapData, Wire<Receipt>> = self.map(map::RECEIPT)?;
+        receipts.set(INDEX, Wire(receipt), 0).map_err(DatapathError::in_map(map::RECEIPT))
     }
 
-    /// Waits for all programs that run, and leaves the receipt that there is.
+    /// Waits for all programs that run.
     pub(super) fn wait_for_readers(&self) -> Result<(), DatapathError> {
-        self.leave(self.receipt()?.unwrap_or_default())
+        // Any map of its kind would do.
+        let receipts: Array<MapData, Wire<Receipt>> = self.map(map::RECEIPT)?;
+        let mut barrier: ArrayOfMaps<MapData, _> = self.map(map::BARRIER)?;
+        barrier.set(INDEX, &receipts, 0).map_err(DatapathError::in_map(map::BARRIER))
     }
 
     /// The last receipt.
-    pub(super) fn receipt(&self) -> Result<Option<Receipt>, DatapathError> {
-        let Some(data) = self.inner_map(map::SETTINGS, BARRIER_SLOT)? else {
-            return Ok(None);
-        };
-        let settings: Settings = typed(map::SETTINGS, data)?;
-        let receipt = settings.get(&INDEX, 0).map_err(DatapathError::in_map(map::SETTINGS))?;
-        Ok(Some(bytemuck::cast(receipt.0)))
+    pub(super) fn receipt(&self) -> Result<Receipt, DatapathError> {
+        let receipts: Array<MapData, Wire<Receipt>> = self.map(map::RECEIPT)?;
+        let Wire(receipt) = receipts.get(&INDEX, 0).map_err(DatapathError::in_map(map::RECEIPT))?;
+        Ok(receipt)
+    }
+
+    /// Makes the map of receipts, and pins it.
+    pub(super) fn pin_receipt(&self) -> Result<(), DatapathError> {
+        let receipts = new_array::<Receipt>(map::RECEIPT, 1).map_err(DatapathError::in_map(map::RECEIPT))?;
+        let path = self.map_path(map::RECEIPT);
+        receipts.pin(&path).map_err(|source| DatapathError::Pin { path, source })
     }
 }
 

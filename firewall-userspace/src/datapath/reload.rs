@@ -32,7 +32,7 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         let device = device::find(interface)?;
         let egress = Wanted::egress(log_drops);
-        let ingress = Wanted::ingress(attachment.ingress, log_drops, attachment.slot, &device);
+        let ingress = Wanted::ingress(attachment.ingress, log_drops, attachment.slot, device.lends_xdp);
         // Both, before either is used: what the verifier refuses must change nothing.
         self.see_to(&[egress, ingress])?;
         self.make_known(attachment.slot, interface, &device)?;
@@ -49,7 +49,7 @@ impl Datapath {
         Ok(())
     }
 
-    fn replace_link(&self, program: Wanted, path: &Path, hook: Hook) -> Result<(), DatapathError> {
+    pub(super) fn replace_link(&self, program: Wanted, path: &Path, hook: Hook) -> Result<(), DatapathError> {
         let link_error = |source| DatapathError::Link { path: path.to_path_buf(), source };
         let link = FdLink::from(PinnedLink::from_pin(path).map_err(link_error)?);
         let replaced = match hook {

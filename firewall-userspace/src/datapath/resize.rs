@@ -1,175 +1,57 @@
 //! Another size for the flow table, while packets flow.
 //!
-//! A second set of maps is pinned beside the first: a new flow table, into which the flows are copied, and the other maps as they
-//! are. One exchange of the two directories makes it the instance's; then each interface gets programs that work by it. What began
-//! or moved on meanwhile is copied once more. Whoever is killed in between leaves the directory that is not needed any more: the
-//! next reload takes from it what is missing, and removes it.
+//! The flows are copied into a new table, which takes the place of the old one ([`replacement`](super::replacement)). What began or
+//! moved on meanwhile is copied once more.
 
-use std::fs;
-
-use aya::maps::MapData;
-use aya::programs::loaded_programs;
 use firewall_common::abi::map;
 use firewall_common::flow_table::control::{IDENTITY, KEYED, PROTECTED, state};
 use firewall_common::flow_table::layout::SLOTS;
 use firewall_common::flow_table::life::Beside;
 use firewall_common::flow_table::sweep::Listed;
 use firewall_common::flow_table::{Change, Control, Fresh, Geometry, Memory as _, Time, change, find, spot};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::clock::Units;
 use super::flow_table::{Added, FlowTable, TABLE_MAPS, random_secrets};
-use super::{Datapath, DatapathError, PINNED_MAPS, RESIZED};
-
-/// An instance whose flow table gets another size.
-#[derive(Debug)]
-pub struct Resize<'a> {
-    datapath: &'a Datapath,
-    /// The pins beside: those of the new table at first, of the old one after the exchange.
-    beside: Datapath,
-    /// Control words of the old table, by slot, as they were copied.
-    copied: Vec<u64>,
-    lost: u64,
-}
+use super::{Datapath, DatapathError};
 
 impl Datapath {
-    /// Makes a flow table with room for `flow_entries`, and copies the flows into it. Nothing uses it yet. `None` if the table has
-    /// that size.
+    /// Gives the flow table room for `flow_entries`. Returns how many flows found no place, or could not be copied because their
+    /// addresses were not recorded; `None` if the table has that size.
     ///
     /// # Errors
     ///
-    /// [`DatapathError::FlowsDoNotFit`] where a protected flow finds no place, and others where the kernel refuses the maps.
-    /// Everything is as it was then.
-    pub fn resize(&self, flow_entries: u32) -> Result<Option<Resize<'_>>, DatapathError> {
+    /// [`DatapathError::FlowsDoNotFit`] where a protected flow finds no place, and others where the kernel refuses maps or programs:
+    /// everything is as it was then.
+    pub fn resize(&self, flow_entries: u32) -> Result<Option<u64>, DatapathError> {
         let geometry = Geometry::for_entries(flow_entries);
         if self.table_parameters()?.geometry == geometry {
             return Ok(None);
         }
-        let beside = self.beside();
-        let made = self.make(&beside, geometry).and_then(|()| copied(self, &beside, flow_entries));
-        match made {
-            Ok((copied, lost)) => Ok(Some(Resize { datapath: self, beside, copied, lost })),
-            Err(error) => {
-                beside.remove_maps()?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes the flows that a resize has left which was killed, if programs have worked by them. Returns how many are lost.
-    ///
-    /// To be called when all programs work by the maps of this instance.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where a map cannot be read or written.
-    pub fn finish_resize(&self, was_in_use: bool) -> Result<u64, DatapathError> {
-        let beside = self.beside();
-        if !beside.maps_directory().exists() {
-            return Ok(0);
-        }
-        let mut lost = 0;
-        if was_in_use && beside.missing_of(&TABLE_MAPS)?.is_none() {
-            self.wait_for_readers()?;
-            beside.cut_drained_flows()?;
-            let (from, to) = (beside.flow_table()?, self.flow_table()?);
-            lost = copy_again(&from, &to, &[], Units::of_kernel()?.now()?);
-        }
-        beside.remove_maps()?;
-        Ok(lost)
-    }
-
-    /// Whether a resize was killed while programs were to go from one table to the other.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where a pin cannot be read.
-    pub fn has_unfinished_resize(&self) -> Result<bool, DatapathError> {
-        self.works_by(&self.beside())
-    }
-
-    /// Whether an attached program works by a flow table.
-    fn works_by(&self, table: &Self) -> Result<bool, DatapathError> {
-        let path = table.map_path(map::FLOW_LINES);
-        if !path.exists() {
-            return Ok(false);
-        }
-        let error = DatapathError::in_map(map::FLOW_LINES);
-        let lines = MapData::from_pin(path).and_then(|lines| lines.info()).map_err(&error)?.id();
-        let attached = self.program_ids()?;
-        let uses = |maps: Option<Vec<u32>>| maps.is_some_and(|maps| maps.contains(&lines));
-        let mut programs = loaded_programs().filter_map(Result::ok);
-        Ok(programs.any(|program| attached.contains(&program.id()) && program.map_ids().is_ok_and(uses)))
-    }
-
-    fn beside(&self) -> Self {
-        Self { root: self.root.clone(), maps: RESIZED }
-    }
-
-    fn make(&self, beside: &Self, geometry: Geometry) -> Result<(), DatapathError> {
-        beside.remove_maps()?;
-        let directory = beside.maps_directory();
-        fs::create_dir(&directory).map_err(DatapathError::creating(&directory))?;
         // What happened is counted for each table anew.
-        let is_shared = |name: &&str| !TABLE_MAPS.contains(name) && *name != map::FLOW_EVENTS;
-        for name in PINNED_MAPS.into_iter().filter(is_shared) {
-            let map = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
-            let path = beside.map_path(name);
-            map.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
-        }
-        beside.create_maps(geometry, random_secrets()?)
-    }
-}
-
-impl Resize<'_> {
-    /// Makes the new table that of the instance. Programs that are loaded from now on work by it.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Io`] where the pins cannot be exchanged; everything is as it was then.
-    pub fn exchange(self) -> Result<Self, DatapathError> {
-        let (present, beside) = (self.datapath.maps_directory(), self.beside.maps_directory());
-        let flags = RenameFlags::RENAME_EXCHANGE;
-        let exchanged = renameat2(AT_FDCWD, &present, AT_FDCWD, &beside, flags);
-        if let Err(errno) = exchanged {
-            self.beside.remove_maps()?;
-            return Err(DatapathError::io("exchange", &present)(errno_error(errno)));
-        }
-        Ok(self)
+        let replaced: Vec<&'static str> = TABLE_MAPS.into_iter().chain([map::FLOW_EVENTS]).collect();
+        let (replacement, (copied, lost)) = self.replacement(&replaced, |beside| {
+            beside.create_maps(geometry, random_secrets()?)?;
+            copied(self, beside, flow_entries)
+        })?;
+        replacement.put_in_place()?;
+        let lost = lost + self.take_flows(replacement.beside(), &copied)?;
+        replacement.forget()?;
+        Ok(Some(lost))
     }
 
-    /// Goes back to the old table, if all programs work by that still. Otherwise the next reload takes along what is in it.
-    ///
-    /// # Errors
-    ///
-    /// As [`exchange`](Self::exchange).
-    pub fn take_back(self) -> Result<(), DatapathError> {
-        if self.datapath.works_by(self.datapath)? {
-            return Ok(());
-        }
-        self.exchange()?.beside.remove_maps()
+    /// Takes the flows of another table, if there is one beside, by which programs have worked.
+    pub(super) fn take_flows_of(&self, beside: &Self) -> Result<u64, DatapathError> {
+        let is_another = beside.missing_of(&TABLE_MAPS)?.is_none()
+            && beside.table_parameters()?.secrets != self.table_parameters()?.secrets;
+        if is_another { self.take_flows(beside, &[]) } else { Ok(0) }
     }
 
-    /// Copies what began or moved on since, when all programs work by the new table, and forgets the old one. Returns how many
-    /// flows found no place, or could not be copied because their addresses were not recorded.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError`] where a map cannot be read or written.
-    pub fn finish(self) -> Result<u64, DatapathError> {
-        // Until then a program may still be at work on the old one.
-        self.datapath.wait_for_readers()?;
-        self.beside.cut_drained_flows()?;
-        let (from, to) = (self.beside.flow_table()?, self.datapath.flow_table()?);
-        let lost = copy_again(&from, &to, &self.copied, Units::of_kernel()?.now()?);
-        self.beside.remove_maps()?;
-        Ok(self.lost + lost)
+    /// Takes the flows of the old table that are not as they were `copied`. No program works by it any more.
+    fn take_flows(&self, beside: &Self, copied: &[u64]) -> Result<u64, DatapathError> {
+        beside.cut_drained_flows()?;
+        let (from, to) = (beside.flow_table()?, self.flow_table()?);
+        Ok(copy_again(&from, &to, copied, Units::of_kernel()?.now()?))
     }
-}
-
-fn errno_error(errno: Errno) -> std::io::Error {
-    errno.into()
 }
 
 /// The control words that were copied, and how many flows the new table has not taken.

@@ -4,25 +4,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Map, MapData};
-use firewall_common::decide::Half;
+use aya::maps::MapData;
 
-/// Bytes of the inner map of a generation, as the kernel accounts for them.
-pub(super) fn of_inner_map(maps: &Path, outer: &str, generation: u64) -> Result<u64> {
-    accounted(&inner_map(maps, outer, generation)?)
-}
-
-/// Whether a generation and the next one have the same inner map.
-pub(super) fn is_shared(maps: &Path, outer: &str, generation: u64) -> Result<bool> {
-    let id = |generation| Ok::<_, anyhow::Error>(inner_map(maps, outer, generation)?.info()?.id());
-    Ok(id(generation)? == id(generation + 1)?)
-}
-
-fn inner_map(maps: &Path, outer: &str, generation: u64) -> Result<MapData> {
-    let data = MapData::from_pin(maps.join(outer)).with_context(|| format!("open {outer}"))?;
-    let halves: ArrayOfMaps<MapData, MapData> = Map::from_map_data(data)?.try_into()?;
-    Ok(halves.get(&Half::of_generation(generation).slot(), 0)?)
+/// The id of a pinned map.
+pub(super) fn id_of(maps: &Path, name: &str) -> Result<u32> {
+    Ok(MapData::from_pin(maps.join(name)).with_context(|| format!("open {name}"))?.info()?.id())
 }
 
 /// Bytes of a pinned map, as the kernel accounts for them.

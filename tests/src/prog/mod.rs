@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use firewall_common::abi::{Direction, KeyWords, MAX_INTERFACES};
+use firewall_common::abi::{Direction, KeyWords, MAX_INTERFACES, map};
 use firewall_common::flow_table::life::Socket;
 use firewall_common::reason::{Decision, Reason, Verdict};
 use firewall_userspace::compile::{RuleSetIds, compile};
@@ -31,6 +31,9 @@ use ageing::StateMaps;
 use counters::Counters;
 
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// The arenas that others take the place of when a policy outgrows them.
+const GROWING: [&str; 3] = [map::INTERVALS_V4, map::ADDRESSES_V6, map::CELLS];
 
 /// Whether BPF programs can be loaded here. If not, says so; under `SGFW_REQUIRE_BPF=1` that is a failure.
 ///
@@ -72,6 +75,8 @@ pub struct Harness {
     ingress: Ingress,
     datapath: Datapath,
     programs: BTreeMap<u32, Ebpf>,
+    /// Ids of those that grow.
+    arenas: Vec<u32>,
     counters: Counters,
     state: StateMaps,
     rule_sets: RuleSetIds,
@@ -104,6 +109,7 @@ impl Harness {
             state: StateMaps::open(&maps)?,
             datapath,
             programs: BTreeMap::new(),
+            arenas: Vec::new(),
             rule_sets: RuleSetIds::default(),
             directory,
         })
@@ -126,34 +132,27 @@ impl Harness {
     fn publish_for(&mut self, policy: &Policy, confirm_within: Option<Duration>) -> Result<()> {
         let compiled = compile(&policy_input(policy)?, &mut self.rule_sets)?;
         self.datapath.prepare(&compiled, 0)?.activate(confirm_within)?;
-        Ok(())
+        self.follow_arenas()
     }
 
-    /// How many bytes of the kernel's memory an array of the flow table takes.
-    ///
-    /// # Errors
-    ///
-    /// What kept the kernel from telling.
-    pub fn memory_of_table(&self, table: &str) -> Result<u64> {
-        memory::of_map(&self.directory.maps()?, table)
+    /// Loads the programs again where a policy has outgrown its arenas: those that are attached were moved.
+    fn follow_arenas(&mut self) -> Result<()> {
+        let maps = self.directory.maps()?;
+        let arenas = GROWING.iter().map(|name| memory::id_of(&maps, name)).collect::<Result<_>>()?;
+        if std::mem::replace(&mut self.arenas, arenas) == self.arenas {
+            return Ok(());
+        }
+        let slots: Vec<u32> = std::mem::take(&mut self.programs).into_keys().collect();
+        slots.into_iter().try_for_each(|slot| self.load(slot))
     }
 
-    /// How many bytes of the kernel's memory one of the maps of the policy in force takes.
+    /// How many bytes of the kernel's memory a map takes.
     ///
     /// # Errors
     ///
     /// What kept the kernel from telling.
     pub fn memory_of(&self, map: &str) -> Result<u64> {
-        memory::of_inner_map(&self.directory.maps()?, map, self.datapath.generation()?)
-    }
-
-    /// Whether both halves have the same one of the maps of a policy.
-    ///
-    /// # Errors
-    ///
-    /// What kept the kernel from telling.
-    pub fn is_shared(&self, map: &str) -> Result<bool> {
-        memory::is_shared(&self.directory.maps()?, map, self.datapath.generation()?)
+        memory::of_map(&self.directory.maps()?, map)
     }
 
     /// Forgets every flow and fragment, for the next scenario, and what the last one may have left uncounted.

@@ -4,11 +4,14 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use aya::maps::{Array, Map, MapData};
+use firewall_common::abi::{CellLine, HALVES, map};
+use firewall_common::decide::Half;
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{Family, Finished, Host, INTERFACE, IngressHook, Lab, Reachability};
 use firewall_tests::lab::{TcpServer, Topology, tcp_connect};
 
-use crate::support::{Conversation, json, on_every_hook, protect, without_tcx};
+use crate::support::{Conversation, files, json, on_every_hook, protect, without_tcx};
 
 on_every_hook!(
     what_is_not_confirmed_is_undone_with_no_process_running,
@@ -250,34 +253,19 @@ fn what_is_gone_back_to_is_read_back_and_mended(hook: IngressHook) {
     assert_eq!(history(app)[0].0, before + 1);
 }
 
-/// Removes every cell from a half of the maps, and says how many lines of them there were.
+/// Removes every cell from a half of the arena, and says how many lines of them there were.
 fn empty_cells(host: &Host, half: u64) -> usize {
-    let bpftool = |line: &str| -> serde_json::Value {
-        let output = host.run(&format!("bpftool --json map {line}")).expect_success();
-        serde_json::from_str(&output).unwrap()
-    };
-    let find = format!("find {} -name CELLS", host.instance().bpffs_directory.display());
-    let pin = host.run(&find).expect_success();
-    let halves = bpftool(&format!("dump pinned {}", pin.trim()));
-    // The value of an element of an outer map is the id of the inner one.
-    let id = bytes(&halves[usize::try_from(half).unwrap()]["value"]);
-    let id = id
-        .iter()
-        .rev()
-        .fold(0_u32, |id, byte| id << 8 | u32::from_str_radix(byte.trim_start_matches("0x"), 16).unwrap());
-    let lines = bpftool(&format!("dump id {id}"));
+    type Line = [u64; size_of::<CellLine>() / size_of::<u64>()];
+    let directory = &host.instance().bpffs_directory;
+    let pin = files(directory).into_iter().find(|pin| pin.ends_with(format!("maps/{}", map::CELLS)));
+    let map = Map::from_map_data(MapData::from_pin(pin.unwrap()).unwrap()).unwrap();
+    let mut lines: Array<_, Line> = map.try_into().unwrap();
+    let elements_each = lines.len() / HALVES;
     let mut emptied = 0;
-    for line in lines.as_array().unwrap() {
-        let (key, value) = (bytes(&line["key"]).join(" "), bytes(&line["value"]));
-        let zeroes = vec!["0x00"; value.len()];
-        emptied += usize::from(value != zeroes);
-        let zeroes = zeroes.join(" ");
-        host.run(&format!("bpftool map update id {id} key {key} value {zeroes}")).expect_success();
+    for index in 0..elements_each {
+        let element = Half::of_generation(half).element(elements_each, index);
+        emptied += usize::from(lines.get(&element, 0).unwrap() != Line::default());
+        lines.set(element, Line::default(), 0).unwrap();
     }
     emptied
-}
-
-/// Bytes as bpftool writes them: `0x2a`.
-fn bytes(value: &serde_json::Value) -> Vec<&str> {
-    value.as_array().unwrap().iter().map(|byte| byte.as_str().unwrap()).collect()
 }

@@ -22,6 +22,7 @@ mod exempt;
 mod expire;
 mod flows_cut;
 mod forged_sources;
+mod growth;
 mod hooks;
 mod icmp;
 mod lab;

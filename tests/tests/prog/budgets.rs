@@ -34,6 +34,6 @@ fn the_flow_table_takes_the_memory_that_is_declared_and_no_more() {
     }
     let harness = Harness::with_flow_entries(Ingress::Tc, DEFAULT_FLOW_ENTRIES).unwrap();
     let arrays = [map::FLOW_FILTERS, map::FLOW_LINES, map::FLOW_DETAILS, map::FLOW_RECORDS];
-    let bytes: u64 = arrays.iter().map(|array| harness.memory_of_table(array).unwrap()).sum();
+    let bytes: u64 = arrays.iter().map(|array| harness.memory_of(array).unwrap()).sum();
     assert!(bytes <= BYTES_PER_FLOW * u64::from(DEFAULT_FLOW_ENTRIES), "{bytes} bytes");
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firewall_common::abi::{Direction, map};
+use firewall_common::abi::{Direction, HALVES, map};
 use firewall_common::reason::Reason;
 use firewall_tests::packets::{Frame, Packet, Transport};
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
@@ -22,9 +22,9 @@ const PORTS: u32 = 20;
 /// How many entries and rules are probed.
 const PROBED: usize = 100;
 
-/// What a prefix may take in the kernel, and what a cell may (`docs/decisions.md`, "Targets").
-const BYTES_PER_PREFIX: u64 = 200;
-const BYTES_PER_CELL: u64 = 128;
+/// What a prefix may take in the kernel, and what a cell may, in each of the two halves (`docs/decisions.md`, "Targets").
+const BYTES_PER_PREFIX: u64 = 200 * HALVES as u64;
+const BYTES_PER_CELL: u64 = 64 * HALVES as u64;
 
 /// Open to the list.
 const LISTED: u16 = 443;
@@ -82,8 +82,9 @@ fn every_one_of_many_rules_counts_for_its_port() {
     }
 }
 
+/// Where they are the same they are copied from the half in force, and else made anew.
 #[test]
-fn ipv6_addresses_serve_the_next_policy_while_it_has_the_same() {
+fn ipv6_addresses_are_those_of_the_policy_whatever_was_in_force_before() {
     if !can_load_programs() {
         return;
     }
@@ -105,15 +106,39 @@ fn ipv6_addresses_serve_the_next_policy_while_it_has_the_same() {
         }
         let expected = if wide.is_empty() { Reason::NoRule } else { Reason::Rule };
         assert_eq!(decide(&mut harness, address(false, 1), WIDE), expected);
-        assert!(!harness.is_shared(map::CELLS).unwrap_or(false));
-        harness.is_shared(map::ADDRESSES_V6).unwrap_or(false)
     };
-    assert!(!publish(one, &[]), "nothing was in force before");
-    assert!(publish(one, &["10.0.0.0/8"]));
-    assert!(publish(one, &["10.0.0.0/8", "10.0.0.0/9"]));
-    assert!(!publish(other, &["10.0.0.0/8"]));
-    assert!(!publish(one, &["10.0.0.0/8"]), "what the idle half had does not count");
-    assert!(publish(one, &[]));
+    publish(one, &[]);
+    publish(one, &["10.0.0.0/8"]);
+    publish(one, &["10.0.0.0/8", "10.0.0.0/9"]);
+    publish(other, &["10.0.0.0/8"]);
+    publish(one, &["10.0.0.0/8"]);
+    publish(one, &[]);
+}
+
+/// Each time the arenas become larger, and a policy that has become smaller again leaves nothing of the larger one.
+#[test]
+fn a_policy_that_has_outgrown_its_arenas_is_whole_and_so_is_a_small_one_after_it() {
+    if !can_load_programs() {
+        return;
+    }
+    let mut harness = Harness::new(Ingress::Tc).unwrap();
+    let mut bytes = Vec::new();
+    for entries in [10, 5_000, 40_000, 10, 20] {
+        harness.forget_state().unwrap();
+        harness.publish(&lists(entries)).unwrap();
+        for is_ipv6 in [false, true] {
+            for (entry, expected) in
+                [(0, Reason::Rule), (entries - 1, Reason::Rule), (entries, Reason::NoRule)]
+            {
+                let peer = address(is_ipv6, 4 * entry);
+                assert_eq!(decide(&mut harness, peer, LISTED), expected, "{peer} of {entries}");
+                assert_eq!(decide(&mut harness, peer, WIDE), Reason::Rule, "{peer} of {entries}");
+            }
+        }
+        bytes.push(harness.memory_of(map::ADDRESSES_V6).unwrap());
+    }
+    assert!(bytes[..3].is_sorted_by(|smaller, larger| smaller < larger), "{bytes:?}");
+    assert_eq!([bytes[3], bytes[4]], [bytes[2]; 2]);
 }
 
 /// An entry is the first two of four addresses.

@@ -352,6 +352,7 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
         OtherVersion => Rendered("pins of another ABI; tested between namespaces"),
         UnreadableFlows => Rendered("pins of another ABI; tested between namespaces"),
         AwaitingConfirmation => Rendered("what changes an instance asks before"),
+        NoMemory => Rendered("more rules than a test makes"),
         TooLarge => Rendered("more rules than a test makes"),
     })
     .to_vec()

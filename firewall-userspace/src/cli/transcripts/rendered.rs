@@ -233,6 +233,10 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
         ("DatapathError::UnreadableFlows", DatapathError::UnreadableFlows { version: 1 }),
         ("DatapathError::AwaitingConfirmation", DatapathError::AwaitingConfirmation),
         (
+            "DatapathError::NoMemory",
+            DatapathError::NoMemory { what: "lines of IPv6 prefixes", needed: 9_000_000, mebibytes: 1408 },
+        ),
+        (
             "DatapathError::TooLarge",
             DatapathError::TooLarge { what: "cells", needed: 2_000_000, limit: 1_048_576 },
         ),

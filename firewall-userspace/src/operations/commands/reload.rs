@@ -5,7 +5,7 @@
 
 use super::interfaces::stored_interface;
 use super::upgrade::{Upgraded, upgrade};
-use crate::datapath::{Attachment, Datapath, Resize};
+use crate::datapath::{Attachment, Datapath};
 use crate::host;
 use crate::model::Interface;
 use crate::operations::confirm::lock;
@@ -56,44 +56,21 @@ pub fn reload(
     let Some(datapath) = datapath else {
         return Ok(Reloaded::default());
     };
-    let is_unfinished = datapath.has_unfinished_resize()?;
+    let unfinished = datapath.finish_replacement()?;
     let Some(entries) = flow_entries else {
         let interfaces = replace_programs(&datapath, wanted)?;
-        // If others were left out their programs may still work by what is to be removed.
-        let lost_flows = if names.is_empty() { datapath.finish_resize(is_unfinished)? } else { 0 };
-        return Ok(Reloaded { interfaces, lost_flows, leftovers: Vec::new() });
+        return Ok(Reloaded { interfaces, lost_flows: unfinished, leftovers: Vec::new() });
     };
     check_complete(&snapshot, &datapath)?;
     drop(snapshot);
-    if is_unfinished {
-        replace_programs(&datapath, wanted.clone())?;
-    }
-    let lost = datapath.finish_resize(is_unfinished)?;
-    let reloaded = resize(&datapath, entries, wanted)?;
+    let (interfaces, lost) = match datapath.resize(entries)? {
+        Some(lost) => (wanted, lost),
+        None => (replace_programs(&datapath, wanted)?, 0),
+    };
     let transaction = store.begin(&lock)?;
     transaction.set_flow_entries(datapath.flow_entries()?)?;
     transaction.commit()?;
-    Ok(Reloaded { lost_flows: reloaded.lost_flows + lost, ..reloaded })
-}
-
-/// Gives the flow table another size, and the interfaces programs that work by it. If the flows do not fit, or the first programs
-/// are refused, everything is as it was.
-fn resize(
-    datapath: &Datapath,
-    flow_entries: u32,
-    wanted: Vec<(Interface, Attachment)>,
-) -> Result<Reloaded, OperationError> {
-    let resize = datapath.resize(flow_entries)?.map(Resize::exchange).transpose()?;
-    match replace_programs(datapath, wanted) {
-        Ok(interfaces) => {
-            let lost_flows = resize.map_or(Ok(0), Resize::finish)?;
-            Ok(Reloaded { interfaces, lost_flows, leftovers: Vec::new() })
-        }
-        Err(failure) => {
-            resize.map_or(Ok(()), Resize::take_back)?;
-            Err(failure)
-        }
-    }
+    Ok(Reloaded { interfaces, lost_flows: unfinished + lost, leftovers: Vec::new() })
 }
 
 fn replace_programs(

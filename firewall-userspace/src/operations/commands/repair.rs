@@ -67,6 +67,9 @@ pub fn repair(instance: &Instance, operator: &Operator) -> Result<Repairs, Opera
     let has_lost = found.iter().any(Found::has_lost);
     let stored = store.snapshot()?.generation()?;
     let existing = Datapath::open(&instance.bpffs)?.filter(|_| !found.is_empty());
+    if let Some(datapath) = &existing {
+        datapath.finish_replacement()?;
+    }
     let is_in_force = match &existing {
         Some(datapath) => datapath.generation()? == stored,
         None => true,

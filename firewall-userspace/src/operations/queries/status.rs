@@ -72,7 +72,8 @@ impl Status {
         };
         let is_in_force =
             self.kernel.as_ref().is_none_or(|kernel| kernel.generation == self.stored_generation);
-        !is_in_force || self.interfaces.iter().any(is_lost)
+        let is_moving = self.kernel.as_ref().is_some_and(|kernel| kernel.is_moving);
+        !is_in_force || is_moving || self.interfaces.iter().any(is_lost)
     }
 }
 
@@ -84,6 +85,8 @@ pub const UNKNOWN: &str = "n/a";
 pub struct KernelStatus {
     /// Generation of the policy in force.
     pub generation: u64,
+    /// Whether some programs work by tables that larger ones are to replace, which was interrupted. Both hold what is in force.
+    pub is_moving: bool,
     /// Counters by interface name; [`UNKNOWN`] for what was dropped of interfaces that the programs do not know.
     pub counters: BTreeMap<String, Vec<CounterRow>>,
     /// How full the flow table is.
@@ -233,5 +236,6 @@ fn kernel_status(
     }
     counters.insert(UNKNOWN.to_owned(), datapath.counters(UNKNOWN_INTERFACE)?);
     let (generation, flow_table) = (datapath.generation()?, datapath.occupancy()?);
-    Ok(KernelStatus { generation, counters, flow_table })
+    let is_moving = datapath.has_unfinished_replacement()?;
+    Ok(KernelStatus { generation, is_moving, counters, flow_table })
 }
