@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{Datapath, DatapathError};
 
-/// The name that aya-log gives its ring buffer.
-const RING: &str = "AYA_LOGS";
+/// The name that aya-log gives its ring buffer. All programs have the same one, those that take the place of others too, so that
+/// whoever reads it goes on.
+pub(super) const RING: &str = "AYA_LOGS";
 
 /// A dropped packet.
 #[derive(Clone, Debug, PartialEq, Eq)]

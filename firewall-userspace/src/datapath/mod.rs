@@ -83,7 +83,7 @@ const MAPS: &str = "maps";
 const BESIDE: &str = "maps-beside";
 
 /// Every map that is pinned, that is, shared by the programs of all interfaces.
-const PINNED_MAPS: [&str; 19] = [
+const PINNED_MAPS: [&str; 20] = [
     map::GENERATION,
     map::INTERFACES,
     map::ADDRESSES_V4,
@@ -103,6 +103,7 @@ const PINNED_MAPS: [&str; 19] = [
     map::FLOW_EVENTS,
     map::FRAGMENTS,
     map::COUNTERS,
+    log::RING,
 ];
 
 /// One instance of sgfw in the kernel.

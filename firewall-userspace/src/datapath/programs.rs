@@ -181,13 +181,7 @@ impl Datapath {
         missing.into_iter().try_for_each(|(slot, names)| self.load_for(slot, names))
     }
 
-    fn load_for(&self, slot: u32, mut names: Vec<&'static str>) -> Result<(), DatapathError> {
-        // Those that log share the ring buffer of their load, so that all interfaces have one.
-        let logs = LOGGING.all();
-        if slot == ANY_SLOT && names.iter().any(|name| logs.contains(name)) {
-            names.retain(|name| !logs.contains(name));
-            names.extend(logs);
-        }
+    fn load_for(&self, slot: u32, names: Vec<&'static str>) -> Result<(), DatapathError> {
         let mut programs = self.load_programs(slot, LinkLayer::Ethernet)?;
         let loaded = load(&mut programs, &names);
         let directory = self.build_directory();
