@@ -271,8 +271,9 @@ fn store_status(error: &StoreError) -> ExitStatus {
 
 fn host_status(error: &HostError) -> ExitStatus {
     match error {
-        HostError::NotRoot => ExitStatus::NotPermitted,
-        HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => ExitStatus::NotPermitted,
+        HostError::NotRoot | HostError::LacksCapability { .. } | HostError::Forbidden { .. } => {
+            ExitStatus::NotPermitted
+        }
         HostError::PreemptRt | HostError::CannotMount { .. } => ExitStatus::Unavailable,
         HostError::NoSuchNamespace { .. } | HostError::NoSuchInterface { .. } => ExitStatus::InvalidData,
         HostError::CannotEnterNamespace { .. }
@@ -285,10 +286,10 @@ fn host_status(error: &HostError) -> ExitStatus {
 
 fn datapath_status(error: &DatapathError) -> ExitStatus {
     match error {
-        DatapathError::NotPrivileged => ExitStatus::NotPermitted,
-        DatapathError::BpffsNotMounted { .. } | DatapathError::NoTc { .. } | DatapathError::NoLink { .. } => {
-            ExitStatus::Unavailable
-        }
+        DatapathError::BpffsNotMounted { .. }
+        | DatapathError::NoSysfs
+        | DatapathError::NoTc { .. }
+        | DatapathError::NoLink { .. } => ExitStatus::Unavailable,
         DatapathError::NoSuchInterface { .. }
         | DatapathError::XdpNeedsEthernet { .. }
         | DatapathError::OtherQdisc { .. }

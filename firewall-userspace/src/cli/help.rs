@@ -1,8 +1,11 @@
 //! How to mend what is wrong: the advice that goes with an error.
 
+use std::path::Path;
+
 use ipnet::IpNet;
 
 use crate::model::{GroupName, ManagementProperties, ModelError};
+use crate::operations::Capability;
 use crate::operations::CompileError;
 use crate::operations::DatapathError;
 use crate::operations::HostError;
@@ -177,8 +180,12 @@ pub(super) fn model_help(error: &ModelError) -> Option<String> {
 
 fn host_help(error: &HostError) -> Option<String> {
     let help = match error {
-        HostError::NotRoot | HostError::CannotEnterNamespace { source: nix::errno::Errno::EPERM, .. } => {
-            "run it as root, for example with sudo".to_owned()
+        HostError::NotRoot => "run it as root, for example with sudo".to_owned(),
+        HostError::LacksCapability { missing, .. } => capability_help(missing),
+        HostError::Forbidden { .. } => {
+            "no capability is known to be missing: a seccomp filter, the kernel's lockdown, a security module or a user \
+             namespace (rootless containers have one) may forbid it"
+                .to_owned()
         }
         HostError::PreemptRt => {
             "boot the distribution's kernel without it; Debian's is linux-image-amd64".to_owned()
@@ -192,20 +199,29 @@ fn host_help(error: &HostError) -> Option<String> {
 
 fn datapath_help(error: &DatapathError) -> Option<String> {
     let help = match error {
-        DatapathError::NotPrivileged => "run it as root, for example with sudo".to_owned(),
-        DatapathError::BpffsNotMounted { .. } => {
-            "mount one with `mount -t bpf bpf /sys/fs/bpf`, or add --mount-bpffs \
-            to `sgfw interface attach`; then `sgfw repair` attaches again what is stored"
-                .to_owned()
-        }
+        DatapathError::BpffsNotMounted { path } => bpffs_help(path),
+        DatapathError::NoSysfs => "mount one with `mount -t sysfs sysfs /sys`".to_owned(),
         DatapathError::MapsGone { .. } => {
             "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
         }
         DatapathError::NoTc { .. } => {
-            "TCX came with Linux 6.6 and needs CONFIG_NET_XGRESS; older kernels need the modules sch_ingress and \
-             cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)"
+            "TCX came with Linux 6.6 and needs CONFIG_NET_XGRESS: Debian 13's 6.12 has it, and so has RHEL 9.4's 5.14; \
+             older kernels need the modules sch_ingress and cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF), which \
+             Debian 12's 6.1 has"
                 .to_owned()
         }
+        DatapathError::NoLink { hook: "XDP", .. } => {
+            "links for XDP came with Linux 5.9: Debian 12's 6.1, Ubuntu 24.04's 6.8 and Debian 13's 6.12 have them".to_owned()
+        }
+        DatapathError::NoLink { .. } => {
+            "links for TC are TCX, which came with Linux 6.6: Debian 13's 6.12 has it, and so has RHEL 9.4's 5.14".to_owned()
+        }
+        DatapathError::Verifier { .. } => format!("this kernel's verifier does not follow what the programs do; {SUITABLE}"),
+        DatapathError::Object { .. } if error.is_for_want_of_memory() => {
+            "give the machine, or the control group that this runs in, more memory, or the flow table fewer --flow-entries"
+                .to_owned()
+        }
+        DatapathError::Object { .. } => format!("this kernel may lack a kind of map that sgfw has; {SUITABLE}"),
         DatapathError::OtherQdisc { interface, kind } => format!(
             "give its filters to clsact, which has what {kind} has: `tc qdisc delete dev {interface} {kind}` and \
              `tc qdisc add dev {interface} clsact`"
@@ -246,6 +262,40 @@ fn datapath_help(error: &DatapathError) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+/// README.md has the table of what was measured.
+const SUITABLE: &str =
+    "Linux 6.1 of Debian 12, 6.8, the series of Ubuntu 24.04, and 6.12 of Debian 13 load every one";
+
+/// Root that has too little is in a container or a unit.
+fn capability_help(missing: &[Capability]) -> String {
+    let names: Vec<&str> = missing.iter().map(|capability| capability.name()).collect();
+    let of_container: Vec<_> =
+        names.iter().map(|name| format!("--cap-add={}", name.trim_start_matches("CAP_"))).collect();
+    format!(
+        "a container gets it by `{}`, a systemd unit whose CapabilityBoundingSet= lacks it by `CapabilityBoundingSet={}`; \
+         `setpriv --dump` shows what a process has",
+        of_container.join(" "),
+        names.join(" ")
+    )
+}
+
+/// The directory where one is to be mounted: the usual one, if the pins are to be in that.
+fn bpffs_help(pins: &Path) -> String {
+    const USUAL: &str = "/sys/fs/bpf";
+    let then = "then `sgfw repair` attaches again what is stored";
+    if pins.starts_with(USUAL) {
+        return format!(
+            "mount one with `mount -t bpf bpf {USUAL}`, or add --mount-bpffs to `sgfw interface attach`; {then}"
+        );
+    }
+    let pins = pins.to_string_lossy();
+    let pins = shell_words::quote(&pins);
+    format!(
+        "mount one with `mkdir -p {pins} && mount -t bpf bpf {pins}`, or add --mount-bpffs={pins} to `sgfw interface \
+         attach`; {then}"
+    )
 }
 
 const DAMAGED_STORE: &str = "what is in force goes on; bring sgfw.db of the state directory back from a backup, then \

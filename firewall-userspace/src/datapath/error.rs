@@ -8,15 +8,16 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
+use aya::sys::SyscallError;
 use firewall_common::abi::{Direction, INTERFACE_LINE_ENTRIES, INTERFACE_LINES};
 use nix::errno::Errno;
+
+/// Read by aya.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
 /// An operation on programs, links or maps that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
-    /// The process may not use BPF.
-    #[error("loading BPF programs needs root")]
-    NotPrivileged,
     /// The directory for pins is not in a bpf filesystem.
     #[error("{path} is not in a mounted bpf filesystem", path = path.display())]
     BpffsNotMounted {
@@ -145,6 +146,9 @@ pub enum DatapathError {
         #[source]
         source: Box<MapError>,
     },
+    /// The file that says how many values a map with one for each CPU has.
+    #[error("{POSSIBLE_CPUS}, where the kernel says which CPUs there may be, is not there")]
+    NoSysfs,
     /// The object could not be loaded.
     #[error("loading the BPF object")]
     Object {
@@ -286,13 +290,31 @@ impl DatapathError {
     }
 
     pub(super) fn in_map(map: &'static str) -> impl Fn(MapError) -> Self {
-        move |source| Self::Map { map, source: Box::new(source) }
+        move |source| match &source {
+            MapError::SyscallError(SyscallError { io_error: error, .. }) | MapError::IoError(error)
+                if error.kind() == io::ErrorKind::NotFound && !Path::new(POSSIBLE_CPUS).exists() =>
+            {
+                Self::NoSysfs
+            }
+            _ => Self::Map { map, source: Box::new(source) },
+        }
+    }
+
+    /// Whether a map of the object found no memory.
+    #[must_use]
+    pub fn is_for_want_of_memory(&self) -> bool {
+        let Self::Object { source } = self else {
+            return false;
+        };
+        let EbpfError::MapError(MapError::CreateError { io_error, .. }) = &**source else {
+            return false;
+        };
+        matches!(io_error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOMEM | Errno::E2BIG))
     }
 
     pub(super) fn in_program(program: &'static str) -> impl Fn(ProgramError) -> Self {
         move |source| match source {
-            ProgramError::LoadError { io_error, .. } if is_permission(&io_error) => Self::NotPrivileged,
-            ProgramError::LoadError { io_error, verifier_log } => {
+            ProgramError::LoadError { io_error, verifier_log } if !is_before_verifier(&io_error) => {
                 let reason = verifier_reason(&verifier_log.to_string());
                 Self::Verifier { program, reason: reason.unwrap_or_else(|| io_error.to_string()) }
             }
@@ -303,17 +325,12 @@ impl DatapathError {
 
 impl From<EbpfError> for DatapathError {
     fn from(source: EbpfError) -> Self {
-        if let EbpfError::MapError(MapError::CreateError { io_error, .. }) = &source
-            && is_permission(io_error)
-        {
-            return Self::NotPrivileged;
-        }
         Self::Object { source: Box::new(source) }
     }
 }
 
-/// Not EACCES: that is how the verifier says no.
-fn is_permission(error: &io::Error) -> bool {
+/// EACCES is how the verifier says no, EPERM is said before it is asked.
+fn is_before_verifier(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EPERM as i32)
 }
 

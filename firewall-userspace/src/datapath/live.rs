@@ -282,14 +282,17 @@ fn is_in_force(path: &Path, pin: &Pin, xdp: &BTreeMap<u32, u32>) -> Result<bool,
     };
     let interface = interface.as_str();
     let program = program_id(path, pin)?;
-    // An error here means that the interface went meanwhile.
-    let has_tcx = |attach_type| {
-        let attached = SchedClassifier::query_tcx(interface, attach_type);
-        attached.is_ok_and(|(_, programs)| programs.iter().any(|attached| attached.id() == program))
+    let has_tcx = |attach_type| match SchedClassifier::query_tcx(interface, attach_type) {
+        Ok((_, programs)) => Ok(programs.iter().any(|attached| attached.id() == program)),
+        Err(source) => match Wanted::like("", pin, false).error()(source) {
+            error if error.denied().is_some() => Err(error),
+            // The interface went meanwhile.
+            _ => Ok(false),
+        },
     };
     Ok(match pin.hook {
-        Hook::Egress(EgressAttachment::Tcx) => has_tcx(TcAttachType::Egress),
-        Hook::Ingress(IngressAttachment::Tcx) => has_tcx(TcAttachType::Ingress),
+        Hook::Egress(EgressAttachment::Tcx) => has_tcx(TcAttachType::Egress)?,
+        Hook::Ingress(IngressAttachment::Tcx) => has_tcx(TcAttachType::Ingress)?,
         Hook::Ingress(IngressAttachment::Clsact) | Hook::Egress(EgressAttachment::Clsact) => {
             Filters::of(interface, pin.ifindex, pin.hook.direction()).find(program)?.is_some()
         }

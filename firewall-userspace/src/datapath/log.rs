@@ -62,8 +62,15 @@ impl Datapath {
     fn logging_programs(&self) -> Result<Vec<u32>, DatapathError> {
         let attached = self.program_ids()?;
         let is_ring = |map: &MapInfo| map.name_as_str() == Some(RING);
-        let rings: BTreeSet<u32> =
-            loaded_maps().filter_map(Result::ok).filter(is_ring).map(|map| map.id()).collect();
+        let mut rings = BTreeSet::new();
+        for map in loaded_maps() {
+            match map.map_err(DatapathError::in_map(RING)) {
+                Ok(map) if is_ring(&map) => drop(rings.insert(map.id())),
+                Err(error) if error.denied().is_some() => return Err(error),
+                // Of another name, or gone meanwhile.
+                _ => {}
+            }
+        }
         let mut programs = BTreeMap::new();
         for program in loaded_programs().filter_map(Result::ok).filter(|found| attached.contains(&found.id()))
         {

@@ -19,6 +19,7 @@ mod clock;
 mod clsact;
 mod counters;
 mod cut;
+mod denied;
 mod device;
 mod error;
 mod expire;

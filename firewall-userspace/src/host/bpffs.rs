@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::HostError;
+use super::capability::{Act, denied};
 
 /// Mounts a bpf filesystem at `path`, unless one is mounted there.
 pub fn mount(path: &Path) -> Result<(), HostError> {
@@ -16,6 +18,8 @@ pub fn mount(path: &Path) -> Result<(), HostError> {
     }
     fs::create_dir_all(path).map_err(cannot_mount)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    nix::mount::mount(Some("bpf"), path, Some("bpf"), flags, Some("mode=700"))
-        .map_err(|errno| cannot_mount(errno.into()))
+    nix::mount::mount(Some("bpf"), path, Some("bpf"), flags, Some("mode=700")).map_err(|errno| match errno {
+        Errno::EPERM | Errno::EACCES => denied(Act::MountBpffs, errno),
+        errno => cannot_mount(errno.into()),
+    })
 }

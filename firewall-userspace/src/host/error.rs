@@ -1,10 +1,13 @@
 //! What can be wrong with the machine.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use rtnetlink::packet_core::DecodeError;
+
+use super::capability::{Act, Capability};
 
 /// Why the machine cannot do what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,22 @@ pub enum HostError {
     /// The process is not root.
     #[error("this needs root")]
     NotRoot,
+    /// The process is root, and has fewer capabilities than root has elsewhere.
+    #[error("{act} needs {}, which this process lacks", names(missing))]
+    LacksCapability {
+        /// What was refused.
+        act: Act,
+        /// What the process lacks of what that needs.
+        missing: Vec<Capability>,
+    },
+    /// The kernel refuses, and lack of a capability is not why.
+    #[error("the kernel forbids {act}")]
+    Forbidden {
+        /// What was refused.
+        act: Act,
+        /// What failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The kernel preempts programs.
     #[error("programs of sgfw do not run on a kernel with PREEMPT_RT")]
     PreemptRt,
@@ -61,4 +80,13 @@ pub enum HostError {
         /// Why.
         source: io::Error,
     },
+}
+
+fn names(capabilities: &[Capability]) -> String {
+    let names: Vec<_> = capabilities.iter().map(|capability| capability.name()).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
 }

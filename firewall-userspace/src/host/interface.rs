@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{if_indextoname, if_nameindex, if_nametoindex};
 use nix::sys::socket::SockaddrStorage;
 
 use super::HostError;
+use super::capability::{Act, denied};
 
 /// The index of an interface.
 pub fn index_of(name: &str) -> Result<u32, HostError> {
@@ -28,7 +30,7 @@ pub fn name_of(index: u32) -> Option<String> {
 
 /// The names of all interfaces.
 pub fn names() -> Result<Vec<String>, HostError> {
-    let interfaces = if_nameindex().map_err(HostError::Interfaces)?;
+    let interfaces = if_nameindex().map_err(failed)?;
     Ok(interfaces.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
 }
 
@@ -37,7 +39,7 @@ pub fn names() -> Result<Vec<String>, HostError> {
 pub fn addresses_by_name() -> Result<BTreeMap<String, Vec<IpNet>>, HostError> {
     let mut by_name: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
     // Every interface has an entry for its link besides those for its addresses.
-    for entry in getifaddrs().map_err(HostError::Interfaces)? {
+    for entry in getifaddrs().map_err(failed)? {
         let address = entry.address.as_ref().and_then(ip_address).map(IpNet::from);
         by_name.entry(entry.interface_name).or_default().extend(address);
     }
@@ -47,6 +49,13 @@ pub fn addresses_by_name() -> Result<BTreeMap<String, Vec<IpNet>>, HostError> {
 /// The addresses of an interface, as [`addresses_by_name`] has them.
 pub fn addresses(name: &str) -> Result<Vec<IpNet>, HostError> {
     Ok(addresses_by_name()?.remove(name).unwrap_or_default())
+}
+
+fn failed(errno: Errno) -> HostError {
+    match errno {
+        Errno::EPERM | Errno::EACCES => denied(Act::Netlink, errno),
+        errno => HostError::Interfaces(errno),
+    }
 }
 
 fn ip_address(address: &SockaddrStorage) -> Option<IpAddr> {

@@ -3,6 +3,7 @@
 //! Called by `operations`. This module must not know about groups, the store or BPF maps.
 
 mod bpffs;
+mod capability;
 mod error;
 mod interface;
 mod kernel;
@@ -10,6 +11,7 @@ mod namespace;
 mod sockets;
 
 pub use bpffs::mount as mount_bpffs;
+pub use capability::{Act, Capability, denied, lacking};
 pub use error::HostError;
 pub use interface::{addresses, addresses_by_name, index_of, name_of, names};
 pub use kernel::{require_no_preempt_rt, require_root};

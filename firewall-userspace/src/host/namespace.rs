@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use super::HostError;
+use super::capability::{Act, denied};
 
 const DIRECTORY: &str = "/run/netns";
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -22,8 +24,10 @@ pub fn enter(name: &str) -> Result<(), HostError> {
         path: path.clone(),
         source,
     })?;
-    setns(namespace, CloneFlags::CLONE_NEWNET)
-        .map_err(|source| HostError::CannotEnterNamespace { name: name.to_owned(), source })
+    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+        Errno::EPERM | Errno::EACCES => denied(Act::EnterNamespace, errno),
+        source => HostError::CannotEnterNamespace { name: name.to_owned(), source },
+    })
 }
 
 /// A number that tells the network namespace of the calling thread from all others that exist.

@@ -4,6 +4,7 @@
 //! somebody may have forged the end of. Connections that the host forwards have no socket here.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use firewall_common::abi::Direction;
@@ -20,6 +21,7 @@ use rtnetlink::sys::protocols::NETLINK_SOCK_DIAG;
 use rtnetlink::sys::{Socket as NetlinkSocket, SocketAddr as NetlinkAddress};
 
 use super::HostError;
+use super::capability::{Act, denied};
 
 /// A connection with one end on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,18 +183,25 @@ const fn unspecified(address: IpAddr) -> IpAddr {
     }
 }
 
+fn failed(error: io::Error) -> HostError {
+    match error.kind() {
+        ErrorKind::PermissionDenied => denied(Act::Netlink, error),
+        _ => HostError::Sockets(error),
+    }
+}
+
 /// Reads one of the kernel's socket tables.
 fn dump(request: &[u8], mut each: impl FnMut(&InetResponse)) -> Result<(), HostError> {
     /// The kernel's messages are no longer than this.
     const BUFFER: usize = 32 * 1024;
-    let mut netlink = NetlinkSocket::new(NETLINK_SOCK_DIAG).map_err(HostError::Sockets)?;
-    netlink.bind_auto().map_err(HostError::Sockets)?;
-    netlink.connect(&NetlinkAddress::new(0, 0)).map_err(HostError::Sockets)?;
-    netlink.send(request, 0).map_err(HostError::Sockets)?;
+    let mut netlink = NetlinkSocket::new(NETLINK_SOCK_DIAG).map_err(failed)?;
+    netlink.bind_auto().map_err(failed)?;
+    netlink.connect(&NetlinkAddress::new(0, 0)).map_err(failed)?;
+    netlink.send(request, 0).map_err(failed)?;
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
         buffer.clear();
-        netlink.recv(&mut buffer, 0).map_err(HostError::Sockets)?;
+        netlink.recv(&mut buffer, 0).map_err(failed)?;
         let mut rest = buffer.as_slice();
         while !rest.is_empty() {
             let message = NetlinkMessage::deserialize(rest).map_err(HostError::SocketMessage)?;
@@ -201,7 +210,7 @@ fn dump(request: &[u8], mut each: impl FnMut(&InetResponse)) -> Result<(), HostE
                     each(&response);
                 }
                 NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(HostError::Sockets(error.to_io())),
+                NetlinkPayload::Error(error) => return Err(failed(error.to_io())),
                 _ => {}
             }
             let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);

@@ -7,12 +7,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::SshSession;
+use crate::host;
 use crate::model::{GroupName, ManagementProperties, ModelError};
 use crate::plan::PlanErrors;
 
 pub use crate::compile::CompileError;
 pub use crate::datapath::DatapathError;
-pub use crate::host::HostError;
+pub use crate::host::{Act, Capability, HostError};
 pub use crate::store::StoreError;
 
 /// Whatever can stop a command.
@@ -32,7 +33,7 @@ pub enum OperationError {
     Compile(#[from] CompileError),
     /// The kernel refused.
     #[error(transparent)]
-    Datapath(#[from] DatapathError),
+    Datapath(DatapathError),
     /// The interface is attached already.
     #[error("interface {interface} is already attached")]
     AlreadyAttached {
@@ -202,6 +203,21 @@ pub enum OperationError {
         /// What failed then.
         undoing: Box<Self>,
     },
+}
+
+impl From<DatapathError> for OperationError {
+    /// What is forbidden to this process is a matter of the process: it is told what it lacks.
+    fn from(error: DatapathError) -> Self {
+        if let Some(act) = error.denied() {
+            return Self::Host(host::denied(act, error));
+        }
+        // The verifier refuses more of those that have no CAP_PERFMON, and does not say that this is why.
+        let lacking = match error {
+            DatapathError::Verifier { .. } => host::lacking(Act::Bpf),
+            _ => None,
+        };
+        lacking.map_or_else(|| Self::Datapath(error), Self::Host)
+    }
 }
 
 /// There may be thousands.

@@ -42,7 +42,9 @@ pub mod queries;
 mod rule_sets;
 
 pub use change::Changed;
-pub use error::{CompileError, DatapathError, HostError, OperationError, StoreError, with_sources};
+pub use error::{
+    Act, Capability, CompileError, DatapathError, HostError, OperationError, StoreError, with_sources,
+};
 pub use instance::{Instance, enter_namespace};
 pub use leftover::Leftover;
 pub use operator::{Author, Operator, SshSession};

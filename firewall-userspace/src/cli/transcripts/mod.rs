@@ -304,9 +304,11 @@ fn of_the_store() -> Vec<(&'static str, Evidence)> {
 fn of_the_host() -> Vec<(&'static str, Evidence)> {
     evidence!(HostError {
         NotRoot => Rendered("a process without root; tested between namespaces"),
+        LacksCapability => Rendered("root with few capabilities; tested between namespaces"),
+        Forbidden => Rendered("a process under a seccomp filter; tested between namespaces"),
         PreemptRt => Rendered("a kernel with PREEMPT_RT"),
         NoSuchNamespace => Shown("cannot open the network namespace"),
-        CannotEnterNamespace => Rendered("a process without root; tested between namespaces"),
+        CannotEnterNamespace => Rendered("a file that is no network namespace"),
         UnknownNamespace => Rendered(FAILS_ALONE),
         NoSuchInterface => Shown("there is no interface eth9"),
         Interfaces => Rendered(FAILS_ALONE),
@@ -319,7 +321,6 @@ fn of_the_host() -> Vec<(&'static str, Evidence)> {
 
 fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
     evidence!(DatapathError {
-        NotPrivileged => Rendered("a process without root; tested between namespaces"),
         BpffsNotMounted => Shown("is not in a mounted bpf filesystem"),
         TooManyAlike => Rendered("nine interfaces of like indexes; tested between namespaces"),
         MapsGone => Shown("the pin of BPF map"),
@@ -337,7 +338,8 @@ fn of_the_datapath() -> Vec<(&'static str, Evidence)> {
         NoRandomness => Rendered("a kernel without random numbers"),
         FlowTableFull => Rendered("more connections than a test opens"),
         Map => Rendered(FAILS_ALONE),
-        Object => Rendered(FAILS_ALONE),
+        NoSysfs => Rendered("a machine without /sys; tested between namespaces"),
+        Object => Rendered("a kernel without a kind of map"),
         Io => Rendered(FAILS_ALONE),
         Interfaces => Rendered(FAILS_ALONE),
         Netlink => Rendered(FAILS_ALONE),

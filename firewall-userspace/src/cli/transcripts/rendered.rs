@@ -13,6 +13,7 @@ use crate::operations::CompileError;
 use crate::operations::DatapathError;
 use crate::operations::HostError;
 use crate::operations::StoreError;
+use crate::operations::{Act, Capability};
 use crate::operations::{OperationError, SshSession};
 use crate::plan::{PlanError, PlanErrors};
 
@@ -31,7 +32,7 @@ fn rendered_of_the_command_line() -> Vec<(&'static str, CliError)> {
         server: "192.0.2.1:22".parse().unwrap(),
     };
     let interface = || "eth1".to_owned();
-    let cannot = || OperationError::Datapath(DatapathError::NotPrivileged);
+    let cannot = || OperationError::Datapath(DatapathError::FlowTableFull);
     vec![
         ("CliError::Output", CliError::Output(io::ErrorKind::StorageFull.into())),
         ("CliError::Log", CliError::Log(refused())),
@@ -142,10 +143,19 @@ fn rendered_of_the_store_and_the_host() -> Vec<(&'static str, CliError)> {
         ),
         ("StoreError::DefaultGroup", store(StoreError::DefaultGroup(no_random))),
         ("HostError::NotRoot", HostError::NotRoot.into()),
+        (
+            "HostError::LacksCapability",
+            HostError::LacksCapability {
+                act: Act::Bpf,
+                missing: vec![Capability::Bpf, Capability::Perfmon, Capability::NetAdmin],
+            }
+            .into(),
+        ),
+        ("HostError::Forbidden", HostError::Forbidden { act: Act::Bpf, source: Box::new(refused()) }.into()),
         ("HostError::PreemptRt", HostError::PreemptRt.into()),
         (
             "HostError::CannotEnterNamespace",
-            HostError::CannotEnterNamespace { name: lab(), source: Errno::EPERM }.into(),
+            HostError::CannotEnterNamespace { name: lab(), source: Errno::EINVAL }.into(),
         ),
         ("HostError::UnknownNamespace", HostError::UnknownNamespace(refused()).into()),
         ("HostError::Interfaces", HostError::Interfaces(Errno::ENOMEM).into()),
@@ -163,7 +173,6 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
     let pin = || "/sys/fs/bpf/sgfw/links/0-eth1-ingress".into();
     let program = "ingress_tc";
     let errors = [
-        ("DatapathError::NotPrivileged", DatapathError::NotPrivileged),
         ("DatapathError::TooManyAlike", DatapathError::TooManyAlike { interface: interface(), index: 1024 }),
         ("DatapathError::NoSuchInterface", DatapathError::NoSuchInterface { name: interface() }),
         ("DatapathError::NoTc", DatapathError::NoTc { interface: interface() }),
@@ -199,6 +208,7 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
             "DatapathError::Map",
             DatapathError::Map { map: "FLOW_LINES", source: Box::new(aya::maps::MapError::KeyNotFound) },
         ),
+        ("DatapathError::NoSysfs", DatapathError::NoSysfs),
         (
             "DatapathError::Object",
             DatapathError::Object { source: Box::new(aya::EbpfError::UnexpectedPinningType { name: 9 }) },
