@@ -200,7 +200,7 @@ fn host_help(error: &HostError) -> Option<String> {
 fn datapath_help(error: &DatapathError) -> Option<String> {
     let help = match error {
         DatapathError::BpffsNotMounted { path } => bpffs_help(path),
-        DatapathError::NoSysfs => "mount one with `mount -t sysfs sysfs /sys`".to_owned(),
+        DatapathError::NoSysfs => "mount sysfs: `mount -t sysfs sysfs /sys`".to_owned(),
         DatapathError::MapsGone { .. } => {
             "`sgfw repair` attaches the interfaces again, with what is stored".to_owned()
         }
@@ -274,7 +274,7 @@ fn capability_help(missing: &[Capability]) -> String {
     let of_container: Vec<_> =
         names.iter().map(|name| format!("--cap-add={}", name.trim_start_matches("CAP_"))).collect();
     format!(
-        "a container gets it by `{}`, a systemd unit whose CapabilityBoundingSet= lacks it by `CapabilityBoundingSet={}`; \
+        "a container gets this by `{}`, a systemd unit that says CapabilityBoundingSet= by a further `CapabilityBoundingSet={}`; \
          `setpriv --dump` shows what a process has",
         of_container.join(" "),
         names.join(" ")

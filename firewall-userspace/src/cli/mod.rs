@@ -227,7 +227,7 @@ Exit status:
   69  the kernel lacks what is needed, or no bpf filesystem is mounted
   73  the state directory cannot be read or written; without root, most commands end so
   75  another sgfw is changing this instance, or a change waits to be confirmed; try again
-  77  not permitted: root is needed for network namespaces and BPF
+  77  not permitted: root, or a capability that root lacks here, is needed for network namespaces and BPF
 A change that fails has changed nothing, unless it says that this cannot be seen. Of one that is in force a warning says
 what is left to do, and the exit status is 0. `interface reload` and `repair` keep what they have done when one interface fails.";
 

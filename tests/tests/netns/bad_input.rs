@@ -6,12 +6,19 @@ use std::fs;
 
 use firewall_tests::lab::Reachability::{Filtered, Open};
 use firewall_tests::lab::{
-    BPFFS, Family, Host, INTERFACE, IngressHook, Instance, Lab, TcpServer, Topology, tcp_connect,
+    BPFFS, Family, Host, INTERFACE, IngressHook, Instance, Lab, TcpServer, Topology, has_tcx, tcp_connect,
 };
 
-use crate::support::{create_group, json, on_every_hook, privileged, protect};
+use crate::support::{create_group, json, on_every_hook, privileged, protect, without_tcx};
 
-on_every_hook!(an_unknown_interface_is_refused, a_directory_outside_bpffs_is_refused);
+on_every_hook!(
+    an_unknown_interface_is_refused,
+    a_directory_outside_bpffs_is_refused,
+    a_capability_that_root_lacks_is_named,
+    a_namespace_that_forbids_bpf_is_no_lack_of_a_capability,
+    programs_that_cannot_be_looked_up_are_not_said_to_be_lost
+);
+without_tcx!(filters_need_a_capability_of_their_own);
 
 fn an_unknown_interface_is_refused(hook: IngressHook) {
     refused(|host| {
@@ -25,7 +32,88 @@ fn a_directory_outside_bpffs_is_refused(hook: IngressHook) {
         let pins = host.instance().state_directory.join("pins");
         let elsewhere = Instance { bpffs_directory: pins, ..host.instance().clone() };
         let error = host.run(&elsewhere.line(&attach(INTERFACE, hook))).expect_failure(69);
-        assert!(error.contains("mount -t bpf"), "{error}");
+        let pins = &elsewhere.bpffs_directory;
+        assert!(error.contains(&format!("mount -t bpf bpf {}", pins.display())), "{error}");
+    });
+}
+
+/// As in a container, or in a unit of systemd.
+fn a_capability_that_root_lacks_is_named(hook: IngressHook) {
+    for (dropped, named) in [("bpf", "CAP_BPF"), ("perfmon", "CAP_PERFMON"), ("net_admin", "CAP_NET_ADMIN")] {
+        refused(|host| {
+            let here = Instance { namespace: None, ..host.instance().clone() };
+            // For bpf(2) CAP_SYS_ADMIN stands for all of them.
+            let line = without_capabilities(&[dropped, "sys_admin"], &here.line(&attach(INTERFACE, hook)));
+            let error = host.run(&line).expect_failure(77);
+            assert!(error.contains(&format!("using BPF needs {named},")), "{error}");
+            assert!(!error.contains("verifier") && !error.contains("sudo"), "{error}");
+        });
+    }
+    refused(|host| {
+        let line = without_capabilities(&["sys_admin"], &host.instance().line(&attach(INTERFACE, hook)));
+        let error = host.run(&line).expect_failure(77);
+        assert!(error.contains("entering a network namespace needs CAP_SYS_ADMIN"), "{error}");
+        assert!(!error.contains("sudo"), "{error}");
+    });
+}
+
+/// CAP_SYS_ADMIN stands for none that netlink asks for.
+fn filters_need_a_capability_of_their_own(hook: IngressHook) {
+    refused(|host| {
+        let here = Instance { namespace: None, ..host.instance().clone() };
+        let line = without_capabilities(&["net_admin"], &here.line(&attach(INTERFACE, hook)));
+        let error = host.run(&line).expect_failure(77);
+        assert!(error.contains("changing filters of traffic control needs CAP_NET_ADMIN"), "{error}");
+    });
+}
+
+/// Where root has every capability, and the kernel heeds none of them.
+fn a_namespace_that_forbids_bpf_is_no_lack_of_a_capability(hook: IngressHook) {
+    refused(|host| {
+        let here = Instance { namespace: None, ..host.instance().clone() };
+        let line = format!("unshare --user --map-root-user {}", here.line(&attach(INTERFACE, hook)));
+        let error = host.run(&line).expect_failure(77);
+        assert!(
+            error.contains("the kernel forbids using BPF") && error.contains("user namespace"),
+            "{error}"
+        );
+    });
+}
+
+/// What attaches, but cannot look at what is attached.
+fn programs_that_cannot_be_looked_up_are_not_said_to_be_lost(hook: IngressHook) {
+    let (lab, host) = host_with_server();
+    let host = lab.host(host);
+    protect(host, hook, "web", &[]);
+    let here = Instance { namespace: None, ..host.instance().clone() };
+    let before = stored(host);
+    for command in ["status", "rule authorize web --ingress --protocol tcp --port 80 --cidr 0.0.0.0/0"] {
+        // Filters of clsact are looked at by netlink.
+        if command == "status" && !has_tcx() {
+            continue;
+        }
+        let error = host.run(&without_capabilities(&["sys_admin"], &here.line(command))).expect_failure(77);
+        assert!(error.contains("CAP_SYS_ADMIN") && !error.contains("is open"), "{error}");
+    }
+    assert_eq!(stored(host), before);
+}
+
+#[test]
+fn a_machine_without_sysfs_is_told_so() {
+    privileged(|| {
+        refused(|host| {
+            let bpffs = host.instance().state_directory.join("bpffs");
+            let pins = bpffs.join("pins");
+            let elsewhere = Instance { bpffs_directory: pins.clone(), ..host.instance().clone() };
+            let script = format!(
+                "mkdir {bpffs} && mount -t bpf bpf {bpffs} && mount -t tmpfs tmpfs /sys && {}",
+                elsewhere.line(&attach(INTERFACE, IngressHook::Tc)),
+                bpffs = bpffs.display(),
+            );
+            let line = format!("unshare --mount sh -c {}", shell_words::quote(&script));
+            let error = host.run(&line).expect_failure(69);
+            assert!(error.contains("which CPUs") && error.contains("mount -t sysfs"), "{error}");
+        });
     });
 }
 
@@ -119,6 +207,12 @@ fn refused(attempt: impl FnOnce(&Host)) {
     for family in Family::ALL {
         assert_eq!(tcp_connect(client, host.address(family), 80), Open);
     }
+}
+
+/// The command line as root has it that was never given these capabilities.
+fn without_capabilities(dropped: &[&str], line: &str) -> String {
+    let dropped = dropped.iter().map(|name| format!("-{name}")).collect::<Vec<_>>().join(",");
+    format!("setpriv --bounding-set {dropped} --inh-caps {dropped} -- {line}")
 }
 
 fn host_with_server() -> (Lab, &'static str) {

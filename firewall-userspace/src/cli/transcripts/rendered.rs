@@ -251,7 +251,8 @@ fn rendered_of_the_datapath() -> Vec<(&'static str, CliError)> {
             DatapathError::TooLarge { what: "cells", needed: 2_000_000, limit: 1_048_576 },
         ),
     ];
-    errors.into_iter().map(|(name, error)| (name, error.into())).collect()
+    // As they are: what becomes of one that is forbidden depends on the process.
+    errors.into_iter().map(|(name, error)| (name, OperationError::Datapath(error).into())).collect()
 }
 
 /// What the kernel says to whom it does not trust.
