@@ -1,9 +1,13 @@
 //! `sgfw flows`: live flows, and the memory of those that are over.
 
+use std::cell::Cell;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Subcommand;
+use serde::ser::{Error as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::error::CliError;
@@ -13,14 +17,15 @@ use super::table::Table;
 use crate::model::Protocol;
 use crate::operations::Instance;
 use crate::operations::commands::flows::{Swept, cut_orphaned, expire};
-use crate::operations::flows::{Flow, FlowRow, LiveFlows};
+use crate::operations::flows::{Flow, FlowRow};
 use crate::operations::queries::flows::flows;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the live flows with the rules that admitted them
     ///
-    /// Those that take the place of others in a flood are counted only: what their addresses are is not recorded.
+    /// They come in no order, as they are read; columns line up over a thousand rows at a time. Those that take the place of
+    /// others in a flood are counted only: what their addresses are is not recorded.
     #[command(after_help = "\
 Examples:
   sgfw flows list
@@ -58,24 +63,21 @@ Examples:
 impl Command {
     pub(super) fn run(self, instance: &Instance, output: &mut Output) -> Result<(), CliError> {
         match self {
-            Self::List { orphaned } => {
-                let mut flows = flows(instance)?;
-                flows.flows.retain(|flow| !orphaned || flow.is_orphaned);
-                list(&flows, output)
-            }
+            Self::List { orphaned } => list(instance, orphaned, output),
             Self::CutOrphaned { after } => show_cut(cut_orphaned(instance, after)?, after, output),
             Self::Expire => show_expired(&expire(instance)?, output),
         }
     }
 }
 
-fn list(LiveFlows { flows, unnamed }: &LiveFlows, output: &mut Output) -> Result<(), CliError> {
+/// Shows each flow as it is read: there may be millions.
+fn list(instance: &Instance, orphaned: bool, output: &mut Output) -> Result<(), CliError> {
+    let is_wanted = |flow: &Flow| !orphaned || flow.is_orphaned;
     if output.is_json() {
-        let flows: Vec<Value> = flows.iter().map(flow_json).collect();
-        return output.json(&json!({ "Flows": flows, "UnnamedFlows": unnamed }));
-    }
-    if *unnamed > 0 {
-        output.note(format_args!("flows besides, whose addresses are not recorded: {unnamed}"));
+        let rows = Rows::new(|write: &mut dyn FnMut(Value) -> Result<(), CliError>| {
+            flows(instance, |flow| if is_wanted(&flow) { write(flow_json(&flow)) } else { Ok(()) })
+        });
+        return rows.finish(output.json(&Listing { flows: &rows, unnamed_flows: &rows.unnamed }));
     }
     let mut table = Table::new(&[
         "PROTOCOL",
@@ -88,10 +90,72 @@ fn list(LiveFlows { flows, unnamed }: &LiveFlows, output: &mut Output) -> Result
         "INTERFACE",
         "RULES",
     ]);
-    for flow in flows {
-        table.row(cells(flow));
+    let unnamed = flows(instance, |flow| {
+        if is_wanted(&flow) {
+            table.row(cells(&flow));
+            output.full_table(&mut table)?;
+        }
+        Ok::<_, CliError>(())
+    })?;
+    output.table(&table)?;
+    if unnamed > 0 {
+        output.note(format_args!("flows besides, whose addresses are not recorded: {unnamed}"));
     }
-    output.table(&table)
+    Ok(())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listing<'r, R: Serialize> {
+    flows: &'r R,
+    /// Known when all flows were read.
+    unnamed_flows: &'r Cell<u64>,
+}
+
+/// Flows as an array of JSON that is written while they are read.
+struct Rows<W> {
+    walk: Cell<Option<W>>,
+    unnamed: Cell<u64>,
+    failure: Cell<Option<CliError>>,
+}
+
+impl<W: FnOnce(&mut dyn FnMut(Value) -> Result<(), CliError>) -> Result<u64, CliError>> Rows<W> {
+    fn new(walk: W) -> Self {
+        Self { walk: Cell::new(Some(walk)), unnamed: Cell::new(0), failure: Cell::new(None) }
+    }
+
+    /// What has gone wrong while flows were read, which the writer knows as a text only.
+    fn finish(&self, written: Result<(), CliError>) -> Result<(), CliError> {
+        self.failure.take().map_or(written, Err)
+    }
+}
+
+impl<W> Serialize for Rows<W>
+where
+    W: FnOnce(&mut dyn FnMut(Value) -> Result<(), CliError>) -> Result<u64, CliError>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(None)?;
+        let mut not_written = None;
+        let mut write = |row: Value| {
+            rows.serialize_element(&row).map_err(|error| {
+                not_written = Some(error);
+                CliError::from(io::Error::other("not written"))
+            })
+        };
+        let walked = self.walk.take().map_or(Ok(0), |walk| walk(&mut write));
+        match (walked, not_written) {
+            (_, Some(error)) => Err(error),
+            (Err(failure), None) => {
+                self.failure.set(Some(failure));
+                Err(S::Error::custom("the flows cannot be read"))
+            }
+            (Ok(unnamed), None) => {
+                self.unnamed.set(unnamed);
+                rows.end()
+            }
+        }
+    }
 }
 
 /// How many flows were cut, or will be.

@@ -9,9 +9,9 @@ use super::error::CliError;
 use super::flows::{flow_json, flow_text};
 use super::output::Output;
 use crate::operations::ChangeOptions;
-use crate::operations::flows::Flow;
+use crate::operations::flows::OrphanedFlows;
 
-/// How many flows are shown; JSON has all.
+/// How many flows are shown; JSON has as many as [`OrphanedFlows`] keeps.
 const SHOWN: usize = 20;
 
 /// What becomes of live flows that no rule admits any more after a change.
@@ -35,27 +35,29 @@ impl FlowsOption {
 }
 
 /// Says which live flows no rule admits after a change, and what becomes of them. JSON has them as data: [`add_flows`].
-pub(super) fn tell_flows(flows: &[Flow], options: ChangeOptions<'_>, output: &Output) {
+pub(super) fn tell_flows(flows: &OrphanedFlows, options: ChangeOptions<'_>, output: &Output) {
     if !output.is_json() && !flows.is_empty() {
-        output.note(format_args!("Live flows that no rule admits any more, {}:", flows.len()));
-        flows.iter().take(SHOWN).for_each(|flow| output.note(format_args!("    {}", flow_text(flow))));
-        if flows.len() > SHOWN {
-            output.note(format_args!("    … and {} more", flows.len() - SHOWN));
+        output.note(format_args!("Live flows that no rule admits any more, {}:", flows.count()));
+        let shown = flows.flows.iter().take(SHOWN);
+        shown.for_each(|flow| output.note(format_args!("    {}", flow_text(flow))));
+        let more = flows.count().saturating_sub(SHOWN as u64);
+        if more > 0 {
+            output.note(format_args!("    … and {more} more"));
         }
     }
     tell_fate(flows, options, output);
 }
 
 /// Says what becomes of the flows.
-pub(super) fn tell_fate(flows: &[Flow], options: ChangeOptions<'_>, output: &Output) {
+pub(super) fn tell_fate(flows: &OrphanedFlows, options: ChangeOptions<'_>, output: &Output) {
     if !flows.is_empty() || options.cut_after.is_some() {
-        output.note(fate(flows.len(), options));
+        output.note(fate(flows.count(), options));
     }
 }
 
 /// The end of a change that has nothing to show but the flows.
 pub(super) fn done_with_flows(
-    flows: &[Flow],
+    flows: &OrphanedFlows,
     options: ChangeOptions<'_>,
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -69,17 +71,20 @@ pub(super) fn done_with_flows(
 }
 
 /// Adds the flows, and how many seconds after the change they are cut, to the outcome of a change.
-pub(super) fn add_flows(outcome: &mut Value, flows: &[Flow], options: ChangeOptions<'_>) {
+pub(super) fn add_flows(outcome: &mut Value, flows: &OrphanedFlows, options: ChangeOptions<'_>) {
     if let Value::Object(fields) = outcome {
         fields.extend(Map::from_iter([
-            ("OrphanedFlows".to_owned(), flows.iter().map(flow_json).collect()),
+            ("OrphanedFlows".to_owned(), flows.flows.iter().map(flow_json).collect()),
             ("CutAfterSeconds".to_owned(), options.cut_after.map(|delay| delay.as_secs()).into()),
         ]));
+        if flows.more > 0 {
+            fields.insert("MoreOrphanedFlows".to_owned(), flows.more.into());
+        }
     }
 }
 
 /// `2 flows are cut in 5m`.
-fn fate(count: usize, options: ChangeOptions<'_>) -> String {
+fn fate(count: u64, options: ChangeOptions<'_>) -> String {
     let flows = if count == 1 { "1 flow".to_owned() } else { format!("{count} flows") };
     let (live_on, are) = match (options.dry_run, count) {
         (true, _) => ("would live on", "would be"),

@@ -38,6 +38,11 @@ impl Output {
         Ok(table.write_to(&mut self.data)?)
     }
 
+    /// The rows that a table has so far, where there are enough of them that its columns line up. Then it has none.
+    pub(super) fn full_table(&mut self, table: &mut Table) -> Result<(), CliError> {
+        Ok(table.write_if_full(&mut self.data)?)
+    }
+
     /// One line of data.
     pub(super) fn line(&mut self, line: impl Display) -> Result<(), CliError> {
         Ok(writeln!(self.data, "{line}")?)

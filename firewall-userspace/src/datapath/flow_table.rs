@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::{Array, MapData};
 use firewall_common::abi::{KEY_WORDS, KeyWords, map};
+#[cfg(test)]
+use firewall_common::flow_table::control;
 use firewall_common::flow_table::layout::{SLOTS, TableParameters};
 use firewall_common::flow_table::life::{Lifetimes, Socket};
 use firewall_common::flow_table::sweep::{self, Listed};
@@ -285,6 +287,19 @@ impl Memory for FlowTable {
 }
 
 #[cfg(test)]
+impl Datapath {
+    /// Begins so many flows of a zone, for tests of what reads them.
+    pub(crate) fn begin_flows(&self, zone: u16, flows: u32) {
+        let (table, now) = (self.flow_table().unwrap(), Units::of_kernel().unwrap().now().unwrap());
+        let flow = tests::flow(control::PROTECTED, control::state::ESTABLISHED);
+        let fresh = Fresh { control: flow.control.ending(now + 1_000_000), ..flow };
+        for number in 0..flows {
+            table.add(&tests::key_in(zone, number), &fresh, now, |_| true);
+        }
+    }
+}
+
+#[cfg(test)]
 pub(super) mod tests {
     use firewall_common::abi::{Be16, FlowKey, Ipv4, query_from};
     use firewall_common::flow_table::control::{DOUBT, KEYED, PROTECTED, state};
@@ -317,11 +332,15 @@ pub(super) mod tests {
     }
 
     pub(in crate::datapath) fn key(number: u32) -> KeyWords {
+        key_in(7, number)
+    }
+
+    pub(super) fn key_in(zone: u16, number: u32) -> KeyWords {
         let local = Ipv4::from_bytes([192, 0, 2, 1]);
         let remote = Ipv4::from_bytes(number.to_be_bytes());
         let (local_port, remote_port) = (Be16::new(22), Be16::new(40_000));
         let query_from = query_from::EITHER;
-        FlowKey { local, remote, local_port, remote_port, protocol: 6, query_from, zone: 7 }.words()
+        FlowKey { local, remote, local_port, remote_port, protocol: 6, query_from, zone }.words()
     }
 
     pub(in crate::datapath) fn flow(flags: u64, state: u64) -> Fresh {

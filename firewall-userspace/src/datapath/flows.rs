@@ -11,19 +11,10 @@ use firewall_common::flow_table::control::{
     BACKED, BEGUN_BY_EGRESS, DOUBT, DRAINING, PROTECTED, UNCONFIRMED, VERSIONS, state,
 };
 use firewall_common::flow_table::life::{DOUBTED, Lifetimes};
-use firewall_common::flow_table::sweep::{Listed, alter, asks_for_socket};
+use firewall_common::flow_table::sweep::{Listed, alter, asks_for_socket, read};
 
 use super::clock::Units;
 use super::{Datapath, DatapathError};
-
-/// The live flows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Flows {
-    /// Those whose addresses are recorded.
-    pub rows: Vec<FlowRow>,
-    /// How many there are besides: each took the place of another in a flood, when no addresses are recorded.
-    pub unnamed: u64,
-}
 
 /// One live flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,24 +51,42 @@ pub struct FlowRow {
 }
 
 impl Datapath {
-    /// The live flows.
+    /// Calls `visit` with each live flow whose addresses are recorded, until it fails. Returns how many there are besides: each
+    /// took the place of another in a flood, when no addresses are recorded.
+    ///
+    /// Nothing is kept of a flow, for there may be millions.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`] where a map cannot be read, and what `visit` returns.
+    pub fn each_flow<E: From<DatapathError>>(
+        &self,
+        mut visit: impl FnMut(FlowRow) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let (table, reader) = (self.flow_table()?, self.reader()?);
+        let mut unnamed = 0;
+        for (bucket, slot) in table.slots() {
+            let Some(listed) = read(&table, bucket, slot).filter(|flow| !flow.control.is_ended(reader.now))
+            else {
+                continue;
+            };
+            match listed.key {
+                Some(key) => reader.row(&listed, key).map_or(Ok(()), &mut visit)?,
+                None => unnamed += 1,
+            }
+        }
+        Ok(unnamed)
+    }
+
+    /// Whether there is any live flow whose addresses are recorded.
     ///
     /// # Errors
     ///
     /// [`DatapathError`] where a map cannot be read.
-    pub fn flows(&self) -> Result<Flows, DatapathError> {
+    pub fn has_flows(&self) -> Result<bool, DatapathError> {
         let (table, reader) = (self.flow_table()?, self.reader()?);
-        let mut flows = Flows::default();
-        table.each(|_, _, listed| {
-            if listed.control.is_ended(reader.now) {
-                return;
-            }
-            match listed.key {
-                Some(key) => flows.rows.extend(reader.row(&listed, key)),
-                None => flows.unnamed += 1,
-            }
-        });
-        Ok(flows)
+        let mut flows = table.slots().filter_map(|(bucket, slot)| read(&table, bucket, slot));
+        Ok(flows.any(|listed| listed.key.is_some_and(|key| reader.row(&listed, key).is_some())))
     }
 
     /// The rule sets that flows name, whether these live or not.

@@ -66,7 +66,7 @@ pub use cut::Over;
 pub use error::DatapathError;
 pub use expire::{Ask, ExpiredFlows};
 pub use flow_table::{FlowTable, Part};
-pub use flows::{FlowRow, Flows};
+pub use flows::FlowRow;
 pub use generation::Unconfirmed;
 pub use lifetimes::lifetimes;
 pub use live::LivePrograms;

@@ -4,12 +4,14 @@
 //! but for attaching and detaching, which have programs to handle besides.
 
 use super::confirm::lock;
-use super::flows::{self, Flow};
+use super::flows::{Names, OrphanedFlows, Zones, is_here, orphaned_by_change};
 use super::guard::quotas;
+use super::policy::Stored;
 use super::publish::Published;
 use super::{ChangeOptions, Instance, Leftover, OperationError, publish};
+use crate::compile::CompiledPolicy;
 use crate::datapath::Datapath;
-use crate::store::{Snapshot, Transaction};
+use crate::store::Transaction;
 
 /// A change that was made, or would be.
 #[must_use = "what is left to do is to be told"]
@@ -19,7 +21,7 @@ pub struct Changed<T> {
     pub outcome: T,
     /// The live flows that it concerns, because no rule admits them afterwards: those that have lost their rule by it, or
     /// every one if flows are cut.
-    pub orphaned_flows: Vec<Flow>,
+    pub orphaned_flows: OrphanedFlows,
     /// What is left to do of it, though it is in force.
     pub leftovers: Vec<Leftover>,
 }
@@ -39,7 +41,7 @@ impl Instance {
         options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<Changed<T>, OperationError> {
-        self.change_live(options, |_, _| Ok(Vec::new()), change)
+        self.change_live(options, false, change)
     }
 
     /// As [`change`](Self::change), for what may take the rule of live flows.
@@ -48,17 +50,14 @@ impl Instance {
         options: ChangeOptions<'_>,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<Changed<T>, OperationError> {
-        let at_stake = |snapshot: &Snapshot<'_>, datapath: &Datapath| {
-            flows::at_stake(snapshot, datapath, options.cut_after)
-        };
-        self.change_live(options, at_stake, change)
+        self.change_live(options, true, change)
     }
 
-    /// Makes one change that may take the rule of the flows `at_stake`.
+    /// Makes one change, which may take the rule of live flows where it `concerns_flows`.
     fn change_live<T>(
         &self,
         options: ChangeOptions<'_>,
-        at_stake: impl FnOnce(&Snapshot<'_>, &Datapath) -> Result<Vec<Flow>, OperationError>,
+        concerns_flows: bool,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, OperationError>,
     ) -> Result<Changed<T>, OperationError> {
         let (mut store, lock) = lock(self)?;
@@ -69,15 +68,27 @@ impl Instance {
             if !options.dry_run {
                 publish::commit_unpublished(options, transaction)?;
             }
-            return Ok(Changed { outcome, orphaned_flows: Vec::new(), leftovers: Vec::new() });
+            return Ok(Changed { outcome, orphaned_flows: OrphanedFlows::default(), leftovers: Vec::new() });
         };
         let before = store.snapshot()?.generation()?;
         let transaction = store.begin(&lock)?;
-        let at_stake = at_stake(&transaction, &datapath)?;
-        let outcome = quotas::within(&transaction, change)?;
         let attachments = datapath.attachments()?;
+        // Compiling for nothing is what takes the time.
+        let old = match concerns_flows && datapath.has_flows()? {
+            true => {
+                let stored = Stored::read(&transaction)?;
+                let policy = stored.policy(&attachments)?;
+                Some((stored, policy))
+            }
+            false => None,
+        };
+        let outcome = quotas::within(&transaction, change)?;
         let checked = publish::check(self, options, &transaction, &datapath, &attachments)?;
-        let orphaned_flows = flows::without_rule(at_stake, &transaction.interfaces()?, &checked.policy);
+        let orphaned_flows = match &old {
+            Some(old) => orphaned(&datapath, old, &transaction, &checked.policy, options)?,
+            None => OrphanedFlows::default(),
+        };
+        drop(old);
         if options.dry_run {
             return Ok(Changed { outcome, orphaned_flows, leftovers: Vec::new() });
         }
@@ -86,4 +97,19 @@ impl Instance {
                 .map_err(|failure| publish::take_back(failure, &mut store, &lock, before, |_| Ok(())))?;
         Ok(Changed { outcome, orphaned_flows, leftovers })
     }
+}
+
+/// The live flows that no rule admits after a change.
+fn orphaned(
+    datapath: &Datapath,
+    (old, policy_before): &(Stored, CompiledPolicy),
+    transaction: &Transaction<'_>,
+    policy_after: &CompiledPolicy,
+    options: ChangeOptions<'_>,
+) -> Result<OrphanedFlows, OperationError> {
+    let interfaces = transaction.interfaces()?;
+    let before = Zones::new(&old.state.interfaces, policy_before);
+    let after = Zones::new(&interfaces, policy_after);
+    let names = Names { interfaces: &interfaces, rule_sets: &old.rule_sets };
+    orphaned_by_change(datapath, is_here(old.namespace)?, &names, (&before, &after), options.cut_after)
 }

@@ -6,24 +6,13 @@ use std::time::Duration;
 
 use firewall_common::abi::{Be16, Direction, EXEMPT, RULE_SET, ServiceIndex};
 
-use super::policy::policy_stored;
 use super::{Leftover, OperationError};
 use crate::compile::{CompiledPolicy, InterfaceLookup};
-use crate::datapath::{Datapath, Flows, Over};
+use crate::datapath::{Datapath, DatapathError, Over};
 use crate::host;
 use crate::model::{Interface, Protocol, RuleId};
-use crate::store::Snapshot;
 
 pub use crate::datapath::FlowRow;
-
-/// The live flows.
-#[derive(Debug, Default)]
-pub struct LiveFlows {
-    /// Those whose addresses are recorded.
-    pub flows: Vec<Flow>,
-    /// How many there are besides.
-    pub unnamed: u64,
-}
 
 /// A live flow.
 #[derive(Debug)]
@@ -63,31 +52,102 @@ impl<'p> Zones<'p> {
     }
 }
 
-/// The live flows, judged by what a snapshot holds.
-pub(super) fn live_flows(snapshot: &Snapshot<'_>, datapath: &Datapath) -> Result<LiveFlows, OperationError> {
-    let Flows { mut rows, unnamed } = datapath.flows()?;
-    if rows.iter().any(|row| row.needs_socket) && host::current_namespace()? == snapshot.namespace()? {
-        let connections = host::tcp_connections()?;
-        rows.retain(|row| !row.needs_socket || connections.contains_key(&ends(row)));
-    }
-    if rows.is_empty() {
-        // Compiling for nothing is what takes the time.
-        return Ok(LiveFlows { flows: Vec::new(), unnamed });
-    }
-    let interfaces = snapshot.interfaces()?;
-    let rule_sets = snapshot.rule_sets()?;
-    let policy = policy_stored(snapshot, datapath)?;
-    let zones = Zones::new(&interfaces, &policy);
-    let with_names = |row: FlowRow| {
-        let in_zone = interfaces.iter().filter(|interface| interface.zone == row.zone);
+/// Turns rows of the kernel into flows.
+pub(super) struct Names<'s> {
+    pub(super) interfaces: &'s [Interface],
+    pub(super) rule_sets: &'s BTreeMap<u32, Vec<RuleId>>,
+}
+
+impl Names<'_> {
+    fn flow(&self, row: FlowRow, is_orphaned: bool) -> Flow {
+        let in_zone = self.interfaces.iter().filter(|interface| interface.zone == row.zone);
         Flow {
             interfaces: in_zone.map(|interface| interface.name.clone()).collect(),
-            rules: rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
-            is_orphaned: !zones.admit(&row),
+            rules: self.rule_sets.get(&row.rule_set).cloned().unwrap_or_default(),
+            is_orphaned,
             row,
         }
-    };
-    Ok(LiveFlows { flows: rows.into_iter().map(with_names).collect(), unnamed })
+    }
+}
+
+/// Calls `visit` with each live flow, judged by a policy, until it fails. Returns how many there are besides whose addresses are
+/// not recorded.
+///
+/// What has a socket here is asked for it where `is_here` says that sockets can be: it is over without one.
+pub(super) fn each_flow<E: From<OperationError>>(
+    datapath: &Datapath,
+    is_here: bool,
+    names: &Names<'_>,
+    zones: &Zones<'_>,
+    mut visit: impl FnMut(Flow) -> Result<(), E>,
+) -> Result<u64, E> {
+    each_live_row(datapath, is_here, |row| {
+        let is_orphaned = !zones.admit(&row);
+        visit(names.flow(row, is_orphaned))
+    })
+}
+
+/// As [`each_flow`], of rows as the kernel has them.
+fn each_live_row<E: From<OperationError>>(
+    datapath: &Datapath,
+    is_here: bool,
+    mut visit: impl FnMut(FlowRow) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut doubtful = Doubtful::default();
+    let unnamed = datapath.each_flow(|row| {
+        if is_here && row.needs_socket {
+            doubtful.rows.push(row);
+            return if doubtful.rows.len() < ASKED_AT_ONCE { Ok(()) } else { doubtful.ask(&mut visit) };
+        }
+        visit(row).map_err(Stop::Visit)
+    });
+    let unnamed = unnamed.and_then(|unnamed| doubtful.ask(&mut visit).map(|()| unnamed));
+    unnamed.map_err(|stop| match stop {
+        Stop::Datapath(error) => OperationError::from(error).into(),
+        Stop::Visit(error) => error,
+    })
+}
+
+/// Flows whose sockets are asked for in one go: these alone are kept while the table is read.
+const ASKED_AT_ONCE: usize = 65_536;
+
+/// Flows that are over if the host has no socket for them.
+#[derive(Default)]
+struct Doubtful {
+    rows: Vec<FlowRow>,
+}
+
+impl Doubtful {
+    /// Hands on those that have one. It is looked for after the flows were read, so that none that has come since is missed.
+    fn ask<E: From<OperationError>>(
+        &mut self,
+        visit: &mut impl FnMut(FlowRow) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let connections =
+            host::tcp_connections().map_err(|error| Stop::Visit(OperationError::from(error).into()))?;
+        let live = self.rows.drain(..).filter(|row| connections.contains_key(&ends(row)));
+        live.into_iter().try_for_each(visit).map_err(Stop::Visit)
+    }
+}
+
+/// Why a walk has ended.
+enum Stop<E> {
+    Datapath(DatapathError),
+    Visit(E),
+}
+
+impl<E> From<DatapathError> for Stop<E> {
+    fn from(error: DatapathError) -> Self {
+        Self::Datapath(error)
+    }
+}
+
+/// Whether the sockets of this process's network namespace are those of the interfaces.
+pub(super) fn is_here(namespace: u64) -> Result<bool, OperationError> {
+    Ok(host::current_namespace()? == namespace)
 }
 
 /// The end on this host, and the other one.
@@ -99,31 +159,66 @@ fn ends(row: &FlowRow) -> (SocketAddr, SocketAddr) {
     }
 }
 
-/// Flows to report if no rule admits them after the change: those a rule admits now; with `--flows`, every flow that
-/// would outlive the cut.
-pub(super) fn at_stake(
-    snapshot: &Snapshot<'_>,
-    datapath: &Datapath,
-    cut_after: Option<Duration>,
-) -> Result<Vec<Flow>, OperationError> {
-    let mut flows = live_flows(snapshot, datapath)?.flows;
-    flows.retain(|flow| match (cut_after, flow.row.cut_in_seconds) {
-        (None, cut_in) => !flow.is_orphaned && cut_in != Some(0),
-        (Some(_), None) => true,
-        (Some(delay), Some(seconds)) => seconds > delay.as_secs(),
-    });
-    Ok(flows)
+/// Flows that no rule admits after a change.
+#[derive(Debug, Default)]
+pub struct OrphanedFlows {
+    /// The first of them: there may be millions.
+    pub flows: Vec<Flow>,
+    /// How many there are besides.
+    pub more: u64,
 }
 
-/// Those of the flows that no rule of a policy admits.
-pub(super) fn without_rule(
-    mut flows: Vec<Flow>,
-    interfaces: &[Interface],
-    policy: &CompiledPolicy,
-) -> Vec<Flow> {
-    let zones = Zones::new(interfaces, policy);
-    flows.retain(|flow| !zones.admit(&flow.row));
-    flows
+impl OrphanedFlows {
+    /// How many are kept.
+    pub const KEPT: usize = 10_000;
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.flows.len() as u64 + self.more
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    fn add(&mut self, flow: impl FnOnce() -> Flow) {
+        if self.flows.len() < Self::KEPT {
+            self.flows.push(flow());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// The flows to report because no rule admits them `after` a change: those that one admits `before`; where flows are cut, every
+/// one that would outlive the cut.
+pub(super) fn orphaned_by_change(
+    datapath: &Datapath,
+    is_here: bool,
+    names: &Names<'_>,
+    (before, after): (&Zones<'_>, &Zones<'_>),
+    cut_after: Option<Duration>,
+) -> Result<OrphanedFlows, OperationError> {
+    let mut orphaned = OrphanedFlows::default();
+    each_live_row(datapath, is_here, |row| {
+        if after.admit(&row) {
+            return Ok::<_, OperationError>(());
+        }
+        let is_orphaned = !before.admit(&row);
+        let is_at_stake = match (cut_after, row.cut_in_seconds) {
+            (None, cut_in) => !is_orphaned && cut_in != Some(0),
+            (Some(_), None) => true,
+            (Some(delay), Some(seconds)) => seconds > delay.as_secs(),
+        };
+        if is_at_stake {
+            orphaned.add(|| names.flow(row, is_orphaned));
+        }
+        Ok(())
+    })?;
+    Ok(orphaned)
 }
 
 /// Cuts, after `delay`, the flows that are orphaned under the policy in force. Returns how many there are.

@@ -40,6 +40,8 @@ mod policy;
 mod publish;
 pub mod queries;
 mod rule_sets;
+#[cfg(test)]
+mod tests;
 
 pub use change::Changed;
 pub use error::{

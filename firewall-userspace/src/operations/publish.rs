@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::guard::{check_namespace, check_ownership, lockout};
-use super::policy::{addresses, compile_panic, compiled};
+use super::policy::{Stored, addresses};
 use super::{ChangeOptions, Guard, Instance, Leftover, OperationError, Operator, flows, rule_sets};
 use crate::compile::{CompiledPolicy, RuleSetIds};
 use crate::datapath::{Attachment, Datapath, DatapathError};
@@ -138,13 +138,14 @@ pub(super) fn check(
     let pinned = datapath.pinned_slots()?;
     check_ownership(instance, transaction, &pinned)?;
     check_namespace(transaction, &pinned)?;
-    let (mut policy, mut rule_sets) = compiled(transaction, attachments)?;
+    let stored = Stored::read(transaction)?;
+    let (mut policy, mut rule_sets) = stored.compiled(attachments)?;
     if options.guard == Guard::On {
         lockout::check(transaction, &policy, session)?;
     }
     if transaction.is_panic()? {
         // What is stored was compiled all the same: panic mode must be able to end.
-        policy = compile_panic(transaction, &mut rule_sets)?;
+        policy = stored.compile_panic(&mut rule_sets)?;
         if options.guard == Guard::On {
             lockout::check_panic(transaction, &policy, session)?;
         }

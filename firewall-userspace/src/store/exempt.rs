@@ -8,6 +8,10 @@ use crate::model::{ExemptAddress, ExemptAddressId, ExemptProperties, PortRange, 
 impl Snapshot<'_> {
     /// Every exempt address, in the order in which they were added.
     pub fn exempt_addresses(&self) -> Result<Vec<ExemptAddress>, StoreError> {
+        self.known(|memo| &mut memo.exempt_addresses, || self.read_exempt_addresses())
+    }
+
+    fn read_exempt_addresses(&self) -> Result<Vec<ExemptAddress>, StoreError> {
         let mut statement = self.sql.prepare_cached("SELECT * FROM exempt_addresses ORDER BY rowid")?;
         let mut rows = statement.query([])?;
         let mut addresses = Vec::new();
@@ -40,6 +44,7 @@ impl Transaction<'_> {
                 description.as_ref().map(|description| description.as_str()),
             ])?;
         }
+        self.note(|memo| &mut memo.exempt_addresses, |known| known.extend_from_slice(addresses));
         Ok(())
     }
 
@@ -49,6 +54,7 @@ impl Transaction<'_> {
         for id in ids {
             statement.execute([id.to_string()])?;
         }
+        self.note(|memo| &mut memo.exempt_addresses, |known| known.retain(|known| !ids.contains(&known.id)));
         Ok(())
     }
 }

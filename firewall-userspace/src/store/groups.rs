@@ -1,6 +1,6 @@
 //! Groups, their rules and their declared members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use firewall_common::abi::Direction;
 use ipnet::IpNet;
@@ -16,6 +16,10 @@ use crate::model::{
 impl Snapshot<'_> {
     /// Every group with its rules, by name.
     pub fn groups(&self) -> Result<Vec<SecurityGroup>, StoreError> {
+        self.known(|memo| &mut memo.groups, || self.read_groups())
+    }
+
+    fn read_groups(&self) -> Result<Vec<SecurityGroup>, StoreError> {
         let mut rules: BTreeMap<GroupId, Vec<SecurityRule>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM rules ORDER BY rowid")?;
         let mut rows = statement.query([])?;
@@ -43,6 +47,10 @@ impl Snapshot<'_> {
 
     /// The declared members of every group that has any.
     pub fn members(&self) -> Result<BTreeMap<GroupId, Vec<IpNet>>, StoreError> {
+        self.known(|memo| &mut memo.members, || self.read_members())
+    }
+
+    fn read_members(&self) -> Result<BTreeMap<GroupId, Vec<IpNet>>, StoreError> {
         let mut members: BTreeMap<GroupId, Vec<IpNet>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM members ORDER BY rowid")?;
         let mut rows = statement.query([])?;
@@ -60,6 +68,10 @@ impl Transaction<'_> {
             "INSERT INTO groups (id, name, description) VALUES (?, ?, ?)",
             params![group.id.to_string(), group.name.as_str(), group.description.as_str()],
         )?;
+        self.note_groups(|groups| {
+            let place = groups.partition_point(|known| known.name.as_str() < group.name.as_str());
+            groups.insert(place, SecurityGroup { tags: Tags::default(), rules: Vec::new(), ..group.clone() });
+        });
         self.replace_tags(Resource::Group(group.id), &group.tags)?;
         self.insert_rules(&group.rules)
     }
@@ -67,6 +79,8 @@ impl Transaction<'_> {
     /// Deletes a group, its rules and its members.
     pub fn delete_group(&self, group: GroupId) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM groups WHERE id = ?", [group.to_string()])?;
+        self.note_groups(|groups| groups.retain(|known| known.id != group));
+        self.note(|memo| &mut memo.members, |members| drop(members.remove(&group)));
         Ok(())
     }
 
@@ -92,8 +106,17 @@ impl Transaction<'_> {
                 rule.description.as_ref().map(|description| description.as_str()),
             ])?;
         }
+        self.note_groups(|groups| {
+            let mut of_group: HashMap<GroupId, &mut Vec<SecurityRule>> =
+                groups.iter_mut().map(|group| (group.id, &mut group.rules)).collect();
+            for rule in rules {
+                if let Some(known) = of_group.get_mut(&rule.group) {
+                    known.push(rule.clone());
+                }
+            }
+        });
         for rule in rules.iter().filter(|rule| !rule.tags.is_empty()) {
-            self.replace_tags(Resource::Rule(rule.id), &rule.tags)?;
+            self.store_tags(Resource::Rule(rule.id), &rule.tags)?;
         }
         Ok(())
     }
@@ -118,6 +141,19 @@ impl Transaction<'_> {
                 rule.description.as_ref().map(|description| description.as_str()),
             ])?;
         }
+        let updated: HashMap<RuleId, &SecurityRule> = rules.iter().map(|rule| (rule.id, rule)).collect();
+        self.note_groups(|groups| {
+            for known in groups.iter_mut().flat_map(|group| &mut group.rules) {
+                if let Some(rule) = updated.get(&known.id) {
+                    known.clone_from(&SecurityRule {
+                        group: known.group,
+                        direction: known.direction,
+                        tags: known.tags.clone(),
+                        ..(*rule).clone()
+                    });
+                }
+            }
+        });
         Ok(())
     }
 
@@ -127,6 +163,10 @@ impl Transaction<'_> {
         for rule in rules {
             statement.execute([rule.id.to_string()])?;
         }
+        let deleted: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
+        self.note_groups(|groups| {
+            groups.iter_mut().for_each(|group| group.rules.retain(|rule| !deleted.contains(&rule.id)));
+        });
         Ok(())
     }
 
@@ -136,6 +176,12 @@ impl Transaction<'_> {
             self.sql.prepare_cached("INSERT INTO members (group_id, prefix) VALUES (?, ?)")?;
         for prefix in prefixes {
             statement.execute(params![group.to_string(), prefix.to_string()])?;
+        }
+        if !prefixes.is_empty() {
+            self.note(
+                |memo| &mut memo.members,
+                |members| members.entry(group).or_default().extend_from_slice(prefixes),
+            );
         }
         Ok(())
     }
@@ -147,7 +193,22 @@ impl Transaction<'_> {
         for prefix in prefixes {
             statement.execute(params![group.to_string(), prefix.to_string()])?;
         }
+        let deleted: HashSet<&IpNet> = prefixes.iter().collect();
+        self.note(
+            |memo| &mut memo.members,
+            |members| {
+                let of_group = members.entry(group).or_default();
+                of_group.retain(|prefix| !deleted.contains(prefix));
+                if of_group.is_empty() {
+                    members.remove(&group);
+                }
+            },
+        );
         Ok(())
+    }
+
+    fn note_groups(&self, change: impl FnOnce(&mut Vec<SecurityGroup>)) {
+        self.note(|memo| &mut memo.groups, change);
     }
 }
 

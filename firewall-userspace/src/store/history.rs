@@ -45,9 +45,9 @@ pub struct UnconfirmedGeneration {
 impl Store {
     /// What was stored when a generation was made, in memory, as a store that nothing can be written to.
     pub fn at(&self, generation: u64) -> Result<Self, StoreError> {
-        let mut past = Self { connection: Connection::open_in_memory()? };
+        let mut past = Self::of(Connection::open_in_memory()?);
         copy_all(&self.connection, &mut past.connection)?;
-        let transaction = Transaction { snapshot: Snapshot { sql: past.connection.transaction()? } };
+        let transaction = past.begin_unrecorded()?;
         transaction.rewind_to(generation)?;
         transaction.commit()?;
         Ok(past)
@@ -86,6 +86,10 @@ impl Snapshot<'_> {
 
     /// The generation that waits to be confirmed.
     pub fn unconfirmed(&self) -> Result<Option<UnconfirmedGeneration>, StoreError> {
+        self.known(|memo| &mut memo.unconfirmed, || self.read_unconfirmed())
+    }
+
+    fn read_unconfirmed(&self) -> Result<Option<UnconfirmedGeneration>, StoreError> {
         let mut statement = self.sql.prepare_cached("SELECT * FROM unconfirmed")?;
         let row = statement.query_row([], |row| {
             Ok(UnconfirmedGeneration {
@@ -121,12 +125,15 @@ impl Transaction<'_> {
             "INSERT INTO unconfirmed (generation, previous, until, cut_after) VALUES (?, ?, ?, ?)",
             params![generation.cast_signed(), previous.cast_signed(), seconds(*until), cut_after],
         )?;
+        let stored = UnconfirmedGeneration { until: time(seconds(*until)), ..*unconfirmed };
+        self.note(|memo| &mut memo.unconfirmed, |known| *known = Some(stored));
         Ok(())
     }
 
     /// Forgets that a generation waits to be confirmed.
     pub fn delete_unconfirmed(&self) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM unconfirmed", [])?;
+        self.note(|memo| &mut memo.unconfirmed, |known| *known = None);
         Ok(())
     }
 

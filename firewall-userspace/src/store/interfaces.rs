@@ -5,19 +5,24 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use rusqlite::params;
 
+use super::settings::read_options;
 use super::{Snapshot, StoreError, Transaction, parse_column};
 use crate::model::{GroupId, IngressHook, Interface, InterfaceId};
 
 impl Snapshot<'_> {
     /// Every interface, by name.
     pub fn interfaces(&self) -> Result<Vec<Interface>, StoreError> {
+        self.known(|memo| &mut memo.interfaces, || self.read_interfaces())
+    }
+
+    fn read_interfaces(&self) -> Result<Vec<Interface>, StoreError> {
         let mut groups: BTreeMap<InterfaceId, Vec<GroupId>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM interface_groups ORDER BY rowid")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             groups.entry(parse_column(row, "interface")?).or_default().push(parse_column(row, "group_id")?);
         }
-        let mut options = self.interface_options()?;
+        let mut options = self.listed_options()?;
         let mut interfaces = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM interfaces ORDER BY name")?;
         let mut rows = statement.query([])?;
@@ -33,7 +38,7 @@ impl Snapshot<'_> {
                 ingress_hook: IngressHook::from_name(&hook).unwrap_or(IngressHook::Auto),
                 log_drops: row.get("log_drops")?,
                 groups: groups.remove(&id).unwrap_or_default(),
-                options: options.remove(&id).unwrap_or_default(),
+                options: read_options(row, options.remove(&id).unwrap_or_default())?,
             });
         }
         Ok(interfaces)
@@ -41,6 +46,10 @@ impl Snapshot<'_> {
 
     /// The addresses that each interface had when they were last saved.
     pub fn interface_addresses(&self) -> Result<BTreeMap<InterfaceId, Vec<IpNet>>, StoreError> {
+        self.known(|memo| &mut memo.interface_addresses, || self.read_interface_addresses())
+    }
+
+    fn read_interface_addresses(&self) -> Result<BTreeMap<InterfaceId, Vec<IpNet>>, StoreError> {
         let mut addresses: BTreeMap<InterfaceId, Vec<IpNet>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM interface_addresses ORDER BY rowid")?;
         let mut rows = statement.query([])?;
@@ -108,7 +117,21 @@ impl Transaction<'_> {
         for group in &interface.groups {
             statement.execute(params![id, group.to_string()])?;
         }
-        self.save_interface_options(interface.id, &interface.options)
+        self.save_interface_options(interface.id, &interface.options)?;
+        self.note(
+            |memo| &mut memo.interfaces,
+            |interfaces| match interfaces.iter_mut().find(|known| known.id == interface.id) {
+                Some(known) => {
+                    let Interface { id, slot, zone, .. } = *known;
+                    *known = Interface { id, slot, zone, name: known.name.clone(), ..interface.clone() };
+                }
+                None => {
+                    let place = interfaces.partition_point(|known| known.name < interface.name);
+                    interfaces.insert(place, interface.clone());
+                }
+            },
+        );
+        Ok(())
     }
 
     /// Saves the addresses that an interface has.
@@ -124,12 +147,27 @@ impl Transaction<'_> {
         for address in addresses {
             statement.execute(params![id, address.to_string()])?;
         }
+        let mut stored: Vec<IpNet> = Vec::new();
+        for address in addresses {
+            if !stored.contains(address) {
+                stored.push(*address);
+            }
+        }
+        self.note(
+            |memo| &mut memo.interface_addresses,
+            |known| match stored.is_empty() {
+                true => drop(known.remove(&interface)),
+                false => drop(known.insert(interface, stored)),
+            },
+        );
         Ok(())
     }
 
     /// Forgets an interface.
     pub fn delete_interface(&self, interface: InterfaceId) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM interfaces WHERE id = ?", [interface.to_string()])?;
+        self.note(|memo| &mut memo.interfaces, |known| known.retain(|known| known.id != interface));
+        self.note(|memo| &mut memo.interface_addresses, |known| drop(known.remove(&interface)));
         Ok(())
     }
 }

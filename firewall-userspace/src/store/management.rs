@@ -8,6 +8,10 @@ use crate::model::{ManagementPrefix, ManagementProperties, ManagementService, Pr
 impl Snapshot<'_> {
     /// Every management prefix, in the order in which they were added.
     pub fn management_prefixes(&self) -> Result<Vec<ManagementPrefix>, StoreError> {
+        self.known(|memo| &mut memo.management_prefixes, || self.read_management_prefixes())
+    }
+
+    fn read_management_prefixes(&self) -> Result<Vec<ManagementPrefix>, StoreError> {
         let mut statement = self.sql.prepare_cached("SELECT * FROM management_prefixes ORDER BY rowid")?;
         let mut rows = statement.query([])?;
         let mut prefixes = Vec::new();
@@ -25,7 +29,8 @@ impl Snapshot<'_> {
     /// Whether panic mode is on.
     pub fn is_panic(&self) -> Result<bool, StoreError> {
         let query = "SELECT EXISTS (SELECT 1 FROM modes WHERE name = 'panic' AND value)";
-        Ok(self.sql.prepare_cached(query)?.query_row([], |row| row.get(0))?)
+        let read = || Ok(self.sql.prepare_cached(query)?.query_row([], |row| row.get(0))?);
+        self.known(|memo| &mut memo.is_panic, read)
     }
 }
 
@@ -44,6 +49,7 @@ impl Transaction<'_> {
                 properties.prefix.to_string(),
             ])?;
         }
+        self.note(|memo| &mut memo.management_prefixes, |known| known.extend_from_slice(prefixes));
         Ok(())
     }
 
@@ -53,6 +59,8 @@ impl Transaction<'_> {
         for rule in rules {
             statement.execute([rule.to_string()])?;
         }
+        let is_kept = |known: &ManagementPrefix| !rules.contains(&known.rule);
+        self.note(|memo| &mut memo.management_prefixes, |known| known.retain(is_kept));
         Ok(())
     }
 
@@ -60,6 +68,7 @@ impl Transaction<'_> {
     pub fn set_panic(&self, is_on: bool) -> Result<(), StoreError> {
         let statement = "INSERT OR REPLACE INTO modes (name, value) VALUES ('panic', ?)";
         self.sql.prepare_cached(statement)?.execute([is_on])?;
+        self.note(|memo| &mut memo.is_panic, |known| *known = is_on);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! database transaction: that is why the lock is a file of its own. `operations` is the only caller. The store
 //! knows model types and SQL; it must not know about the data plane.
 
+mod columns;
 mod error;
 mod exempt;
 mod groups;
@@ -13,31 +14,39 @@ mod history;
 mod interfaces;
 mod lock;
 mod management;
+mod memo;
 mod prefix_lists;
 mod quotas;
+#[cfg(test)]
+pub(crate) mod reads;
 mod rule_sets;
 mod runs;
 mod settings;
 mod tags;
 mod undo;
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::model::{ModelError, SecurityGroup};
+use crate::model::SecurityGroup;
 
+pub use columns::CorruptValue;
 pub use error::StoreError;
 pub use history::{Author, Generation, UnconfirmedGeneration};
 pub use lock::WriteLock;
+
+use columns::{parse_column, parse_optional_column, parse_text};
+use memo::Memo;
 
 const DATABASE: &str = "sgfw.db";
 /// A database that is being made. It gets its name when it is whole, so that one of that name was never empty.
@@ -65,6 +74,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    memo: RefCell<Memo>,
 }
 
 impl Store {
@@ -75,7 +85,7 @@ impl Store {
         if !exists(&path)? {
             Self::create(directory, lock_timeout)?;
         }
-        let mut store = Self { connection: connect(&path, OpenFlags::empty())? };
+        let mut store = Self::of(connect(&path, OpenFlags::empty())?);
         let found = store.schema_version()?;
         match found.cmp(&SCHEMA_VERSION) {
             Ordering::Equal => {}
@@ -90,16 +100,29 @@ impl Store {
         Ok(store)
     }
 
-    /// What is stored now. From its first read on it stays the same while the snapshot lives.
+    fn of(connection: Connection) -> Self {
+        Self { connection, memo: RefCell::default() }
+    }
+
+    /// What is stored now. It stays the same while the snapshot lives.
     pub fn snapshot(&mut self) -> Result<Snapshot<'_>, StoreError> {
-        Ok(Snapshot { sql: self.connection.transaction()? })
+        let sql = self.connection.transaction()?;
+        self.memo.get_mut().refresh(&sql)?;
+        Ok(Snapshot { sql, memo: &self.memo })
     }
 
     /// Begins a change. Nothing is stored unless it is committed.
     pub fn begin(&mut self, _lock: &WriteLock) -> Result<Transaction<'_>, StoreError> {
         undo::record_changes(&self.connection)?;
+        self.begin_unrecorded()
+    }
+
+    fn begin_unrecorded(&mut self) -> Result<Transaction<'_>, StoreError> {
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Transaction { snapshot: Snapshot { sql } })
+        let memo = self.memo.get_mut();
+        memo.refresh(&sql)?;
+        let data_version = memo.doubt();
+        Ok(Transaction { snapshot: Snapshot { sql, memo: &self.memo }, data_version })
     }
 
     /// Creates the directory and the database, unless another process does it meanwhile.
@@ -118,7 +141,7 @@ impl Store {
                 _ => {}
             }
         }
-        Self { connection: connect(&new, OpenFlags::SQLITE_OPEN_CREATE)? }.bring_up_to_date()?;
+        Self::of(connect(&new, OpenFlags::SQLITE_OPEN_CREATE)?).bring_up_to_date()?;
         fs::rename(&new, &path).map_err(cannot_create)?;
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(cannot_create)
     }
@@ -128,8 +151,7 @@ impl Store {
         // Read under the lock: another process may have done it meanwhile.
         let found = self.schema_version()?;
         // Not by `begin`: what makes a store is nothing to go back from.
-        let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let transaction = Transaction { snapshot: Snapshot { sql } };
+        let transaction = self.begin_unrecorded()?;
         for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
             transaction.sql.execute_batch(migration)?;
             transaction.sql.pragma_update(None, "user_version", version)?;
@@ -150,6 +172,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Snapshot<'s> {
     sql: rusqlite::Transaction<'s>,
+    memo: &'s RefCell<Memo>,
 }
 
 impl Snapshot<'_> {
@@ -159,9 +182,15 @@ impl Snapshot<'_> {
     }
 
     fn meta(&self, name: &str) -> Result<i64, StoreError> {
-        let mut statement = self.sql.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
-        let mut rows = statement.query([name])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.unwrap_or(0))
+        let meta = self.known(
+            |memo| &mut memo.meta,
+            || {
+                let mut statement = self.sql.prepare_cached("SELECT name, value FROM meta")?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<BTreeMap<String, i64>, _>>()?)
+            },
+        )?;
+        Ok(meta.get(name).copied().unwrap_or(0))
     }
 }
 
@@ -169,18 +198,29 @@ impl Snapshot<'_> {
 #[derive(Debug)]
 pub struct Transaction<'s> {
     snapshot: Snapshot<'s>,
+    /// That of what is known, once this is committed.
+    data_version: Option<i64>,
 }
 
 impl Transaction<'_> {
     /// Stores the change.
     pub fn commit(self) -> Result<(), StoreError> {
-        Ok(self.snapshot.sql.commit()?)
+        let Snapshot { sql, memo } = self.snapshot;
+        sql.commit()?;
+        memo.borrow_mut().keep(self.data_version);
+        Ok(())
     }
 
     fn set_meta(&self, name: &str, value: i64) -> Result<(), StoreError> {
         let upsert =
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
         self.sql.prepare_cached(upsert)?.execute((name, value))?;
+        self.note(
+            |memo| &mut memo.meta,
+            |meta| {
+                meta.insert(name.to_owned(), value);
+            },
+        );
         Ok(())
     }
 }
@@ -207,6 +247,8 @@ fn connect(path: &Path, extra: OpenFlags) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
     let cannot_open = |source| StoreError::CannotOpen { path: PathBuf::from(path), source };
     let connection = Connection::open_with_flags(path, flags).map_err(cannot_open)?;
+    #[cfg(test)]
+    let connection = reads::counted(connection);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // A change that was reported as done must still be there after a power cut.
@@ -218,55 +260,6 @@ fn copy_all(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
     const PAGES_PER_STEP: i32 = 1024;
     Backup::new(from, to)?.run_to_completion(PAGES_PER_STEP, Duration::from_millis(1), None)?;
     Ok(())
-}
-
-/// Reads a text column back into the type that it was written from.
-fn parse_column<T: FromStr<Err: Into<CorruptValue>>>(
-    row: &rusqlite::Row<'_>,
-    column: &'static str,
-) -> Result<T, StoreError> {
-    parse_text(text_column(row, column)?, column)
-}
-
-/// A text column as it stands there.
-fn text_column<'r>(row: &'r rusqlite::Row<'_>, column: &'static str) -> Result<&'r str, StoreError> {
-    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
-}
-
-fn parse_optional_column<T: FromStr<Err: Into<CorruptValue>>>(
-    row: &rusqlite::Row<'_>,
-    column: &'static str,
-) -> Result<Option<T>, StoreError> {
-    let text = row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-    text.map(|text| parse_text(text, column)).transpose()
-}
-
-fn parse_text<T: FromStr<Err: Into<CorruptValue>>>(
-    text: &str,
-    column: &'static str,
-) -> Result<T, StoreError> {
-    text.parse().map_err(|error: T::Err| StoreError::Corrupt {
-        column,
-        value: text.to_owned(),
-        source: error.into(),
-    })
-}
-
-/// Why a stored value cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum CorruptValue {
-    /// Not a value of the model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// A name that this sgfw does not know.
-    #[error("unknown name")]
-    UnknownName,
-    /// Bytes that are no prefixes.
-    #[error("not a run of prefixes")]
-    Run,
-    /// Not a prefix.
-    #[error(transparent)]
-    Prefix(#[from] ipnet::AddrParseError),
 }
 
 #[cfg(test)]

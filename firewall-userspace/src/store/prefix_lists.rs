@@ -25,6 +25,10 @@ const DROP_REPLACED: &str = "DELETE FROM prefix_list_entries WHERE list = ?1 AND
 impl Snapshot<'_> {
     /// Every prefix list with the entries of its current version, by name.
     pub fn prefix_lists(&self) -> Result<Vec<PrefixList>, StoreError> {
+        self.known(|memo| &mut memo.prefix_lists, || self.read_prefix_lists())
+    }
+
+    fn read_prefix_lists(&self) -> Result<Vec<PrefixList>, StoreError> {
         let mut tags: BTreeMap<PrefixListId, Tags> = self.tags(PREFIX_LIST_TAGS)?;
         let mut lists = Vec::new();
         let mut statement = self.sql.prepare_cached("SELECT * FROM prefix_lists ORDER BY name")?;
@@ -126,8 +130,10 @@ impl Transaction<'_> {
                 list.version.cast_signed(),
             ],
         )?;
-        self.replace_tags(Resource::PrefixList(list.id), &list.tags)?;
-        self.insert_entries(list, &list.entries)
+        self.store_tags(Resource::PrefixList(list.id), &list.tags)?;
+        self.insert_entries(list, &list.entries)?;
+        self.note_lists(|lists| insert_by_name(lists, list.clone()));
+        Ok(())
     }
 
     /// Stores the name and the size of a prefix list that is there.
@@ -136,6 +142,13 @@ impl Transaction<'_> {
             "UPDATE prefix_lists SET name = ?2, max_entries = ?3 WHERE id = ?1",
             params![list.id.to_string(), list.name.as_str(), list.max_entries],
         )?;
+        self.note_lists(|lists| {
+            if let Some(place) = lists.iter().position(|known| known.id == list.id) {
+                let known = lists.remove(place);
+                let (name, max_entries) = (list.name.clone(), list.max_entries);
+                insert_by_name(lists, PrefixList { name, max_entries, ..known });
+            }
+        });
         Ok(())
     }
 
@@ -154,13 +167,26 @@ impl Transaction<'_> {
         )?;
         self.sql.execute(DROP_OLD, params![id, oldest])?;
         self.sql.execute(DROP_REPLACED, params![id, version])?;
-        self.insert_entries(list, &new)
+        self.insert_entries(list, &new)?;
+        self.note_lists(|lists| {
+            if let Some(known) = lists.iter_mut().find(|known| known.id == list.id) {
+                known.version = list.version;
+                known.entries.retain(|entry| kept.contains(&entry.prefix));
+                known.entries.extend(new);
+            }
+        });
+        Ok(())
     }
 
     /// Deletes a prefix list.
     pub fn delete_prefix_list(&self, list: PrefixListId) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM prefix_lists WHERE id = ?", [list.to_string()])?;
+        self.note_lists(|lists| lists.retain(|known| known.id != list));
         Ok(())
+    }
+
+    fn note_lists(&self, change: impl FnOnce(&mut Vec<PrefixList>)) {
+        self.note(|memo| &mut memo.prefix_lists, change);
     }
 
     /// Ends the entries that a list has no more, or with another description, and returns the prefixes of the others. A
@@ -230,6 +256,11 @@ impl Transaction<'_> {
         ])?;
         Ok(())
     }
+}
+
+fn insert_by_name(lists: &mut Vec<PrefixList>, list: PrefixList) {
+    let place = lists.partition_point(|known| known.name.as_str() < list.name.as_str());
+    lists.insert(place, list);
 }
 
 /// A row of entries.

@@ -8,6 +8,10 @@ use crate::model::Quotas;
 impl Snapshot<'_> {
     /// The quotas that are set.
     pub fn quotas(&self) -> Result<Quotas, StoreError> {
+        self.known(|memo| &mut memo.quotas, || self.read_quotas())
+    }
+
+    fn read_quotas(&self) -> Result<Quotas, StoreError> {
         let mut quotas = Quotas::default();
         let mut statement = self.sql.prepare_cached("SELECT * FROM quotas")?;
         let mut rows = statement.query([])?;
@@ -26,6 +30,7 @@ impl Transaction<'_> {
         for (quota, value) in quotas.iter() {
             statement.execute(params![quota.name(), value.cast_signed()])?;
         }
+        self.note(|memo| &mut memo.quotas, |known| known.clone_from(quotas));
         Ok(())
     }
 }

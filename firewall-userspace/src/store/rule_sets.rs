@@ -18,6 +18,10 @@ impl Snapshot<'_> {
 
     /// The rules of every set that was published and that something may still name.
     pub fn rule_sets(&self) -> Result<BTreeMap<u32, Vec<RuleId>>, StoreError> {
+        self.known(|memo| &mut memo.rule_sets, || self.read_rule_sets())
+    }
+
+    fn read_rule_sets(&self) -> Result<BTreeMap<u32, Vec<RuleId>>, StoreError> {
         let mut sets: BTreeMap<u32, Vec<RuleId>> = BTreeMap::new();
         let mut statement = self.sql.prepare_cached("SELECT id, rule FROM rule_sets ORDER BY id, rule")?;
         let mut rows = statement.query([])?;
@@ -35,20 +39,26 @@ impl Transaction<'_> {
         for rule in rules {
             statement.execute(params![id, rule.to_string()])?;
         }
+        self.note(
+            |memo| &mut memo.rule_sets,
+            |sets| {
+                let of_set = sets.entry(id).or_default();
+                of_set.extend_from_slice(rules);
+                // As the text of their ids is sorted, which is as long for all.
+                of_set.sort_unstable();
+            },
+        );
         Ok(())
     }
 
     /// Deletes every set but these. `highest` is the highest id that was ever given: none up to it is given again.
     pub fn retain_rule_sets(&self, kept: &HashSet<u32>, highest: u32) -> Result<(), StoreError> {
-        let ids: Vec<u32> = {
-            let mut statement = self.sql.prepare_cached("SELECT DISTINCT id FROM rule_sets")?;
-            let ids = statement.query_map([], |row| row.get(0))?;
-            ids.collect::<Result<_, _>>()?
-        };
+        let ids: Vec<u32> = self.rule_sets()?.into_keys().collect();
         let mut delete = self.sql.prepare_cached("DELETE FROM rule_sets WHERE id = ?")?;
         for id in ids.iter().filter(|id| !kept.contains(id)) {
             delete.execute([id])?;
         }
+        self.note(|memo| &mut memo.rule_sets, |sets| sets.retain(|id, _| kept.contains(id)));
         self.set_meta(HIGHEST_DELETED, highest.into())
     }
 }

@@ -2,29 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{CorruptValue, Snapshot, StoreError, Transaction, parse_column};
 use crate::model::{Exemption, FlowTimeouts, IcmpErrors, InterfaceId, InterfaceOptions, Timeout};
 
 impl Snapshot<'_> {
-    /// The options of every interface.
-    pub(super) fn interface_options(&self) -> Result<BTreeMap<InterfaceId, InterfaceOptions>, StoreError> {
+    /// The options of interfaces that have tables of their own.
+    pub(super) fn listed_options(&self) -> Result<BTreeMap<InterfaceId, InterfaceOptions>, StoreError> {
         let mut options: BTreeMap<InterfaceId, InterfaceOptions> = BTreeMap::new();
-        let mut statement =
-            self.sql.prepare_cached("SELECT id, icmp_errors, tcp_strict, audit FROM interfaces")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let icmp_errors: String = row.get("icmp_errors")?;
-            let of_interface = InterfaceOptions {
-                // The schema admits no other name.
-                icmp_errors: IcmpErrors::from_name(&icmp_errors).unwrap_or_default(),
-                tcp_strict: row.get("tcp_strict")?,
-                audit: row.get("audit")?,
-                ..InterfaceOptions::default()
-            };
-            options.insert(parse_column(row, "id")?, of_interface);
-        }
         self.read_timeouts(&mut options)?;
         self.read_not_exempt(&mut options)?;
         self.read_always_track(&mut options)?;
@@ -81,6 +67,18 @@ impl Snapshot<'_> {
         }
         Ok(())
     }
+}
+
+/// Adds the options that stand in the row of the interface.
+pub(super) fn read_options(row: &Row<'_>, listed: InterfaceOptions) -> Result<InterfaceOptions, StoreError> {
+    let icmp_errors: String = row.get("icmp_errors")?;
+    Ok(InterfaceOptions {
+        // The schema admits no other name.
+        icmp_errors: IcmpErrors::from_name(&icmp_errors).unwrap_or_default(),
+        tcp_strict: row.get("tcp_strict")?,
+        audit: row.get("audit")?,
+        ..listed
+    })
 }
 
 impl Transaction<'_> {

@@ -35,6 +35,35 @@ impl Snapshot<'_> {
 impl Transaction<'_> {
     /// Stores the tags of a resource that is there, in the place of those that it had.
     pub fn replace_tags(&self, resource: Resource, tags: &Tags) -> Result<(), StoreError> {
+        self.store_tags(resource, tags)?;
+        match resource {
+            Resource::Group(id) => self.note(
+                |memo| &mut memo.groups,
+                |groups| {
+                    let known = groups.iter_mut().filter(|group| group.id == id);
+                    known.for_each(|group| group.tags.clone_from(tags));
+                },
+            ),
+            Resource::Rule(id) => self.note(
+                |memo| &mut memo.groups,
+                |groups| {
+                    let known =
+                        groups.iter_mut().flat_map(|group| &mut group.rules).filter(|rule| rule.id == id);
+                    known.for_each(|rule| rule.tags.clone_from(tags));
+                },
+            ),
+            Resource::PrefixList(id) => self.note(
+                |memo| &mut memo.prefix_lists,
+                |lists| {
+                    let known = lists.iter_mut().filter(|list| list.id == id);
+                    known.for_each(|list| list.tags.clone_from(tags));
+                },
+            ),
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_tags(&self, resource: Resource, tags: &Tags) -> Result<(), StoreError> {
         let table = match resource {
             Resource::Group(_) => GROUP_TAGS,
             Resource::Rule(_) => RULE_TAGS,

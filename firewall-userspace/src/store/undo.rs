@@ -81,6 +81,7 @@ impl Transaction<'_> {
         for statement in statements.collect::<Result<Vec<String>, _>>()? {
             self.sql.execute(&statement, [])?;
         }
+        self.forget_known();
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use firewall_tests::packets::notation::parse_frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _};
 use firewall_tests::seed::seed;
-use firewall_userspace::datapath::FlowTable;
+use firewall_userspace::datapath::{DatapathError, FlowTable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -50,7 +50,7 @@ fn two_cpus_in_one_bucket_lose_no_protected_flow_and_mistake_none() {
 
         let table = harness.datapath().flow_table().unwrap();
         check(&table, &connected);
-        harness.datapath().flows().unwrap();
+        harness.datapath().each_flow(|_| Ok::<_, DatapathError>(())).unwrap();
         for port in &connected {
             for (arrival, frame) in [
                 (OUT, format!("tcp E:22>C:{port} ACK data=10")),

@@ -42,12 +42,13 @@ pub(super) fn show(difference: &Difference, words: &Words<'_>, output: &mut Outp
         output.line("What is reachable stays the same.")?;
     }
     show_redundant_rules(effect, words, output)?;
-    let flows = difference.orphaned_flows.iter().map(flow_text);
+    let orphaned = &difference.orphaned_flows;
+    let flows = orphaned.flows.iter().map(flow_text);
     let title = format!(
         "Live flows that no rule would admit any more, {}; they live on unless `apply --flows` cuts them",
-        flows.len()
+        orphaned.count()
     );
-    show_rows(&title, flows, output)
+    show_rows_of(&title, orphaned.count(), flows, output)
 }
 
 /// What is said of an interface in audit mode must not be taken for what its packets meet.
@@ -114,7 +115,16 @@ fn show_rows(
     rows: impl ExactSizeIterator<Item = String>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let count = rows.len();
+    show_rows_of(title, rows.len() as u64, rows, output)
+}
+
+/// Shows the first of so many rows.
+fn show_rows_of(
+    title: &str,
+    count: u64,
+    rows: impl Iterator<Item = String>,
+    output: &mut Output,
+) -> Result<(), CliError> {
     if count == 0 {
         return Ok(());
     }
@@ -123,8 +133,9 @@ fn show_rows(
     for row in rows.take(SHOWN) {
         output.line(format_args!("    {row}"))?;
     }
-    if count > SHOWN {
-        output.line(format_args!("    … and {} more", count - SHOWN))?;
+    let more = count.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        output.line(format_args!("    … and {more} more"))?;
     }
     Ok(())
 }

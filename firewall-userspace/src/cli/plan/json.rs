@@ -36,7 +36,7 @@ pub(super) fn difference(difference: &Difference) -> Value {
             "NoLongerTracked": regions(&difference.effect.no_longer_tracked),
             "RedundantRules": redundant_rules,
             "AuditedInterfaces": difference.audited().map(|interface| &interface.name).collect::<Vec<_>>(),
-            "OrphanedFlows": difference.orphaned_flows.iter().map(flow_json).collect::<Vec<_>>(),
+            "OrphanedFlows": difference.orphaned_flows.flows.iter().map(flow_json).collect::<Vec<_>>(),
         },
         "Summary": {
             "Groups": count(changes.group_count()),

@@ -9,7 +9,7 @@ use crate::datapath::{Ask, Datapath, ExpiredFlows};
 use crate::host::{self, TcpStage};
 use crate::operations::confirm::lock;
 use crate::operations::flows::cut;
-use crate::operations::policy::policy_stored;
+use crate::operations::policy::Stored;
 use crate::operations::{Instance, OperationError};
 
 /// What a sweep has done.
@@ -27,12 +27,11 @@ pub struct Swept {
 pub fn cut_orphaned(instance: &Instance, delay: Duration) -> Result<u64, OperationError> {
     // Locked, so that the policy by which the flows are judged is and stays the one in force.
     let (mut store, _lock) = lock(instance)?;
-    let snapshot = store.snapshot()?;
-    let interfaces = snapshot.interfaces()?;
-    match instance.datapath(&interfaces)? {
+    let stored = Stored::read(&store.snapshot()?)?;
+    match instance.datapath(&stored.state.interfaces)? {
         Some(mut datapath) => {
-            let policy = policy_stored(&snapshot, &datapath)?;
-            cut(&mut datapath, &policy, &interfaces, delay)
+            let policy = stored.policy(&datapath.attachments()?)?;
+            cut(&mut datapath, &policy, &stored.state.interfaces, delay)
         }
         None => Ok(0),
     }

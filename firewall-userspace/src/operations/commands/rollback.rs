@@ -1,7 +1,7 @@
 //! Going back to an earlier generation.
 
 use crate::operations::confirm::{Standing, fall_back, finish, follow_as, make_sure, open, standing};
-use crate::operations::flows::Flow;
+use crate::operations::flows::OrphanedFlows;
 use crate::operations::{ChangeOptions, Instance, Leftover, OperationError};
 
 /// What `rollback` has done.
@@ -10,7 +10,7 @@ pub struct RolledBack {
     /// The new generation, which says what the old one said.
     pub generation: u64,
     /// The live flows that have lost their rule by it.
-    pub orphaned_flows: Vec<Flow>,
+    pub orphaned_flows: OrphanedFlows,
     /// What is left to do.
     pub leftovers: Vec<Leftover>,
 }
@@ -34,7 +34,7 @@ pub fn rollback(
                 make_sure(instance, options.operator, &mut store, &lock, datapath.as_mut())?;
                 let generation = fell_back.unwrap_or(pending.generation + 1);
                 let leftovers = leftovers.unwrap_or_default();
-                return Ok(RolledBack { generation, orphaned_flows: Vec::new(), leftovers });
+                return Ok(RolledBack { generation, orphaned_flows: OrphanedFlows::default(), leftovers });
             }
             Standing::Pending(pending) => return Err(pending.into()),
             standing => finish(instance, standing, &mut store, &lock, &unconfirmed, datapath.as_mut())?,

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::OperationError;
-use crate::compile::{CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds, compile};
+use crate::compile::{self, CompileError, CompiledPolicy, InterfaceInput, PolicyInput, RuleSetIds};
 use crate::datapath::{Attachment, Datapath};
 use crate::host;
-use crate::model::{ExemptAddress, GroupId, Interface, InterfaceId};
+use crate::model::{ExemptAddress, GroupId, Interface, InterfaceId, ManagementPrefix, RuleId};
 use crate::plan::State;
 use crate::store::Snapshot;
 
@@ -28,39 +28,71 @@ pub(super) fn state(snapshot: &Snapshot<'_>) -> Result<State, OperationError> {
     })
 }
 
-/// The policy that what is stored makes, by the addresses that the host has now. Its rule sets have the ids that they have in the kernel.
+/// All that a policy is made of, read and closed: nothing of the store is held while it is compiled or the kernel is read.
+pub(super) struct Stored {
+    pub(super) state: State,
+    pub(super) rule_sets: BTreeMap<u32, Vec<RuleId>>,
+    highest_deleted_rule_set: u32,
+    known: KnownAddresses,
+    exempt_addresses: Vec<ExemptAddress>,
+    management_prefixes: Vec<ManagementPrefix>,
+    is_panic: bool,
+    pub(super) namespace: u64,
+}
+
+impl Stored {
+    pub(super) fn read(snapshot: &Snapshot<'_>) -> Result<Self, OperationError> {
+        Ok(Self {
+            state: state(snapshot)?,
+            rule_sets: snapshot.rule_sets()?,
+            highest_deleted_rule_set: snapshot.highest_deleted_rule_set()?,
+            known: snapshot.interface_addresses()?,
+            exempt_addresses: snapshot.exempt_addresses()?,
+            management_prefixes: snapshot.management_prefixes()?,
+            is_panic: snapshot.is_panic()?,
+            namespace: snapshot.namespace()?,
+        })
+    }
+
+    /// The policy that this makes, by the addresses that the host has now. Its rule sets have the ids that they have in the
+    /// kernel. It is compiled once: in panic mode what would be in force without it is not.
+    pub(super) fn policy(&self, attachments: &[Attachment]) -> Result<CompiledPolicy, OperationError> {
+        if self.is_panic {
+            return self.compile_panic(&mut self.rule_set_ids());
+        }
+        Ok(self.compiled(attachments)?.0)
+    }
+
+    /// What this makes apart from panic mode.
+    pub(super) fn compiled(
+        &self,
+        attachments: &[Attachment],
+    ) -> Result<(CompiledPolicy, RuleSetIds), OperationError> {
+        let mut rule_sets = self.rule_set_ids();
+        let mut input = policy_input(&self.state, &self.exempt_addresses, attachments, &self.known)?;
+        let prefixes = self.management_prefixes.iter();
+        input.management_prefixes = prefixes.map(|prefix| prefix.properties.clone()).collect();
+        Ok((compile(&input, &mut rule_sets)?, rule_sets))
+    }
+
+    /// The policy of panic mode.
+    pub(super) fn compile_panic(&self, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, OperationError> {
+        let input = panic::policy_input(&self.state.interfaces, &self.management_prefixes)?;
+        Ok(compile(&input, rule_sets)?)
+    }
+
+    fn rule_set_ids(&self) -> RuleSetIds {
+        let stored = self.rule_sets.iter().map(|(id, rules)| (*id, rules.clone()));
+        stored.collect::<RuleSetIds>().after(self.highest_deleted_rule_set)
+    }
+}
+
+/// The policy that what is stored makes.
 pub(super) fn policy_stored(
     snapshot: &Snapshot<'_>,
     datapath: &Datapath,
 ) -> Result<CompiledPolicy, OperationError> {
-    let (policy, mut rule_sets) = compiled(snapshot, &datapath.attachments()?)?;
-    if snapshot.is_panic()? {
-        return compile_panic(snapshot, &mut rule_sets);
-    }
-    Ok(policy)
-}
-
-pub(super) fn compiled(
-    snapshot: &Snapshot<'_>,
-    attachments: &[Attachment],
-) -> Result<(CompiledPolicy, RuleSetIds), OperationError> {
-    let mut rule_sets =
-        RuleSetIds::from_iter(snapshot.rule_sets()?).after(snapshot.highest_deleted_rule_set()?);
-    let known = snapshot.interface_addresses()?;
-    let state = state(snapshot)?;
-    let mut input = policy_input(&state, &snapshot.exempt_addresses()?, attachments, &known)?;
-    let prefixes = snapshot.management_prefixes()?;
-    input.management_prefixes = prefixes.into_iter().map(|prefix| prefix.properties).collect();
-    Ok((compile(&input, &mut rule_sets)?, rule_sets))
-}
-
-/// The policy of panic mode.
-pub(super) fn compile_panic(
-    snapshot: &Snapshot<'_>,
-    rule_sets: &mut RuleSetIds,
-) -> Result<CompiledPolicy, OperationError> {
-    let input = panic::policy_input(&snapshot.interfaces()?, &snapshot.management_prefixes()?)?;
-    Ok(compile(&input, rule_sets)?)
+    Stored::read(snapshot)?.policy(&datapath.attachments()?)
 }
 
 /// What a state compiles from on this host. An interface that is gone has the addresses by which it is `known`.
@@ -121,4 +153,17 @@ pub(super) fn addresses<'p>(
     // An attached interface may have been renamed since.
     let attached = attachment.and_then(|attachment| host::name_of(attachment.ifindex));
     present.get(attached.as_ref().unwrap_or(&interface.name)).map(Vec::as_slice)
+}
+
+/// Compiles. A change does so once for what was there before it, if flows are concerned, and once for what it makes.
+fn compile(input: &PolicyInput<'_>, rule_sets: &mut RuleSetIds) -> Result<CompiledPolicy, CompileError> {
+    #[cfg(test)]
+    COMPILED.with(|compiled| compiled.set(compiled.get() + 1));
+    compile::compile(input, rule_sets)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has compiled.
+    pub(super) static COMPILED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }

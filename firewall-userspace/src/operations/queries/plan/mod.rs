@@ -3,7 +3,7 @@
 use crate::datapath::Datapath;
 use crate::model::{Document, ExemptAddress, GroupId, Interface};
 use crate::operations::commands::document::{check_current, default_group};
-use crate::operations::flows::{Flow, Zones, live_flows, without_rule};
+use crate::operations::flows::{Names, OrphanedFlows, Zones, is_here, orphaned_by_change};
 use crate::operations::guard::check_namespace;
 use crate::operations::policy::{policy_input, state};
 use crate::operations::{Instance, OperationError};
@@ -33,7 +33,7 @@ pub struct Difference {
     /// What it means for traffic.
     pub effect: Effect,
     /// Live flows that would go on though no rule would let them begin any more, as in AWS.
-    pub orphaned_flows: Vec<Flow>,
+    pub orphaned_flows: OrphanedFlows,
 }
 
 impl Difference {
@@ -79,7 +79,14 @@ pub fn difference(instance: &Instance, from: u64, to: u64) -> Result<Difference,
         &CompiledState::new(&policy_input(&before, &exempt_before, &attachments, &known)?)?,
         &CompiledState::new(&policy_input(&after, &exempt_after, &attachments, &known)?)?,
     );
-    Ok(Difference { generation: from, before, after, changes, effect, orphaned_flows: Vec::new() })
+    Ok(Difference {
+        generation: from,
+        before,
+        after,
+        changes,
+        effect,
+        orphaned_flows: OrphanedFlows::default(),
+    })
 }
 
 fn state_at(store: &Store, generation: u64) -> Result<(State, Vec<ExemptAddress>), OperationError> {
@@ -97,10 +104,11 @@ fn compare(
     let datapath = instance.datapath(&interfaces)?;
     let attachments = datapath.as_ref().map(Datapath::attachments).transpose()?.unwrap_or_default();
     let pinned = datapath.as_ref().map(Datapath::pinned_slots).transpose()?.unwrap_or_default();
-    let (before, exempt, known, generation) = instance.read(|snapshot| {
+    let (before, exempt, known, generation, rule_sets, namespace) = instance.read(|snapshot| {
         check_namespace(snapshot, &pinned)?;
         let (exempt, known) = (snapshot.exempt_addresses()?, snapshot.interface_addresses()?);
-        Ok((state(snapshot)?, exempt, known, snapshot.generation()?))
+        let (rule_sets, namespace) = (snapshot.rule_sets()?, snapshot.namespace()?);
+        Ok((state(snapshot)?, exempt, known, snapshot.generation()?, rule_sets, namespace))
     })?;
     let default_group = default_group(&before.groups)?;
     check(default_group, generation)?;
@@ -111,25 +119,17 @@ fn compare(
     let effect = Effect::between(&compiled_before, &compiled_after);
     let orphaned_flows = match datapath {
         Some(datapath) if !changes.is_empty() => {
-            let flows = instance.read(|snapshot| live_flows(snapshot, &datapath))?.flows;
-            orphaned(flows, &before.interfaces, &compiled_before, &compiled_after)
+            let interfaces = &before.interfaces;
+            let names = Names { interfaces, rule_sets: &rule_sets };
+            let zones =
+                [&compiled_before, &compiled_after].map(|state| Zones::new(interfaces, &state.policy));
+            let [before, after] = &zones;
+            orphaned_by_change(&datapath, is_here(namespace)?, &names, (before, after), None)?
         }
-        _ => Vec::new(),
+        _ => OrphanedFlows::default(),
     };
     let saved = SavedPlan { default_group, generation, document };
     Ok(Plan { saved, difference: Difference { generation, before, after, changes, effect, orphaned_flows } })
-}
-
-/// The flows that an interface of their zone would have let begin before, and none would after.
-fn orphaned(
-    flows: Vec<Flow>,
-    interfaces: &[Interface],
-    before: &CompiledState,
-    after: &CompiledState,
-) -> Vec<Flow> {
-    let before = Zones::new(interfaces, &before.policy);
-    let had_rule = flows.into_iter().filter(|flow| before.admit(&flow.row)).collect();
-    without_rule(had_rule, interfaces, &after.policy)
 }
 
 #[cfg(test)]
