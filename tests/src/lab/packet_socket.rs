@@ -48,7 +48,7 @@ impl PacketSocket {
     ///
     /// # Errors
     ///
-    /// When the interface does not take it: it is too long, or the queue has been full for [`FULL_QUEUE`].
+    /// When the interface does not take it: it is too long, or the queue has been full for ten seconds.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let start = Instant::now();
         loop {
