@@ -1,6 +1,8 @@
 //! Walls: no room of user space imports what ARCHITECTURE.md does not allow it, and `operations` is in floors.
 //!
 //! The tables of that page are the input. Code of tests is not looked at: it may use what it is compared with.
+//!
+//! And no file of `src` is longer than a reader takes in at once, but for its tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,14 @@ use crate::workspace;
 
 const PAGE: &str = "ARCHITECTURE.md";
 const SOURCES: &str = "firewall-userspace/src";
+/// Those whose files have a greatest length.
+const SOURCES_OF_ALL: [&str; 5] =
+    [SOURCES, "firewall-common/src", "firewall-ebpf/src", "tests/src", "xtask/src"];
+/// Lines of a file.
+const LONGEST: usize = 450;
+/// Files that are longer still, and none may become so.
+const KNOWN: [(&str, usize); 2] =
+    [("firewall-common/src/flow_table/life/mod.rs", 505), ("tests/src/oracle/tcp.rs", 491)];
 /// The room whose files are floors.
 const FLOORED: &str = "operations";
 /// How the tables begin.
@@ -22,11 +32,28 @@ const FLOORS: &str = "| floor | what it knows |";
 pub(crate) fn check() -> Result<()> {
     let page = fs::read_to_string(workspace::root().join(PAGE)).context(PAGE)?;
     let files = files(&workspace::root().join(SOURCES)).context(SOURCES)?;
-    let faults = faults(&page, &files)?;
+    let mut faults = faults(&page, &files)?;
+    for sources in SOURCES_OF_ALL {
+        let files = self::files(&workspace::root().join(sources)).context(sources)?;
+        faults.extend(too_long(sources, &files));
+    }
     if !faults.is_empty() {
-        bail!("{} imports go through a wall:\n{}", faults.len(), faults.join("\n"));
+        bail!("{} files go through a wall:\n{}", faults.len(), faults.join("\n"));
     }
     Ok(())
+}
+
+/// The files that have more lines than they may, up to their tests.
+fn too_long(sources: &str, files: &Files) -> Vec<String> {
+    let lines =
+        |text: &str| text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+    let code = files.iter().filter(|(path, _)| !is_test(path));
+    let fault = |(path, text): (&PathBuf, &String)| {
+        let (path, lines) = (format!("{sources}/{}", path.display()), lines(text));
+        let known = KNOWN.iter().find(|(known, _)| *known == path).map_or(LONGEST, |(_, known)| *known);
+        (lines > known).then(|| format!("{path}: {lines} lines are more than {known}"))
+    };
+    code.filter_map(fault).collect()
 }
 
 /// Code by the path of its file under the sources.
@@ -225,6 +252,14 @@ mod tests {
                 "{import}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_found_and_its_tests_do_not_count() {
+        let of = |text: String| too_long("src", &Files::from([("model/id.rs".into(), text)]));
+        let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &"\n".repeat(LONGEST);
+        assert_eq!(of("\n".repeat(LONGEST) + &tests), [""; 0]);
+        assert_eq!(of("\n".repeat(LONGEST + 1)), ["src/model/id.rs: 451 lines are more than 450"]);
     }
 
     #[test]
