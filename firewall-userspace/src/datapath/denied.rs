@@ -86,3 +86,41 @@ fn by_call(call: &str, error: &io::Error) -> Option<Act> {
 fn is_denial(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied
 }
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+    use nix::errno::Errno;
+
+    use super::*;
+
+    fn failed_call(call: &'static str, errno: Errno) -> SyscallError {
+        SyscallError { call, io_error: errno.into() }
+    }
+
+    #[test]
+    fn what_is_denied_is_told_by_the_call() {
+        let in_map = |call, errno| DatapathError::in_map("CELLS")(failed_call(call, errno).into()).denied();
+        assert_eq!(in_map("bpf_map_update_elem", Errno::EPERM), Some(Act::Bpf));
+        assert_eq!(in_map("bpf_map_get_fd_by_id", Errno::EPERM), Some(Act::BpfById));
+        assert_eq!(in_map("bpf_map_update_elem", Errno::ENOMEM), None);
+        let pin = |errno| {
+            let source = PinError::SyscallError(failed_call("BPF_OBJ_PIN", errno));
+            DatapathError::Pin { path: "/sys/fs/bpf/sgfw".into(), source }.denied()
+        };
+        assert_eq!([Errno::EACCES, Errno::EEXIST].map(pin), [Some(Act::Bpf), None]);
+        let socket = DatapathError::NetlinkSocket(Errno::EPERM.into());
+        assert_eq!(socket.denied(), Some(Act::Netlink));
+    }
+
+    #[test]
+    fn a_map_without_memory_is_none_of_a_kind_that_the_kernel_lacks() {
+        let created = |errno: Errno| {
+            let error = MapError::CreateError { name: "FLOW_LINES".to_owned(), io_error: errno.into() };
+            DatapathError::from(EbpfError::MapError(error))
+        };
+        assert!(created(Errno::ENOMEM).is_for_want_of_memory());
+        assert!(!created(Errno::EINVAL).is_for_want_of_memory());
+        assert_eq!(created(Errno::EPERM).denied(), Some(Act::Bpf));
+    }
+}
