@@ -60,11 +60,6 @@ pub(crate) const USE: &[Requirement] = &[
         kernel_attaches_tc,
         "apt-get install linux-image-amd64",
     ),
-    Requirement::path(
-        "kernel with CONFIG_DEBUG_INFO_BTF",
-        "/sys/kernel/btf/vmlinux",
-        "apt-get install linux-image-amd64",
-    ),
     Requirement::check("bpffs mounted", environment::bpffs_is_mounted, "mount -t bpf bpf /sys/fs/bpf"),
     Requirement::check("root", environment::is_root, "sudo -i"),
 ];
@@ -72,11 +67,6 @@ pub(crate) const USE: &[Requirement] = &[
 /// To run the demo, which brings its own servers and probes.
 pub(crate) const DEMO: &[Requirement] = &[
     Requirement::check("root", environment::is_root, "sudo -i"),
-    Requirement::path(
-        "kernel with CONFIG_DEBUG_INFO_BTF",
-        "/sys/kernel/btf/vmlinux",
-        "apt-get install linux-image-amd64",
-    ),
     Requirement::program("gcc", "apt-get install gcc"),
     Requirement::path("headers of the C library", "/usr/include/stdlib.h", "apt-get install libc6-dev"),
     Requirement::program("ip", "apt-get install iproute2"),

@@ -140,8 +140,16 @@ impl Datapath {
 
     /// The pinned programs that work by one of these maps, egress first.
     fn attached_by(&self, maps: &BTreeSet<u32>) -> Result<Vec<Attached>, DatapathError> {
-        let loaded = loaded_programs().filter_map(Result::ok).map(|program| (program.id(), program));
-        let loaded: BTreeMap<u32, ProgramInfo> = loaded.collect();
+        let mut loaded: BTreeMap<u32, ProgramInfo> = BTreeMap::new();
+        for program in loaded_programs() {
+            match program.map_err(DatapathError::in_program("attached")) {
+                Ok(program) => drop(loaded.insert(program.id(), program)),
+                // Which programs log could not be told.
+                Err(error) if error.denied().is_some() => return Err(error),
+                // Gone meanwhile.
+                Err(_) => {}
+            }
+        }
         // Of what the kernel does not tell, the worst is taken for granted.
         let works_by = |program: Option<&ProgramInfo>| {
             let ids = program.and_then(|program| program.map_ids().ok().flatten());
