@@ -8,7 +8,8 @@ use firewall_common::flow_table::life::Socket;
 use firewall_userspace::model::FlowTimeouts;
 
 use super::Place;
-use super::tcp::{Met, Tcp};
+use super::segment::Met;
+use super::tcp::Tcp;
 use crate::packets::{Packet, Segment, Transport, tcp};
 
 /// A UDP flow that both have spoken in is a stream if somebody speaks as long after its beginning.

@@ -2,7 +2,7 @@
 
 use firewall_common::reason::Reason;
 
-use super::tcp::answers_and_ends;
+use super::segment::answers_and_ends;
 use crate::packets::{Content, Extension, Fragment, Frame, IcmpBody, Packet, Transport, tcp};
 
 /// Two tags are what IEEE 802.1ad has.

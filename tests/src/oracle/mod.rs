@@ -9,6 +9,7 @@ mod flow;
 mod headers;
 mod room;
 mod rules;
+mod segment;
 mod tcp;
 
 use std::net::IpAddr;
@@ -196,7 +197,7 @@ impl Oracle {
             Some(Fate::Over) | None => false,
         };
         if let Transport::Tcp(segment) = &packet.transport
-            && tcp::answers_and_ends(segment)
+            && segment::answers_and_ends(segment)
         {
             return Reason::BadTransportHeader;
         }
@@ -206,7 +207,7 @@ impl Oracle {
         if rules::is_exempt_address(place, packet) {
             return Reason::ExemptAddress;
         }
-        let is_late = matches!(&packet.transport, Transport::Tcp(segment) if !tcp::opens(segment));
+        let is_late = matches!(&packet.transport, Transport::Tcp(segment) if !segment::opens(segment));
         let is_strict = place.interface.options.tcp_strict && !rules::is_management(place, packet);
         match rules::judge(place, packet) {
             Judgement::Untracked => return Reason::Untracked,
@@ -260,7 +261,7 @@ impl Oracle {
     /// A connection from a management prefix may have begun while its flow had no place: the host goes on with it.
     fn denied(&self, place: Place<'_>, packet: &Packet) -> Reason {
         let is_mid_stream =
-            matches!(&packet.transport, Transport::Tcp(segment) if tcp::is_mid_stream(segment));
+            matches!(&packet.transport, Transport::Tcp(segment) if segment::is_mid_stream(segment));
         if is_mid_stream && rules::is_management(place, packet) {
             return Reason::Management;
         }

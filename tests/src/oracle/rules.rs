@@ -76,7 +76,7 @@ pub(super) fn is_management(place: Place<'_>, packet: &Packet) -> bool {
     let (came, wanted) = match place.direction {
         Direction::Ingress => (place, wanted(packet, destination_port)),
         // Who opens a connection answers nothing.
-        Direction::Egress if matches!(&packet.transport, Transport::Tcp(segment) if super::tcp::opens(segment)) =>
+        Direction::Egress if matches!(&packet.transport, Transport::Tcp(segment) if super::segment::opens(segment)) =>
         {
             return false;
         }

@@ -7,63 +7,13 @@ use firewall_common::flow_table::life::Socket;
 use firewall_userspace::model::FlowTimeouts;
 
 use super::flow::Fate;
+use super::segment::{HANDSHAKE_WINDOW, Met, Sides, opens};
 use crate::packets::{Segment, tcp};
 use crate::scenario::Origin;
-
-/// How far beyond a SYN the acknowledgement that answers it may lie: a window of data sent along with it (RFC 7413).
-const HANDSHAKE_WINDOW: u32 = 65_536;
 
 /// After so many seconds the times of doubts and of remembered SYNs begin again, with the clock of the simulator; a flow that
 /// hears nothing for as long waits for its question until the short time has passed once more.
 const TIMES_BEGIN_AGAIN: u64 = 8192;
-
-/// A segment, and where it was met.
-pub(super) struct Met<'s> {
-    pub(super) segment: &'s Segment,
-    /// On the hook that began the flow.
-    pub(super) is_initiator: bool,
-    pub(super) is_egress: bool,
-    pub(super) origin: Origin,
-    pub(super) now: u64,
-    pub(super) timeouts: &'s FlowTimeouts,
-    /// What the kernel says about the flow's socket.
-    pub(super) sockets: Socket,
-}
-
-impl Met<'_> {
-    fn has(&self, flag: u8) -> bool {
-        self.segment.flags & flag != 0
-    }
-
-    fn is_reset_of_the_host(&self) -> bool {
-        self.has(tcp::RST) && self.is_egress && self.origin == Origin::Host
-    }
-
-    fn acknowledges(&self, syn: u32) -> bool {
-        self.segment.acknowledgement.wrapping_sub(syn.wrapping_add(1)) < HANDSHAKE_WINDOW
-    }
-}
-
-/// Something of each side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sides {
-    initiator: bool,
-    responder: bool,
-}
-
-impl Sides {
-    fn of(&mut self, is_initiator: bool) -> &mut bool {
-        if is_initiator { &mut self.initiator } else { &mut self.responder }
-    }
-
-    const fn both(self) -> bool {
-        self.initiator && self.responder
-    }
-
-    const fn any(self) -> bool {
-        self.initiator || self.responder
-    }
-}
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,21 +76,6 @@ enum Renewal {
     In(u32),
     /// No later than so many seconds from now.
     AtLatestIn(u32),
-}
-
-/// A SYN that answers nothing.
-pub(super) const fn opens(segment: &Segment) -> bool {
-    segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-}
-
-/// Of a connection that is there, or was.
-pub(super) const fn is_mid_stream(segment: &Segment) -> bool {
-    segment.flags & tcp::SYN == 0
-}
-
-/// A SYN-ACK with a FIN and no RST: a whole answer in one segment (RFC 7413), which belongs to a flow or to nothing.
-pub(super) const fn answers_and_ends(segment: &Segment) -> bool {
-    segment.flags & (tcp::SYN | tcp::ACK | tcp::FIN | tcp::RST) == tcp::SYN | tcp::ACK | tcp::FIN
 }
 
 impl Tcp {

@@ -43,7 +43,7 @@ const SECOND_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
 const OUTGROWS: u32 = 3_000;
 
 /// One step of so many is taken, unless `SGFW_SOAK=1` asks for all.
-const STRIDE: usize = 4;
+const STRIDE: usize = 8;
 const MANY_STEPS: usize = 1000;
 
 /// A host with two interfaces, and clients at both.
