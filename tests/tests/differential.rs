@@ -19,7 +19,7 @@ use firewall_common::reason::Reason;
 use firewall_tests::oracle::Oracle;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Scenario, Step, notation};
-use firewall_tests::seed::seed;
+use firewall_tests::seed::{number, seed};
 use firewall_tests::simulator::Simulator;
 use generator::Generator;
 
@@ -162,10 +162,7 @@ fn expect(scenario: &mut Scenario, reasons: &[Reason]) {
 }
 
 fn packets() -> usize {
-    match std::env::var("SGFW_DIFFERENTIAL_PACKETS") {
-        Ok(packets) => packets.parse().expect("SGFW_DIFFERENTIAL_PACKETS is a number"),
-        Err(_) => DEFAULT_PACKETS,
-    }
+    number("SGFW_DIFFERENTIAL_PACKETS").unwrap_or(DEFAULT_PACKETS)
 }
 
 fn regressions() -> PathBuf {

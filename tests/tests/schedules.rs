@@ -15,7 +15,7 @@ use firewall_common::flow_table::Geometry;
 use firewall_common::reason::Verdict;
 use firewall_tests::oracle::Oracle;
 use firewall_tests::scenario::{Firewall, Scenario, Step, notation};
-use firewall_tests::seed::seed;
+use firewall_tests::seed::{number, seed};
 use firewall_tests::simulator::Simulator;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -69,7 +69,7 @@ struct World {
 
 #[test]
 fn whatever_passes_at_the_same_time_passes_in_some_order() {
-    let worlds = number("SGFW_WORLDS").unwrap_or(120);
+    let worlds = number("SGFW_WORLDS").unwrap_or(120_u32);
     let mut random = StdRng::seed_from_u64(seed());
     for _ in 0..worlds {
         let (text, together) = draw(&mut random);
@@ -94,10 +94,6 @@ fn an_exchange_that_is_none_is_seen() {
         "in tcp C:40000>E:22 ACK ack=5002",
     ];
     explore(&lines.join("\n"), 3..5, 1, Fault::TornExchange);
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// A world as text, and which of its frames are met at the same time.
@@ -163,7 +159,7 @@ impl Drawn<'_> {
 
 /// Plays a world in many orders.
 fn explore(text: &str, together: Range<usize>, seed: u64, fault: Fault) {
-    let schedules = number("SCHEDULES").map_or(60, |number| usize::try_from(number).unwrap());
+    let schedules = number("SCHEDULES").unwrap_or(60);
     let world = Arc::new(world(text, together));
     let expected = Arc::new(orders(&world));
     let mut published = Simulator::default();
@@ -274,7 +270,5 @@ const fn is_frame(step: &Step) -> bool {
 
 /// Plays a step; whether it passes, if it is a frame.
 fn step_of(firewall: &mut impl Firewall, step: &Step) -> Option<bool> {
-    let scenario = Scenario { title: String::new(), unplayable: None, steps: vec![step.clone()] };
-    let reasons = scenario.play(firewall).unwrap();
-    reasons.first().map(|reason| reason.verdict() == Verdict::Pass)
+    step.play(firewall).unwrap().map(|reason| reason.verdict() == Verdict::Pass)
 }

@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
-use aya::maps::{MapData, MapError};
+use aya::maps::MapError;
 use bytemuck::Pod;
-use firewall_common::abi::{CellLine, HALVES, IntervalNode, PrefixLine, map};
+use firewall_common::abi::{HALVES, map};
 use firewall_common::decide::Half;
 
 use super::array::Mapped;
@@ -55,7 +55,7 @@ impl Datapath {
     /// An arena, whatever its size.
     pub(super) fn arena<T: Pod>(&self, name: &'static str) -> Result<Arena<T>, DatapathError> {
         let error = DatapathError::in_map(name);
-        let data = MapData::from_pin(self.map_path(name)).map_err(&error)?;
+        let data = self.map_data(name)?;
         let size = data.info().map_err(&error)?.max_entries();
         if !size.is_multiple_of(HALVES) {
             return Err(error(MapError::InvalidValueSize {
@@ -75,10 +75,7 @@ impl Datapath {
 
     /// The sizes of the arenas that grow: elements of a half.
     pub(super) fn arena_sizes(&self) -> Result<Sizes, DatapathError> {
-        let elements_each = |name| -> Result<u32, DatapathError> {
-            let data = MapData::from_pin(self.map_path(name)).and_then(|data| data.info());
-            Ok(data.map_err(DatapathError::in_map(name))?.max_entries() / HALVES)
-        };
+        let elements_each = |name| Ok::<_, DatapathError>(self.map_info(name)?.max_entries() / HALVES);
         Ok(Sizes {
             interval_nodes: elements_each(map::INTERVALS_V4)?,
             prefix_lines: elements_each(map::ADDRESSES_V6)?,
@@ -96,12 +93,12 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// By name of the arena, with the bytes of an element.
-    pub(super) const fn by_name(self) -> [(&'static str, u32, usize); 3] {
+    /// By name of the arena.
+    pub(super) const fn by_name(self) -> [(&'static str, u32); 3] {
         [
-            (map::INTERVALS_V4, self.interval_nodes, size_of::<IntervalNode>()),
-            (map::ADDRESSES_V6, self.prefix_lines, size_of::<PrefixLine>()),
-            (map::CELLS, self.cell_lines, size_of::<CellLine>()),
+            (map::INTERVALS_V4, self.interval_nodes),
+            (map::ADDRESSES_V6, self.prefix_lines),
+            (map::CELLS, self.cell_lines),
         ]
     }
 }

@@ -306,10 +306,10 @@ impl DatapathError {
         let Self::Object { source } = self else {
             return false;
         };
-        let EbpfError::MapError(MapError::CreateError { io_error, .. }) = &**source else {
+        let EbpfError::MapError(error) = &**source else {
             return false;
         };
-        matches!(io_error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOMEM | Errno::E2BIG))
+        matches!(errno_of_creation(error), Some(Errno::ENOMEM | Errno::E2BIG))
     }
 
     pub(super) fn in_program(program: &'static str) -> impl Fn(ProgramError) -> Self {
@@ -327,6 +327,14 @@ impl From<EbpfError> for DatapathError {
     fn from(source: EbpfError) -> Self {
         Self::Object { source: Box::new(source) }
     }
+}
+
+/// Why the kernel has not made a map, if that is the error.
+pub(super) fn errno_of_creation(error: &MapError) -> Option<Errno> {
+    let MapError::CreateError { io_error, .. } = error else {
+        return None;
+    };
+    io_error.raw_os_error().map(Errno::from_raw)
 }
 
 /// EACCES is how the verifier says no, EPERM is said before it is asked.

@@ -90,8 +90,7 @@ impl Datapath {
         let table = new_array::<TableParameters>(map::FLOW_TABLE, 1).map_err(&error)?;
         let words = size_of::<TableParameters>() / size_of::<u64>();
         Mapped::new(map::FLOW_TABLE, &table, words, 1)?.write(0, &[parameters]);
-        let path = self.map_path(map::FLOW_TABLE);
-        table.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
+        self.pin_map(map::FLOW_TABLE, &table)?;
         Ok(parameters)
     }
 

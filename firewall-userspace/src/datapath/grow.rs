@@ -6,7 +6,7 @@
 
 use std::iter::zip;
 
-use aya::maps::{MapData, MapError};
+use aya::maps::MapError;
 use bytemuck::Pod;
 use firewall_common::abi::{CellLine, HALVES, IntervalNode, PrefixLine, map};
 use firewall_common::decide::Half;
@@ -14,6 +14,7 @@ use nix::errno::Errno;
 
 use super::arena::{Arena, Sizes, what};
 use super::array::new_array;
+use super::error::errno_of_creation;
 use super::{Datapath, DatapathError};
 
 /// Of a half: what the kernel would take for more elements than it can count.
@@ -33,9 +34,9 @@ impl Datapath {
         if outgrown.is_empty() {
             return Ok(());
         }
-        let names: Vec<&'static str> = outgrown.iter().map(|(name, ..)| *name).collect();
+        let names: Vec<&'static str> = outgrown.iter().map(|(name, _)| *name).collect();
         let (replacement, ()) = self.replacement(&names, |beside| {
-            outgrown.iter().try_for_each(|(name, needed, _)| match *name {
+            outgrown.iter().try_for_each(|(name, needed)| match *name {
                 map::INTERVALS_V4 => self.make_larger::<IntervalNode>(beside, name, *needed),
                 map::ADDRESSES_V6 => self.make_larger::<PrefixLine>(beside, name, *needed),
                 _ => self.make_larger::<CellLine>(beside, map::CELLS, *needed),
@@ -53,10 +54,9 @@ impl Datapath {
         needed: u32,
     ) -> Result<(), DatapathError> {
         let elements_each = room_for(needed);
-        let data: MapData = new_array::<T>(name, HALVES * elements_each)
+        let data = new_array::<T>(name, HALVES * elements_each)
             .map_err(|error| refused(name, needed, elements_each, size_of::<T>(), error))?;
-        let path = beside.map_path(name);
-        data.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
+        beside.pin_map(name, &data)?;
         let (from, to): (Arena<T>, Arena<T>) = (self.arena(name)?, beside.arena(name)?);
         [0, 1].map(Half::of_generation).into_iter().try_for_each(|half| {
             let elements = from.read(half, from.elements_each());
@@ -79,11 +79,7 @@ fn refused(
     element_bytes: usize,
     error: MapError,
 ) -> DatapathError {
-    let errno = match &error {
-        MapError::CreateError { io_error, .. } => io_error.raw_os_error().map(Errno::from_raw),
-        _ => None,
-    };
-    if !matches!(errno, Some(Errno::ENOMEM | Errno::E2BIG | Errno::EINVAL)) {
+    if !matches!(errno_of_creation(&error), Some(Errno::ENOMEM | Errno::E2BIG | Errno::EINVAL)) {
         return DatapathError::in_map(name)(error);
     }
     let bytes = u64::from(HALVES) * u64::from(elements_each) * element_bytes as u64;

@@ -52,7 +52,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::{Map, MapData, MapError, MapInfo};
 use firewall_common::abi::{ABI_VERSION, map};
 use firewall_common::flow_table::{Geometry, Secrets};
 use flow_table::{TABLE_MAPS, random_secrets};
@@ -307,7 +307,22 @@ impl Datapath {
     where
         M: TryFrom<Map, Error = MapError>,
     {
-        typed(name, MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?)
+        typed(name, self.map_data(name)?)
+    }
+
+    /// A pinned map, whatever its elements are.
+    fn map_data(&self, name: &'static str) -> Result<MapData, DatapathError> {
+        MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))
+    }
+
+    fn map_info(&self, name: &'static str) -> Result<MapInfo, DatapathError> {
+        self.map_data(name)?.info().map_err(DatapathError::in_map(name))
+    }
+
+    /// Pins a map of this instance.
+    fn pin_map(&self, name: &'static str, map: &MapData) -> Result<(), DatapathError> {
+        let path = self.map_path(name);
+        map.pin(&path).map_err(|source| DatapathError::Pin { path, source })
     }
 }
 

@@ -76,8 +76,7 @@ impl Datapath {
     /// Makes the map of receipts, and pins it.
     pub(super) fn pin_receipt(&self) -> Result<(), DatapathError> {
         let receipts = new_array::<Receipt>(map::RECEIPT, 1).map_err(DatapathError::in_map(map::RECEIPT))?;
-        let path = self.map_path(map::RECEIPT);
-        receipts.pin(&path).map_err(|source| DatapathError::Pin { path, source })
+        self.pin_map(map::RECEIPT, &receipts)
     }
 }
 

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use aya::maps::MapData;
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -110,9 +109,7 @@ impl Datapath {
         let directory = beside.maps_directory();
         fs::create_dir(&directory).map_err(DatapathError::creating(&directory))?;
         for name in PINNED_MAPS.into_iter().filter(|name| !replaced.contains(name)) {
-            let map = MapData::from_pin(self.map_path(name)).map_err(DatapathError::in_map(name))?;
-            let path = beside.map_path(name);
-            map.pin(&path).map_err(|source| DatapathError::Pin { path, source })?;
+            beside.pin_map(name, &self.map_data(name)?)?;
         }
         Ok(())
     }
@@ -134,8 +131,7 @@ impl Datapath {
         if self.missing_of(&[name])?.is_some() {
             return Ok(None);
         }
-        let info = MapData::from_pin(self.map_path(name)).and_then(|map| map.info());
-        Ok(Some(info.map_err(DatapathError::in_map(name))?.id()))
+        Ok(Some(self.map_info(name)?.id()))
     }
 
     /// The pinned programs that work by one of these maps, egress first.

@@ -161,8 +161,7 @@ impl Scenario {
     pub fn play(&self, firewall: &mut impl Firewall) -> Result<Vec<Reason>> {
         let mut reasons = Vec::new();
         for step in &self.steps {
-            play_step(step, firewall, &mut reasons)
-                .with_context(|| format!("{}: at `{step}`", self.title))?;
+            reasons.extend(step.play(firewall).with_context(|| format!("{}: at `{step}`", self.title))?);
         }
         Ok(reasons)
     }
@@ -176,7 +175,7 @@ impl Scenario {
         let mut reasons = Vec::new();
         for step in &self.steps {
             let context = || format!("{}: at `{step}`", self.title);
-            play_step(step, firewall, &mut reasons).with_context(context)?;
+            reasons.extend(step.play(firewall).with_context(context)?);
             if let (Step::Frame { expected: Some(expected), .. }, Some(reason)) = (step, reasons.last()) {
                 ensure!(reason == expected, "{}: decided as `{}`", context(), reason.name());
             }
@@ -186,25 +185,30 @@ impl Scenario {
 }
 
 impl Step {
+    /// Plays it, and returns the reason if it is a frame.
+    ///
+    /// # Errors
+    ///
+    /// What the firewall could not do.
+    pub fn play(&self, firewall: &mut impl Firewall) -> Result<Option<Reason>> {
+        match self {
+            Self::Publish(policy) => firewall.publish(policy)?,
+            Self::Frame { arrival, frame, .. } => return firewall.decide(*arrival, frame).map(Some),
+            Self::Wait(seconds) => firewall.wait(*seconds)?,
+            Self::Fill => firewall.fill()?,
+            Self::Sockets(sockets) => firewall.sockets(*sockets)?,
+            Self::Sweep => firewall.sweep()?,
+            Self::Flows(expected) => {
+                let flows = firewall.flows()?;
+                ensure!(flows == *expected, "{flows} flows");
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether playing it can show that something is wrong.
     #[must_use]
     pub const fn is_expectation(&self) -> bool {
         matches!(self, Self::Frame { expected: Some(_), .. } | Self::Flows(_))
     }
-}
-
-fn play_step(step: &Step, firewall: &mut impl Firewall, reasons: &mut Vec<Reason>) -> Result<()> {
-    match step {
-        Step::Publish(policy) => firewall.publish(policy)?,
-        Step::Frame { arrival, frame, .. } => reasons.push(firewall.decide(*arrival, frame)?),
-        Step::Wait(seconds) => firewall.wait(*seconds)?,
-        Step::Fill => firewall.fill()?,
-        Step::Sockets(sockets) => firewall.sockets(*sockets)?,
-        Step::Sweep => firewall.sweep()?,
-        Step::Flows(expected) => {
-            let flows = firewall.flows()?;
-            ensure!(flows == *expected, "{flows} flows");
-        }
-    }
-    Ok(())
 }

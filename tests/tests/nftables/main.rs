@@ -26,7 +26,7 @@ use firewall_common::reason::Verdict;
 use firewall_tests::packets::Frame;
 use firewall_tests::prog::{Harness, Ingress, can_load_programs};
 use firewall_tests::scenario::{Arrival, Firewall as _, Policy, Step};
-use firewall_tests::seed::seed;
+use firewall_tests::seed::{number, seed};
 use network::Network;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -127,10 +127,7 @@ fn report(seed: u64, policy: &Policy, turn: &Turn, ours: &[Verdict]) -> ! {
 }
 
 fn packets() -> usize {
-    match std::env::var("SGFW_NFTABLES_PACKETS") {
-        Ok(packets) => packets.parse().expect("SGFW_NFTABLES_PACKETS is a number"),
-        Err(_) => DEFAULT_PACKETS,
-    }
+    number("SGFW_NFTABLES_PACKETS").unwrap_or(DEFAULT_PACKETS)
 }
 
 /// How the packets were decided.

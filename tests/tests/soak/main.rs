@@ -19,6 +19,7 @@ use firewall::{Firewall, TRACKED_PORT, Table, UNTRACKED_PORT, Usage};
 use firewall_tests::flood::{Flood, FloodKind, Senders};
 use firewall_tests::lab::{Family, Host, IngressHook, Lab, Topology};
 use firewall_tests::prog::can_load_programs;
+use firewall_tests::seed::number;
 use live::{Clients, Established};
 
 /// More than there are places in the table, in a few seconds.
@@ -161,10 +162,7 @@ fn bad_checksums(host: &Host) -> u64 {
 }
 
 fn packets() -> u64 {
-    match std::env::var("SGFW_FLOOD_PACKETS") {
-        Ok(packets) => packets.parse().expect("SGFW_FLOOD_PACKETS is a number"),
-        Err(_) => DEFAULT_PACKETS,
-    }
+    number("SGFW_FLOOD_PACKETS").unwrap_or(DEFAULT_PACKETS)
 }
 
 struct SetOnDrop<'a>(&'a AtomicBool);
